@@ -1,0 +1,239 @@
+//! From an archive to a tree: whole root filesystems, and layers over what lies below them.
+//!
+//! One thread reads the archive and places entries in order; others store the content of small files meanwhile.
+//! Nothing is ever written outside the store: "extraction" is an edit of a tree in memory, so containment is a
+//! matter of paths inside that tree. `/x` and `./x` are `x`; `..` is refused; symbolic links that lie on the way are
+//! followed inside the tree, as in a chroot (`lib -> usr/lib`, then `lib/x`, is the everyday case).
+//!
+//! Memory: what is in flight (32 MiB), the directories of the tree, and a constant. Not the content.
+//!
+//! | module | what |
+//! |---|---|
+//! | `queue` | content on its way into the store |
+//! | `place` | an entry into the tree |
+//! | `changeset` | what is special about layers: whiteouts |
+
+mod changeset;
+mod place;
+mod queue;
+
+use crate::{
+    Error, ObjectStore, Result,
+    tar::{
+        member::{Member, MemberKind},
+        read::Archive,
+    },
+};
+use place::Placer;
+use queue::{Content, Storing};
+use rbuild_tree::{Snapshot, TreePath};
+use std::{
+    collections::VecDeque,
+    io::{self, Read},
+};
+
+/// Files up to this size are read into memory and stored by another thread; larger ones are streamed.
+const SMALL: u64 = 1 << 20;
+/// Bytes of small files, and entries, that may wait to be placed.
+const IN_FLIGHT: u64 = 32 << 20;
+const MOST_WAITING: usize = 4096;
+
+/// Who owns the files of an archive.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub enum Owner {
+    /// Whom the archive says.
+    #[default]
+    Keep,
+    /// `root:root`.
+    Root,
+}
+
+/// How to take an archive.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Import {
+    /// So many leading names of every path are dropped, those of hard links' targets too; entries that have no more
+    /// are left out.
+    pub strip: usize,
+    /// Who owns what comes out.
+    pub owner: Owner,
+    /// What a hostile archive may cost.
+    pub limits: Limits,
+}
+
+/// What an archive may cost. Everything else is bounded by the bytes it really has.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Limits {
+    /// Entries.
+    pub entries: u64,
+    /// Bytes of all holes of sparse files together: they cost nothing in the archive but are bytes afterwards.
+    pub holes: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { entries: 10_000_000, holes: 16 << 30 }
+    }
+}
+
+impl Default for Import {
+    fn default() -> Self {
+        Self { strip: 0, owner: Owner::Keep, limits: Limits::default() }
+    }
+}
+
+/// Reads an uncompressed tar of a root filesystem ([`decompress`](crate::decompress()) goes before).
+///
+/// A later entry of a path wins over an earlier one; directories join, the later metadata holds. Parents that have no
+/// entry are made, root:root 0755 with time 0. The root has the metadata of [`Snapshot::scratch`] unless the archive
+/// holds it.
+///
+/// # Errors
+/// [`Error::Entry`], [`Error::Archive`] and [`Error::Truncated`] for bad archives; [`Error::Io`], [`Error::Tree`].
+pub fn import(reader: &mut dyn Read, store: &dyn ObjectStore, options: &Import) -> Result<Snapshot> {
+    let placer = Placer::new(store, &Snapshot::scratch(), false);
+    unpack(&mut Archive::new(reader), store, options, placer)
+}
+
+/// Applies a layer, an uncompressed OCI changeset, to what lies below it.
+///
+/// Whiteouts (`.wh.NAME`, `.wh..wh..opq`) hide what lies below and never what the same layer holds, wherever in the
+/// archive they stand. A whiteout of nothing is nothing.
+///
+/// # Errors
+/// As [`import`].
+pub fn apply_layer(reader: &mut dyn Read, base: &Snapshot, store: &dyn ObjectStore) -> Result<Snapshot> {
+    unpack(&mut Archive::new(reader), store, &Import::default(), Placer::new(store, base, true))
+}
+
+/// An entry whose content is on its way.
+struct Waiting {
+    path: TreePath,
+    member: Member,
+    content: Content,
+    /// Counted in `in_flight` until it is placed.
+    bytes: u64,
+}
+
+/// The way of entries from the archive to the tree.
+struct Unpack<'a, 's> {
+    options: &'a Import,
+    storing: &'a Storing<'a>,
+    placer: Placer<'s>,
+    waiting: VecDeque<Waiting>,
+    in_flight: u64,
+    entries: u64,
+    holes: u64,
+}
+
+fn unpack(
+    archive: &mut Archive<'_>,
+    store: &dyn ObjectStore,
+    options: &Import,
+    placer: Placer<'_>,
+) -> Result<Snapshot> {
+    queue::with_threads(store, |storing| {
+        let waiting = VecDeque::new();
+        let mut unpack = Unpack { options, storing, placer, waiting, in_flight: 0, entries: 0, holes: 0 };
+        while let Some(member) = archive.next()? {
+            unpack.take(archive, member)?;
+            unpack.place_ready()?;
+        }
+        while unpack.place_first()? {}
+        unpack.placer.finish()
+    })
+}
+
+impl Unpack<'_, '_> {
+    /// Reads one entry with its content and lets it wait for its turn.
+    fn take(&mut self, archive: &mut Archive<'_>, mut member: Member) -> Result<()> {
+        self.check_limits(&member)?;
+        let Some(path) = self.stripped(&member, &member.path)? else { return Ok(()) };
+        if let MemberKind::HardLink(target) = &member.kind {
+            let stripped = self.stripped(&member, target)?;
+            let target = stripped.ok_or_else(|| member.refuse("its hard link's target is stripped away"))?;
+            member.kind = MemberKind::HardLink(target.as_bytes().to_vec());
+        }
+        if self.options.owner == Owner::Root {
+            (member.metadata.uid, member.metadata.gid) = (0, 0);
+        }
+        let is_stored = member.kind == MemberKind::File && !self.placer.is_marker(&path);
+        let content = if is_stored { self.store(archive, &member)? } else { Content::None };
+        let bytes = if matches!(content, Content::Pending(_)) { member.size() } else { 0 };
+        self.in_flight += bytes;
+        self.waiting.push_back(Waiting { path, member, content, bytes });
+        Ok(())
+    }
+
+    fn check_limits(&mut self, member: &Member) -> Result<()> {
+        self.entries += 1;
+        let limits = &self.options.limits;
+        if self.entries > limits.entries {
+            return Err(member.refuse(format!("the archive has more than {} entries", limits.entries)));
+        }
+        self.holes =
+            self.holes.saturating_add(member.sparse.as_ref().map_or(0, |sparse| sparse.hole_bytes()));
+        if self.holes > limits.holes {
+            return Err(member
+                .refuse(format!("the holes of sparse files sum up to more than {} bytes", limits.holes)));
+        }
+        Ok(())
+    }
+
+    /// A path of the archive as one of the tree; none if nothing is left of it.
+    fn stripped(&self, member: &Member, path: &[u8]) -> Result<Option<TreePath>> {
+        let path = self.placer.parse(path).map_err(|error| match error {
+            rbuild_tree::Error::BadPath { reason, .. } => member.refuse(reason),
+            other => other.into(),
+        })?;
+        if self.options.strip == 0 {
+            return Ok(Some(path));
+        }
+        let names = path.names().skip(self.options.strip);
+        let rest = names.fold(TreePath::root(), |mut rest, name| {
+            rest.push(name);
+            rest
+        });
+        Ok((!rest.is_root()).then_some(rest))
+    }
+
+    fn store(&mut self, archive: &mut Archive<'_>, member: &Member) -> Result<Content> {
+        let size = member.size();
+        if size > SMALL {
+            let mut reader = archive.expanded(member);
+            let stored = self.storing.store_now(&mut reader, size);
+            return stored.map(Content::Stored).map_err(|error| archive.content_error(error));
+        }
+        // The size is what the header claims, so it bounds what is allocated, not what must be there.
+        let mut bytes = Vec::with_capacity(size as usize);
+        let read = if member.sparse.is_some() {
+            archive.expanded(member).read_to_end(&mut bytes)
+        } else {
+            archive.content().read_to_end(&mut bytes)
+        };
+        read.map_err(|error| archive.content_error(error))?;
+        Ok(self.storing.store_later(bytes))
+    }
+
+    /// Places what need not be waited for, and what must be to keep memory bounded.
+    fn place_ready(&mut self) -> Result<()> {
+        while self.in_flight > IN_FLIGHT || self.waiting.len() > MOST_WAITING {
+            self.place_first()?;
+        }
+        while self.waiting.front_mut().is_some_and(|first| first.content.is_ready()) {
+            self.place_first()?;
+        }
+        Ok(())
+    }
+
+    /// Waits for the content of the first entry and places it; says whether there was one.
+    fn place_first(&mut self) -> Result<bool> {
+        let Some(Waiting { path, member, content, bytes }) = self.waiting.pop_front() else {
+            return Ok(false);
+        };
+        self.in_flight -= bytes;
+        let context = || format!("storing archive entry {:?}", member.name());
+        let object = content.wait().map_err(|source: io::Error| Error::Io { context: context(), source })?;
+        self.placer.place(&path, member, object)?;
+        Ok(true)
+    }
+}
