@@ -1,0 +1,59 @@
+//! Runs one command in a user-namespace sandbox set up as data.
+//!
+//! A [`Setup`] says everything: the id map, the mounts in order, the command. [`Sandbox::spawn`] starts this very
+//! program again (`/proc/self/exe`) as a child that interprets it; re-executing rather than forking keeps the
+//! engine's threads, locks and memory out of the sandbox. An operation that fails names itself and its cause.
+//!
+//! ```text
+//! engine                        set-up child                   init (pid 1)           the command
+//!   spawn ── Setup ──────────────▶ unshare
+//!   write id maps ◀── Unshared ──── wait
+//!          ─── Mapped ───────────▶ become 0:0, mount FUSE
+//!   Started ◀── Mounted + fds ───── fork ────────────────────▶ proc, sys, dev, binds
+//!   serve FUSE, proceed ── Proceed ─────────────────────────▶ attach, pivot_root
+//!   Running ◀── Ready ──────────────────────────────────────── fork ──────────────▶ confine, exec
+//!   wait ◀── Ended ──────────────── reap init, exit ◀───────── reap, exit
+//! ```
+//!
+//! The set-up child stays in the engine's pid namespace, because the pids in FUSE requests are those of the mounter's
+//! namespace; it remains only to reap the init, so that [`Running::wait`] leaves no zombie and returns when the last
+//! mount is gone. Nothing depends on signals for its life: every process ends when the engine's end of the control
+//! socket closes.
+//!
+//! A program that uses this crate calls [`enter_if_child`] first thing in `main`.
+//!
+//! Limits: `mknod` of devices is refused in a user namespace by every kernel; a bind's source must be reachable by the
+//! engine's own user without capabilities over other users' files.
+//!
+//! | module | what |
+//! |---|---|
+//! | [`setup`](Setup) | the set-up as data |
+//! | [`ids`](IdMap) | which ids a sandbox gets, and how they are mapped |
+//! | `process` | the engine's side: spawn, proceed, wait, kill |
+//! | `control` | the messages between the two sides |
+//! | `child` | the other side: set-up child, init, command |
+//! | `seccomp` | the system call filter |
+//! | `environment` | why a machine refuses, and the cure |
+//! | `sys` | the only unsafe code |
+#![deny(unsafe_op_in_unsafe_fn)]
+
+mod child;
+mod control;
+mod elf;
+mod environment;
+mod error;
+mod exit;
+mod ids;
+mod process;
+mod seccomp;
+mod setup;
+mod sys;
+mod text;
+
+pub use child::enter_if_child;
+pub use environment::{Capabilities, EnvironmentError, probe};
+pub use error::{Error, Failure, Part, Result};
+pub use exit::{ExecFailure, Exit};
+pub use ids::{Extent, IdMap, MapMethod};
+pub use process::{Killer, Output, Running, Sandbox, Started};
+pub use setup::{Command, Limits, Mount, Network, Setup};

@@ -1,0 +1,281 @@
+//! The engine's side: start the child, write its maps, take the descriptors, let it go on, wait, kill.
+
+use std::env;
+use std::fmt;
+use std::io;
+use std::net::Shutdown;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use rustix::process::{Signal, pidfd_send_signal};
+
+use crate::child::CHILD_NAME;
+use crate::control::{FromChild, ToChild, receive, send};
+use crate::environment::explain;
+use crate::exit::Exit;
+use crate::{Error, Failure, Result, Setup};
+
+static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+
+/// Starts sandboxes.
+#[derive(Debug)]
+pub struct Sandbox;
+
+/// What becomes of the command's output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Output {
+    /// A pipe for stdout and one for stderr.
+    Separate,
+    /// One pipe for both, which keeps their order.
+    Joined,
+}
+
+/// A sandbox whose FUSE filesystems are mounted and wait for their server. Dropping it ends it.
+#[derive(Debug)]
+pub struct Started {
+    /// One for each [`Mount::Fuse`](crate::Mount::Fuse), in order; INIT is not answered yet.
+    pub fuse: Vec<OwnedFd>,
+    /// The read end of the command's stdout, or of both with [`Output::Joined`].
+    pub stdout: Option<OwnedFd>,
+    /// The read end of the command's stderr; `None` with [`Output::Joined`].
+    pub stderr: Option<OwnedFd>,
+    process: Process,
+}
+
+/// A sandbox whose command has been started. Dropping it ends it.
+#[derive(Debug)]
+pub struct Running {
+    process: Process,
+    warnings: Vec<String>,
+    exit: Option<Exit>,
+}
+
+/// Ends a sandbox from any thread.
+#[derive(Clone)]
+pub struct Killer(Arc<Life>);
+
+impl Sandbox {
+    /// Starts another program than this one (`/proc/self/exe`) as child. Its `main` must call
+    /// [`enter_if_child`](crate::enter_if_child). For tests, whose `main` is not theirs; the first call counts.
+    pub fn set_program(program: impl Into<PathBuf>) {
+        // A second call is ignored as documented.
+        let _ = PROGRAM.set(program.into());
+    }
+
+    /// Starts the sandbox that `setup` describes, up to the point where its FUSE filesystems must be served.
+    ///
+    /// # Errors
+    /// The operation that failed, with its cause and, where it is known, the cure.
+    pub fn spawn(setup: &Setup, output: Output) -> Result<Started> {
+        setup.check()?;
+        let process = Process::start()?;
+        let joined_output = output == Output::Joined;
+        process.send(&ToChild::Setup { setup: Box::new(setup.clone()), joined_output })?;
+        let FromChild::Unshared = process.next("made its namespaces")?.0 else {
+            return Err(Error::Lost("made its namespaces"));
+        };
+        setup.ids.write(process.child.id())?;
+        process.send(&ToChild::Mapped)?;
+        let (FromChild::Mounted { pidfd }, descriptors) = process.next("mounted its filesystems")? else {
+            return Err(Error::Lost("mounted its filesystems"));
+        };
+        let mut descriptors = descriptors.into_iter();
+        if let Some(init) = pidfd.then(|| descriptors.next()).flatten() {
+            // Nobody else sets it.
+            let _ = process.life.init.set(init);
+        }
+        let stdout = descriptors.next();
+        let stderr = if joined_output { None } else { descriptors.next() };
+        Ok(Started { fuse: descriptors.collect(), stdout, stderr, process })
+    }
+}
+
+impl Started {
+    /// Lets the child go on: attach the mounts, change the root, start the command. The FUSE filesystems must be
+    /// served by now, by other threads.
+    ///
+    /// # Errors
+    /// The operation that failed, with its cause and, where it is known, the cure.
+    pub fn proceed(self) -> Result<Running> {
+        let doing = "changed its root";
+        self.process.send(&ToChild::Proceed)?;
+        match self.process.next(doing)?.0 {
+            FromChild::Ready { warnings } => Ok(Running { process: self.process, warnings, exit: None }),
+            _ => Err(Error::Lost(doing)),
+        }
+    }
+
+    /// A handle that ends the sandbox from another thread.
+    pub fn killer(&self) -> Killer {
+        Killer(Arc::clone(&self.process.life))
+    }
+}
+
+impl Running {
+    /// What had to be done otherwise than wished, such as an outer /proc that had to be shared.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+
+    /// Waits for the command, and until every process and mount of the sandbox is gone.
+    ///
+    /// # Errors
+    /// If the sandbox ended without saying how, and nobody asked for that.
+    pub fn wait(&mut self) -> Result<Exit> {
+        if let Some(exit) = &self.exit {
+            return Ok(exit.clone());
+        }
+        let told = self.read_to_end();
+        self.process.reap();
+        let exit = match told? {
+            Some(exit) => exit,
+            None if self.process.life.killed.load(Ordering::Acquire) => Exit::Signal(libc::SIGKILL),
+            None => return Err(Error::Lost("ran its command")),
+        };
+        self.exit = Some(exit.clone());
+        Ok(exit)
+    }
+
+    /// Kills the sandbox's init, and with it every process inside. [`Running::wait`] is still needed.
+    pub fn kill(&self) {
+        self.killer().kill();
+    }
+
+    /// A handle that ends the sandbox from another thread.
+    pub fn killer(&self) -> Killer {
+        Killer(Arc::clone(&self.process.life))
+    }
+
+    /// Reads until every process of the sandbox has closed the socket. The first report is the precise one: a command
+    /// that failed to start also ends.
+    fn read_to_end(&self) -> Result<Option<Exit>> {
+        let mut exit = None;
+        while let Some((message, _)) = receive(&self.process.life.control).map_err(control_error)? {
+            let told = match message {
+                FromChild::ExecFailed(what) => Exit::ExecFailed { what },
+                FromChild::Ended(exit) => exit,
+                FromChild::Failed(failure) => return Err(explain(failure)),
+                _ => continue,
+            };
+            exit.get_or_insert(told);
+        }
+        Ok(exit)
+    }
+}
+
+impl Killer {
+    /// Ends the sandbox. Harmless if it has ended.
+    pub fn kill(&self) {
+        self.0.kill();
+    }
+}
+
+impl fmt::Debug for Killer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Killer")
+    }
+}
+
+/// What keeps a sandbox alive, and ends it.
+#[derive(Debug)]
+struct Life {
+    control: UnixStream,
+    /// The init's pidfd: a pid could be another process's by now. Unset before kernel 5.3.
+    init: OnceLock<OwnedFd>,
+    killed: AtomicBool,
+}
+
+impl Life {
+    fn kill(&self) {
+        self.killed.store(true, Ordering::Release);
+        if let Some(init) = self.init.get() {
+            // It may have ended already.
+            let _ = pidfd_send_signal(init.as_fd(), Signal::KILL);
+        }
+        // The end of the stream makes every process of the sandbox exit, also where there is no pidfd yet.
+        let _ = self.control.shutdown(Shutdown::Write);
+    }
+}
+
+/// The set-up child; reaped on every way out.
+#[derive(Debug)]
+struct Process {
+    child: Child,
+    reaped: bool,
+    life: Arc<Life>,
+}
+
+impl Process {
+    fn start() -> Result<Self> {
+        let program = PROGRAM.get().cloned().unwrap_or_else(|| "/proc/self/exe".into());
+        let (control, theirs) = UnixStream::pair().map_err(control_error)?;
+        // The socket is the child's stdin: an inheritable descriptor could leak into a process that another thread
+        // starts at the same time. Its own process group, since a Ctrl-C at the terminal is the engine's to handle.
+        let child = Command::new(&program)
+            .arg0(CHILD_NAME)
+            .env_clear()
+            .stdin(OwnedFd::from(theirs))
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .process_group(0)
+            .spawn()
+            .map_err(|source| Error::Start { program: described(program), source })?;
+        let life = Life { control, init: OnceLock::new(), killed: AtomicBool::new(false) };
+        Ok(Self { child, reaped: false, life: Arc::new(life) })
+    }
+
+    /// A child that is gone is told by `next`, with its last words.
+    fn send(&self, message: &ToChild) -> Result<()> {
+        match send(&self.life.control, message, &[]) {
+            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(control_error(error)),
+            _ => Ok(()),
+        }
+    }
+
+    fn next(&self, doing: &'static str) -> Result<(FromChild, Vec<OwnedFd>)> {
+        match receive(&self.life.control) {
+            Ok(Some((FromChild::Failed(failure), _))) => Err(explain(failure)),
+            Ok(Some(other)) => Ok(other),
+            Err(error) if error.kind() != io::ErrorKind::ConnectionReset => Err(control_error(error)),
+            _ => Err(Error::Lost(doing)),
+        }
+    }
+
+    fn reap(&mut self) {
+        if !self.reaped {
+            // Only fails if somebody else has reaped it.
+            let _ = self.child.wait();
+            self.reaped = true;
+        }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        if !self.reaped {
+            self.life.kill();
+            self.reap();
+        }
+    }
+}
+
+fn control_error(source: io::Error) -> Error {
+    Error::Io { operation: "talk to the sandbox".into(), source }
+}
+
+/// A name that means something to a person.
+fn described(program: PathBuf) -> PathBuf {
+    if program.as_os_str() == "/proc/self/exe" { env::current_exe().unwrap_or(program) } else { program }
+}
+
+/// A failure that the engine itself found is explained the same way.
+impl From<Failure> for Error {
+    fn from(failure: Failure) -> Self {
+        explain(failure)
+    }
+}
