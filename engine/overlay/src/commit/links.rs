@@ -1,0 +1,81 @@
+//! The link table of a delta: every group of the result that has a touched path, or gained or lost one.
+
+use super::Commit;
+use crate::{Error, lower::BaseKind, node::Node, table::NodeKey};
+use rbuild_tree::TreePath;
+use std::{collections::HashSet, sync::Arc};
+
+impl Commit<'_> {
+    pub(super) fn find_links(&mut self, dirty: &[Arc<Node>]) -> Result<(), Error> {
+        for node in dirty {
+            self.note_links(node);
+        }
+        let base = &self.overlay.0.base;
+        // Groups of an earlier step's delta are part of the difference in any case.
+        let all = matches!(base.kind, BaseKind::Live { .. });
+        for (group, paths) in base.links.groups().iter().enumerate() {
+            if !all && !self.is_group_touched(paths) {
+                continue;
+            }
+            for path in paths {
+                self.find_name(path)?;
+            }
+            if let Some(node) = self.overlay.0.table.linked_node(NodeKey::Group(group)) {
+                let known: HashSet<&TreePath> = paths.iter().collect();
+                if self.paths(&node).iter().any(|path| !known.contains(path)) {
+                    self.forced.insert(node.id);
+                }
+                self.note_links(&node);
+                self.touch(&node);
+            }
+        }
+        Ok(())
+    }
+
+    /// A node of several names belongs into the link table.
+    pub(super) fn note_links(&mut self, node: &Arc<Node>) {
+        let (names, count, group) = {
+            let inode = node.lock();
+            (inode.links.len(), inode.nlink, inode.origin.as_ref().and_then(|origin| origin.group))
+        };
+        match (names, group) {
+            // No group of the lower: all of its names joined.
+            (2.., None) => {
+                self.linked.insert(node.id, Arc::clone(node));
+                self.forced.insert(node.id);
+            }
+            (2.., Some(_)) => {
+                self.linked.insert(node.id, Arc::clone(node));
+            }
+            // The last name of a file of this machine: the next step must not see the machine's link count.
+            (1, Some(NodeKey::Host(..))) if count == 1 => {
+                self.forced.insert(node.id);
+            }
+            _ => {}
+        }
+    }
+
+    /// Whether a path of the lower is gone, replaced or changed, as far as touched names tell.
+    fn is_group_touched(&self, paths: &[TreePath]) -> bool {
+        paths.iter().any(|path| {
+            let mut directory = Arc::clone(&self.overlay.0.root);
+            for name in path.names() {
+                if !self.is_touched(directory.id, name) {
+                    return false;
+                }
+                let child = self.overlay.lower_child(&directory, name);
+                let Some(child) = child.ok().flatten() else { return true };
+                directory = child;
+            }
+            true
+        })
+    }
+
+    /// Makes sure that the node of a linked path knows this name, if it still has it.
+    fn find_name(&self, path: &TreePath) -> Result<(), Error> {
+        let (Some(above), Some(name)) = (path.parent(), path.name()) else { return Ok(()) };
+        let Some(directory) = self.overlay.locate(&above).map_err(Error::at(path))? else { return Ok(()) };
+        self.overlay.lower_child(&directory, name).map_err(Error::at(path))?;
+        Ok(())
+    }
+}

@@ -1,0 +1,127 @@
+//! From dirty nodes to a delta.
+//!
+//! Nothing is scanned: every node that changed is in a list, and from those the directories above are found by their
+//! names. Then the tree is walked from the root along touched names only. A directory that still is where the lower
+//! has it becomes a change of its names; anything that moved or is new becomes an entry, its bytes an object of the
+//! store. What turns out equal to the lower is no change.
+
+mod build;
+mod change;
+mod links;
+mod touched;
+
+use crate::{
+    Error, Overlay, Trace,
+    node::{Inode, Name, Node},
+};
+use rbuild_tree::{Delta, Links, Metadata, Timestamp, TreePath, entry::is_kept_xattr};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    sync::{Arc, PoisonError, atomic::Ordering},
+    thread,
+};
+
+use crate::NodeId;
+
+/// Directories nest up to `MAX_DEPTH`, and so does the walk.
+const STACK: usize = 64 << 20;
+
+/// What a step did.
+#[derive(Debug)]
+pub struct Changes {
+    /// The difference to the lower; to the live directory itself if that is one, earlier steps' included.
+    pub delta: Delta,
+    /// What the step saw of its lower; none if that was not asked for, or can't be told.
+    pub trace: Option<Trace>,
+    /// What the user should know, a sentence each.
+    pub warnings: Vec<String>,
+}
+
+/// One commit under way.
+struct Commit<'a> {
+    overlay: &'a Overlay,
+    clamp: Option<Timestamp>,
+    /// Names that may differ, or have something below them that may, by directory.
+    touched: HashMap<NodeId, BTreeSet<Name>>,
+    /// Directories whose own touched names and ancestors are noted.
+    closed: HashSet<NodeId>,
+    /// Nodes to write out although they equal the lower, since a name joined them.
+    forced: HashSet<NodeId>,
+    /// Nodes of several names that the delta's link table must hold.
+    linked: BTreeMap<NodeId, Arc<Node>>,
+    warnings: Vec<String>,
+}
+
+impl Overlay {
+    /// What changed since the mount began, with the bytes moved into the store. Call it when nobody uses the mount
+    /// any more. Times later than `clamp` of what the step wrote become `clamp`; older ones and those of the lower
+    /// stay.
+    ///
+    /// # Errors
+    /// [`Error::Panicked`] if an operation failed inside; the store or the lower can't be read or written.
+    pub fn commit(&self, clamp: Option<Timestamp>) -> Result<Changes, Error> {
+        if self.0.panicked.load(Ordering::Acquire) {
+            return Err(Error::Panicked);
+        }
+        thread::scope(|scope| {
+            let name = "overlay commit".to_owned();
+            let commit = || Commit::new(self, clamp).run();
+            let handle = thread::Builder::new().name(name).stack_size(STACK).spawn_scoped(scope, commit);
+            let handle =
+                handle.map_err(|source| Error::Io { context: "start a thread".to_owned(), source })?;
+            handle.join().map_err(|_| Error::Panicked)?
+        })
+    }
+}
+
+impl<'a> Commit<'a> {
+    fn new(overlay: &'a Overlay, clamp: Option<Timestamp>) -> Self {
+        Self {
+            overlay,
+            clamp,
+            touched: HashMap::new(),
+            closed: HashSet::new(),
+            forced: HashSet::new(),
+            linked: BTreeMap::new(),
+            warnings: Vec::new(),
+        }
+    }
+
+    fn run(mut self) -> Result<Changes, Error> {
+        let dirty = self.overlay.0.dirty.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        dirty.iter().for_each(|node| self.touch(node));
+        self.touch(&self.overlay.0.root);
+        self.find_links(&dirty)?;
+        let root = self.directory_change(&Arc::clone(&self.overlay.0.root), &TreePath::root())?;
+        let groups = self.linked.values().map(|node| self.paths(node)).collect::<Vec<_>>();
+        let delta = Delta { root, links: Links::new(groups) };
+        let recorder = self.overlay.0.recorder.as_ref();
+        let trace = recorder.map(|recorder| recorder.finish(self.overlay.0.base.live())).transpose();
+        let trace = trace.unwrap_or_else(|reason| {
+            self.warnings.push(format!("this step can't be cached: {reason}"));
+            None
+        });
+        Ok(Changes { delta, trace, warnings: self.warnings })
+    }
+
+    /// The metadata to write for a node.
+    fn metadata(&self, inode: &Inode) -> Metadata {
+        let mut metadata = inode.metadata();
+        metadata.xattrs.retain(|name, _| is_kept_xattr(name));
+        if let Some(clamp) = self.clamp
+            && was_written(inode)
+        {
+            metadata.mtime = metadata.mtime.min(clamp);
+        }
+        metadata
+    }
+}
+
+/// Whether the step set the time of a node.
+fn was_written(inode: &Inode) -> bool {
+    match (&inode.origin, &inode.original) {
+        (None, _) => true,
+        (Some(_), None) => false,
+        (Some(_), Some(original)) => original.metadata.mtime != inode.mtime,
+    }
+}

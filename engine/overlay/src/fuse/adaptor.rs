@@ -1,0 +1,438 @@
+//! One method a request: unwrap, ask, answer.
+
+use super::convert::{attributes, caller, file_type, name, nothing, set_time, special};
+use crate::{Errno, NodeId, Overlay, Stat, ops::SetAttributes};
+use fuser::{
+    BsdFileFlags, CopyFileRangeFlags, FileHandle, Filesystem, FopenFlags, Generation, INodeNo, InitFlags,
+    IoctlFlags, KernelConfig, LockOwner, OpenFlags, RenameFlags, ReplyAttr, ReplyCreate, ReplyData,
+    ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyIoctl, ReplyLseek, ReplyOpen,
+    ReplyStatfs, ReplyWrite, ReplyXattr, Request, TimeOrNow, WriteFlags,
+};
+use std::{
+    ffi::OsStr,
+    io,
+    os::unix::ffi::OsStrExt,
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::Path,
+    sync::atomic::Ordering,
+    time::{Duration, SystemTime},
+};
+
+/// A hundred years.
+const FOR_EVER: Duration = Duration::from_secs(3_200_000_000);
+const GENERATION: Generation = Generation(0);
+const MAX_WRITE: u32 = 1 << 20;
+const MAX_BACKGROUND: u16 = 64;
+
+const FS_IOC_GETFLAGS: u32 = 0x8008_6601;
+const FS_IOC_SETFLAGS: u32 = 0x4008_6602;
+
+/// What is asked for, if the kernel offers it. Left out on purpose: file locks (the kernel's own are right), and what
+/// this version of the library declares but does not parse (`SETXATTR_EXT`, `SECURITY_CTX`, `CREATE_SUPP_GROUP`).
+const FEATURES: [InitFlags; 9] = [
+    InitFlags::FUSE_HANDLE_KILLPRIV_V2,
+    InitFlags::FUSE_POSIX_ACL,
+    InitFlags::FUSE_DONT_MASK,
+    InitFlags::FUSE_PARALLEL_DIROPS,
+    InitFlags::FUSE_DO_READDIRPLUS,
+    InitFlags::FUSE_CACHE_SYMLINKS,
+    InitFlags::FUSE_NO_OPEN_SUPPORT,
+    InitFlags::FUSE_NO_OPENDIR_SUPPORT,
+    InitFlags::FUSE_ASYNC_DIO,
+];
+
+/// The filesystem as the library wants it.
+pub(super) struct Adaptor(Overlay);
+
+type Reply<T> = Result<T, fuser::Errno>;
+
+impl Adaptor {
+    pub fn new(overlay: Overlay) -> Self {
+        Self(overlay)
+    }
+
+    /// Runs an operation. One that panics is EIO to the program and makes the step fail, never a hang.
+    fn run<T>(&self, operation: impl FnOnce(&Overlay) -> Result<T, Errno>) -> Reply<T> {
+        let outcome = catch_unwind(AssertUnwindSafe(|| operation(&self.0))).unwrap_or_else(|_| {
+            self.0.0.panicked.store(true, Ordering::Release);
+            Err(Errno::IO)
+        });
+        outcome.map_err(|errno| fuser::Errno::from_i32(errno.raw_os_error()))
+    }
+
+    fn entry(&self, reply: ReplyEntry, operation: impl FnOnce(&Overlay) -> Result<Stat, Errno>) {
+        match self.run(operation) {
+            Ok(stat) => reply.entry(&FOR_EVER, &attributes(&stat), GENERATION),
+            Err(errno) => reply.error(errno),
+        }
+    }
+
+    fn empty(&self, reply: ReplyEmpty, operation: impl FnOnce(&Overlay) -> Result<(), Errno>) {
+        match self.run(operation) {
+            Ok(()) => reply.ok(),
+            Err(errno) => reply.error(errno),
+        }
+    }
+
+    fn xattr(
+        &self,
+        size: u32,
+        reply: ReplyXattr,
+        operation: impl FnOnce(&Overlay) -> Result<Vec<u8>, Errno>,
+    ) {
+        match self.run(operation) {
+            Ok(value) => match u32::try_from(value.len()) {
+                Ok(length) if size == 0 => reply.size(length),
+                Ok(length) if length <= size => reply.data(&value),
+                _ => reply.error(fuser::Errno::ERANGE),
+            },
+            Err(errno) => reply.error(errno),
+        }
+    }
+}
+
+impl Filesystem for Adaptor {
+    fn init(&mut self, _: &Request, config: &mut KernelConfig) -> io::Result<()> {
+        // An older kernel works without what it lacks, only slower or with coarser semantics.
+        for feature in FEATURES {
+            let _ = config.add_capabilities(feature);
+        }
+        let _ = config.set_max_write(MAX_WRITE);
+        let _ = config.set_max_background(MAX_BACKGROUND);
+        Ok(())
+    }
+
+    fn lookup(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
+        match self.run(|overlay| overlay.lookup(NodeId(parent.0), name.as_bytes())) {
+            Ok(stat) => reply.entry(&FOR_EVER, &attributes(&stat), GENERATION),
+            Err(fuser::Errno::ENOENT) => reply.entry(&FOR_EVER, &nothing(), GENERATION),
+            Err(errno) => reply.error(errno),
+        }
+    }
+
+    fn forget(&self, _: &Request, id: INodeNo, count: u64) {
+        let _ = self.run(|overlay| Ok(overlay.forget(NodeId(id.0), count)));
+    }
+
+    fn getattr(&self, _: &Request, id: INodeNo, _: Option<FileHandle>, reply: ReplyAttr) {
+        match self.run(|overlay| overlay.getattr(NodeId(id.0))) {
+            Ok(stat) => reply.attr(&FOR_EVER, &attributes(&stat)),
+            Err(errno) => reply.error(errno),
+        }
+    }
+
+    fn setattr(
+        &self,
+        request: &Request,
+        id: INodeNo,
+        mode: Option<u32>,
+        uid: Option<u32>,
+        gid: Option<u32>,
+        size: Option<u64>,
+        atime: Option<TimeOrNow>,
+        mtime: Option<TimeOrNow>,
+        _: Option<SystemTime>,
+        _: Option<FileHandle>,
+        _: Option<SystemTime>,
+        _: Option<SystemTime>,
+        _: Option<SystemTime>,
+        _: Option<BsdFileFlags>,
+        reply: ReplyAttr,
+    ) {
+        let set = SetAttributes { mode, uid, gid, size, atime: set_time(atime), mtime: set_time(mtime) };
+        match self.run(|overlay| overlay.setattr(NodeId(id.0), &set, &caller(request, 0))) {
+            Ok(stat) => reply.attr(&FOR_EVER, &attributes(&stat)),
+            Err(errno) => reply.error(errno),
+        }
+    }
+
+    fn readlink(&self, _: &Request, id: INodeNo, reply: ReplyData) {
+        match self.run(|overlay| overlay.readlink(NodeId(id.0))) {
+            Ok(target) => reply.data(&target),
+            Err(errno) => reply.error(errno),
+        }
+    }
+
+    fn mknod(
+        &self,
+        request: &Request,
+        parent: INodeNo,
+        name: &OsStr,
+        mode: u32,
+        umask: u32,
+        rdev: u32,
+        reply: ReplyEntry,
+    ) {
+        self.entry(reply, |overlay| {
+            let special = special(mode, rdev)?;
+            overlay.mknod(NodeId(parent.0), name.as_bytes(), special, mode, &caller(request, umask))
+        });
+    }
+
+    fn mkdir(
+        &self,
+        request: &Request,
+        parent: INodeNo,
+        name: &OsStr,
+        mode: u32,
+        umask: u32,
+        reply: ReplyEntry,
+    ) {
+        let caller = caller(request, umask);
+        self.entry(reply, |overlay| overlay.mkdir(NodeId(parent.0), name.as_bytes(), mode, &caller));
+    }
+
+    fn unlink(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+        self.empty(reply, |overlay| overlay.unlink(NodeId(parent.0), name.as_bytes()));
+    }
+
+    fn rmdir(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+        self.empty(reply, |overlay| overlay.rmdir(NodeId(parent.0), name.as_bytes()));
+    }
+
+    fn symlink(&self, request: &Request, parent: INodeNo, name: &OsStr, target: &Path, reply: ReplyEntry) {
+        let (target, caller) = (target.as_os_str().as_bytes(), caller(request, 0));
+        self.entry(reply, |overlay| overlay.symlink(NodeId(parent.0), name.as_bytes(), target, &caller));
+    }
+
+    fn rename(
+        &self,
+        _: &Request,
+        parent: INodeNo,
+        name: &OsStr,
+        new_parent: INodeNo,
+        new_name: &OsStr,
+        flags: RenameFlags,
+        reply: ReplyEmpty,
+    ) {
+        let (from, to) = (NodeId(parent.0), NodeId(new_parent.0));
+        self.empty(reply, |overlay| {
+            overlay.rename(from, name.as_bytes(), to, new_name.as_bytes(), flags.bits())
+        });
+    }
+
+    fn link(&self, _: &Request, id: INodeNo, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
+        self.entry(reply, |overlay| overlay.link(NodeId(id.0), NodeId(parent.0), name.as_bytes()));
+    }
+
+    fn create(
+        &self,
+        request: &Request,
+        parent: INodeNo,
+        name: &OsStr,
+        mode: u32,
+        umask: u32,
+        flags: i32,
+        reply: ReplyCreate,
+    ) {
+        let (exclusive, caller) = (flags & libc::O_EXCL != 0, caller(request, umask));
+        match self.run(|overlay| overlay.create(NodeId(parent.0), name.as_bytes(), mode, exclusive, &caller))
+        {
+            Ok(stat) => {
+                let flags = FopenFlags::FOPEN_KEEP_CACHE;
+                reply.created(&FOR_EVER, &attributes(&stat), GENERATION, FileHandle(0), flags);
+            }
+            Err(errno) => reply.error(errno),
+        }
+    }
+
+    fn open(&self, _: &Request, _: INodeNo, _: OpenFlags, reply: ReplyOpen) {
+        reply.error(fuser::Errno::ENOSYS);
+    }
+
+    fn opendir(&self, _: &Request, _: INodeNo, _: OpenFlags, reply: ReplyOpen) {
+        reply.error(fuser::Errno::ENOSYS);
+    }
+
+    fn flush(&self, _: &Request, _: INodeNo, _: FileHandle, _: LockOwner, reply: ReplyEmpty) {
+        reply.error(fuser::Errno::ENOSYS);
+    }
+
+    fn fsync(&self, _: &Request, _: INodeNo, _: FileHandle, _: bool, reply: ReplyEmpty) {
+        reply.error(fuser::Errno::ENOSYS);
+    }
+
+    fn fsyncdir(&self, _: &Request, _: INodeNo, _: FileHandle, _: bool, reply: ReplyEmpty) {
+        reply.error(fuser::Errno::ENOSYS);
+    }
+
+    fn read(
+        &self,
+        _: &Request,
+        id: INodeNo,
+        _: FileHandle,
+        offset: u64,
+        size: u32,
+        _: OpenFlags,
+        _: Option<LockOwner>,
+        reply: ReplyData,
+    ) {
+        let length = usize::try_from(size).unwrap_or(usize::MAX);
+        match self.run(|overlay| overlay.read(NodeId(id.0), offset, length)) {
+            Ok(bytes) => reply.data(&bytes),
+            Err(errno) => reply.error(errno),
+        }
+    }
+
+    fn write(
+        &self,
+        _: &Request,
+        id: INodeNo,
+        _: FileHandle,
+        offset: u64,
+        data: &[u8],
+        write_flags: WriteFlags,
+        _: OpenFlags,
+        _: Option<LockOwner>,
+        reply: ReplyWrite,
+    ) {
+        let kill = write_flags.contains(WriteFlags::FUSE_WRITE_KILL_SUIDGID);
+        match self.run(|overlay| overlay.write(NodeId(id.0), offset, data, kill)) {
+            Ok(count) => reply.written(u32::try_from(count).unwrap_or(u32::MAX)),
+            Err(errno) => reply.error(errno),
+        }
+    }
+
+    fn readdir(&self, _: &Request, id: INodeNo, _: FileHandle, offset: u64, mut reply: ReplyDirectory) {
+        let listed = self.run(|overlay| {
+            overlay.readdir(NodeId(id.0), offset, false, &mut |entry| {
+                !reply.add(
+                    INodeNo(entry.stat.id.0),
+                    entry.cookie,
+                    file_type(entry.stat.kind),
+                    name(entry.name),
+                )
+            })
+        });
+        match listed {
+            Ok(()) => reply.ok(),
+            Err(errno) => reply.error(errno),
+        }
+    }
+
+    fn readdirplus(
+        &self,
+        _: &Request,
+        id: INodeNo,
+        _: FileHandle,
+        offset: u64,
+        mut reply: ReplyDirectoryPlus,
+    ) {
+        let listed = self.run(|overlay| {
+            overlay.readdir(NodeId(id.0), offset, true, &mut |entry| {
+                let (id, attributes) = (INodeNo(entry.stat.id.0), attributes(&entry.stat));
+                !reply.add(id, entry.cookie, name(entry.name), &FOR_EVER, &attributes, GENERATION)
+            })
+        });
+        match listed {
+            Ok(()) => reply.ok(),
+            Err(errno) => reply.error(errno),
+        }
+    }
+
+    fn statfs(&self, _: &Request, _: INodeNo, reply: ReplyStatfs) {
+        match self.run(Overlay::statfs) {
+            Ok(fs) => {
+                let size = u32::try_from(fs.block_size).unwrap_or(4096);
+                reply.statfs(fs.blocks, fs.free, fs.available, fs.files, fs.free_files, size, 255, size);
+            }
+            Err(errno) => reply.error(errno),
+        }
+    }
+
+    fn setxattr(
+        &self,
+        request: &Request,
+        id: INodeNo,
+        name: &OsStr,
+        value: &[u8],
+        flags: i32,
+        _: u32,
+        reply: ReplyEmpty,
+    ) {
+        let (flags, caller) = (flags.cast_unsigned(), caller(request, 0));
+        self.empty(reply, |overlay| overlay.setxattr(NodeId(id.0), name.as_bytes(), value, flags, &caller));
+    }
+
+    fn getxattr(&self, _: &Request, id: INodeNo, name: &OsStr, size: u32, reply: ReplyXattr) {
+        self.xattr(size, reply, |overlay| overlay.getxattr(NodeId(id.0), name.as_bytes()));
+    }
+
+    fn listxattr(&self, _: &Request, id: INodeNo, size: u32, reply: ReplyXattr) {
+        self.xattr(size, reply, |overlay| overlay.listxattr(NodeId(id.0)));
+    }
+
+    fn removexattr(&self, _: &Request, id: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+        self.empty(reply, |overlay| overlay.removexattr(NodeId(id.0), name.as_bytes()));
+    }
+
+    fn fallocate(
+        &self,
+        _: &Request,
+        id: INodeNo,
+        _: FileHandle,
+        offset: u64,
+        length: u64,
+        mode: i32,
+        reply: ReplyEmpty,
+    ) {
+        let mode = mode.cast_unsigned();
+        self.empty(reply, |overlay| overlay.fallocate(NodeId(id.0), offset, length, mode));
+    }
+
+    fn lseek(&self, _: &Request, id: INodeNo, _: FileHandle, offset: i64, whence: i32, reply: ReplyLseek) {
+        let at = self.run(|overlay| {
+            let offset = u64::try_from(offset).map_err(|_| Errno::NXIO)?;
+            match whence {
+                libc::SEEK_DATA => overlay.lseek(NodeId(id.0), offset, false),
+                libc::SEEK_HOLE => overlay.lseek(NodeId(id.0), offset, true),
+                _ => Err(Errno::INVAL),
+            }
+        });
+        match at {
+            Ok(at) => reply.offset(i64::try_from(at).unwrap_or(i64::MAX)),
+            Err(errno) => reply.error(errno),
+        }
+    }
+
+    fn copy_file_range(
+        &self,
+        _: &Request,
+        from: INodeNo,
+        _: FileHandle,
+        start: u64,
+        to: INodeNo,
+        _: FileHandle,
+        target: u64,
+        length: u64,
+        _: CopyFileRangeFlags,
+        reply: ReplyWrite,
+    ) {
+        let (from, to) = ((NodeId(from.0), start), (NodeId(to.0), target));
+        match self.run(|overlay| overlay.copy_file_range(from, to, length)) {
+            Ok(count) => reply.written(u32::try_from(count).unwrap_or(u32::MAX)),
+            Err(errno) => reply.error(errno),
+        }
+    }
+
+    fn ioctl(
+        &self,
+        _: &Request,
+        _: INodeNo,
+        _: FileHandle,
+        _: IoctlFlags,
+        command: u32,
+        data: &[u8],
+        size: u32,
+        reply: ReplyIoctl,
+    ) {
+        // chattr(1) and lsattr(1): no file has any such flag, and none can be set.
+        let length = usize::try_from(size).unwrap_or(0).min(8);
+        match command {
+            FS_IOC_GETFLAGS => reply.ioctl(0, &[0; 8][..length]),
+            FS_IOC_SETFLAGS if data.iter().all(|byte| *byte == 0) => reply.ioctl(0, &[]),
+            FS_IOC_SETFLAGS => reply.error(fuser::Errno::EOPNOTSUPP),
+            _ => reply.error(fuser::Errno::ENOTTY),
+        }
+    }
+}

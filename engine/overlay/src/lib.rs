@@ -1,0 +1,208 @@
+//! An in-memory copy-on-write filesystem over a tree, served by FUSE.
+//!
+//! An [`Overlay`] starts as a read-only *lower*: a snapshot of the store, or a live directory of this machine that is
+//! listed lazily. A directory is expanded into memory when it is first looked at; every change is made to the
+//! in-memory inode; only the bytes that a step writes go to memory or to scratch files. So renames of lower
+//! directories, hard links across them, stable inode numbers and exact link counts are not special cases, and there
+//! is no copy-up of metadata and no whiteout anywhere. [`Overlay::commit`] hashes what was written and says what
+//! changed as a [`rbuild_tree::Delta`]; with [`Options::record`] also what of the lower was looked at ([`Trace`]).
+//!
+//! The operations take plain values, answer `Result<_, Errno>` and know nothing of FUSE; [`fuse`] is a thin adaptor.
+//! They check no permissions: the kernel does that before it asks (`default_permissions`).
+//!
+//! | module | what |
+//! |---|---|
+//! | `node`, `directory`, `content` | inodes, the entries of one directory, the bytes of one file |
+//! | `place`, `lower` | where something stood in the lower; snapshots and live directories as lowers |
+//! | `table`, `namespace` | inode numbers and the nodes they name; from a name to a node |
+//! | `ops` | the operations, a file per family; ACLs |
+//! | [`fuse`] | the adaptor to the `fuser` crate and the session |
+//! | [`trace`] | what a step saw of its lower, and whether that is still so |
+//! | `commit` | from dirty nodes to a delta |
+//!
+//! **Locks.** One mutex per inode, taken parent before child; two files are never locked at once. A rename between
+//! directories also takes one mutex of the mount, which keeps the shape of the tree still. No lock is held while the
+//! lower is read, except a file's own while its bytes are copied up.
+//!
+//! **Limits.** No `O_TMPFILE`; `trusted.*` and `security.*` other than capabilities can't be set; the access time is
+//! the modification time unless set; the link count of a live directory is the host's, adjusted.
+#![forbid(unsafe_code)]
+
+mod cache;
+mod commit;
+mod content;
+mod copy;
+mod directory;
+mod error;
+pub mod fuse;
+mod lend;
+mod lower;
+mod namespace;
+mod node;
+pub mod ops;
+mod place;
+mod scratch;
+mod store;
+mod table;
+pub mod trace;
+
+pub use commit::Changes;
+pub use error::Error;
+pub use fuse::Session;
+pub use lower::live::{Stamp, hash_file};
+pub use node::{Caller, FileKind, NodeId, Stat};
+pub use rustix::io::Errno;
+pub use store::Store;
+pub use trace::{
+    Attributes, Mismatch, Seen, Trace,
+    input::{Input, LiveInput, SnapshotInput},
+};
+
+use cache::Cache;
+use lower::Base;
+use node::Node;
+use rbuild_tree::{Delta, Snapshot, TreePath};
+use scratch::{Budget, ScratchFolder};
+use std::{
+    fs::File,
+    path::PathBuf,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicUsize},
+    },
+};
+use table::Table;
+use trace::recorder::Recorder;
+
+/// What a mount starts from.
+#[derive(Debug)]
+pub enum Lower {
+    /// A root filesystem of the store.
+    Snapshot(Snapshot),
+    /// A directory of this machine.
+    Live(Live),
+}
+
+/// A directory of this machine as a lower: read only when asked for, never followed through symbolic links, and
+/// expected to keep still while the overlay lives.
+#[derive(Debug)]
+pub struct Live {
+    /// The directory.
+    pub root: PathBuf,
+    /// Paths below it that do not exist as far as the step can see.
+    pub exclude: Vec<TreePath>,
+    /// What earlier steps over the same directory changed; [`Overlay::commit`] yields theirs and this one's as one.
+    pub delta: Option<Delta>,
+}
+
+/// How an overlay works.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// An existing private directory, best on the store's filesystem, for the bytes of written files.
+    pub scratch: PathBuf,
+    /// Every change is EROFS.
+    pub read_only: bool,
+    /// Keep a [`Trace`].
+    pub record: bool,
+    /// Files up to this many bytes are kept in memory.
+    pub inline_limit: usize,
+    /// As long as all of them together stay below this many.
+    pub inline_total: usize,
+}
+
+impl Options {
+    /// Writable, not recording, 64 KiB a file and 256 MiB in all inline.
+    pub fn new(scratch: impl Into<PathBuf>) -> Self {
+        Self {
+            scratch: scratch.into(),
+            read_only: false,
+            record: false,
+            inline_limit: 64 << 10,
+            inline_total: 256 << 20,
+        }
+    }
+}
+
+/// The filesystem. Cheap to clone; all clones are one.
+#[derive(Clone)]
+pub struct Overlay(pub(crate) Arc<Shared>);
+
+/// What all clones share.
+pub(crate) struct Shared {
+    pub store: Arc<dyn Store>,
+    pub base: Base,
+    pub table: Table,
+    pub root: Arc<Node>,
+    /// Open files of the lower.
+    pub files: Cache<FileKey, File>,
+    pub scratch: Arc<ScratchFolder>,
+    pub budget: Arc<Budget>,
+    pub inline_limit: usize,
+    pub read_only: bool,
+    pub recorder: Option<Recorder>,
+    /// Held by renames between directories: the tree keeps its shape for whoever holds it.
+    pub renames: Mutex<()>,
+    /// Every node whose metadata, bytes, names or entries changed, once each, in order.
+    pub dirty: Mutex<Vec<Arc<Node>>>,
+    /// Depth of the deepest directory that was ever in memory.
+    pub deepest: AtomicUsize,
+    pub panicked: AtomicBool,
+}
+
+/// What names an open file of the lower.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum FileKey {
+    Object(rbuild_tree::ObjectId),
+    /// Device and inode of this machine.
+    Host(u64, u64),
+}
+
+impl Overlay {
+    /// A filesystem that shows `lower` and keeps what is written in `options.scratch`.
+    ///
+    /// # Errors
+    /// The root of the lower can't be read, or the scratch folder is not a directory.
+    pub fn new(store: Arc<dyn Store>, lower: Lower, options: Options) -> Result<Self, Error> {
+        let scratch = Arc::new(ScratchFolder::open(&options.scratch)?);
+        let base = Base::new(lower)?;
+        let root = base.root(&*store)?;
+        let table = Table::default();
+        let root = table.adopt(NodeId::ROOT, |id| Node::new(id, NodeId::ROOT, root));
+        let recorder = options.record.then(Recorder::default);
+        Ok(Self(Arc::new(Shared {
+            store,
+            base,
+            table,
+            root,
+            files: Cache::new(cache::descriptors()),
+            scratch,
+            budget: Arc::new(Budget::new(options.inline_total)),
+            inline_limit: options.inline_limit,
+            read_only: options.read_only,
+            recorder,
+            renames: Mutex::new(()),
+            dirty: Mutex::default(),
+            deepest: AtomicUsize::new(0),
+            panicked: AtomicBool::new(false),
+        })))
+    }
+}
+
+impl Drop for Shared {
+    /// Takes the tree apart without recursion: a deep one would overflow the stack.
+    fn drop(&mut self) {
+        let nodes = self.table.take();
+        for node in &nodes {
+            node.lock().links.clear();
+            if let Some(directory) = node.lock().directory_mut() {
+                directory.slots = None;
+            }
+        }
+    }
+}
+
+impl std::fmt::Debug for Overlay {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Overlay").field("scratch", &self.0.scratch.path()).finish_non_exhaustive()
+    }
+}

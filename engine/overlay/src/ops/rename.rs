@@ -1,0 +1,237 @@
+//! Moving names.
+
+use super::remove::stands;
+use crate::{
+    Errno, FileKind, NodeId, Overlay,
+    namespace::check_name,
+    node::{Inode, Name, Node, now},
+};
+use rustix::fs::RenameFlags;
+use std::sync::{Arc, MutexGuard, PoisonError, atomic::Ordering};
+
+/// One side of a rename.
+struct End {
+    above: Arc<Node>,
+    name: Name,
+}
+
+/// The two directories, locked; one guard if they are the same.
+struct Guards<'a> {
+    from: MutexGuard<'a, Inode>,
+    to: Option<MutexGuard<'a, Inode>>,
+}
+
+impl Guards<'_> {
+    fn to(&mut self) -> &mut Inode {
+        match &mut self.to {
+            Some(to) => to,
+            None => &mut self.from,
+        }
+    }
+}
+
+impl Overlay {
+    /// rename(2) with the flags of renameat2(2): 0, `RENAME_NOREPLACE` or `RENAME_EXCHANGE`. Directories of the lower
+    /// move like any other.
+    ///
+    /// # Errors
+    /// ENOENT, EEXIST, ENOTEMPTY, EISDIR, ENOTDIR, EROFS; EINVAL for other flags and for a directory into itself;
+    /// ENAMETOOLONG if it would get too deep for a delta.
+    pub fn rename(
+        &self,
+        parent: NodeId,
+        name: &[u8],
+        new_parent: NodeId,
+        new_name: &[u8],
+        flags: u32,
+    ) -> Result<(), Errno> {
+        self.check_writable()?;
+        check_name(name)?;
+        check_name(new_name)?;
+        let flags = RenameFlags::from_bits_retain(flags);
+        if !(flags.is_empty() || flags == RenameFlags::NOREPLACE || flags == RenameFlags::EXCHANGE) {
+            return Err(Errno::INVAL);
+        }
+        let from = End { above: self.node(parent)?, name: name.into() };
+        let to = End { above: self.node(new_parent)?, name: new_name.into() };
+        let lock = || self.0.renames.lock().unwrap_or_else(PoisonError::into_inner);
+        let _shape = (parent != new_parent).then(lock);
+        // A second round only if somebody changed one of the names between looking and locking.
+        while !self.try_rename(&from, &to, flags)? {}
+        Ok(())
+    }
+
+    fn try_rename(&self, from: &End, to: &End, flags: RenameFlags) -> Result<bool, Errno> {
+        let moved = self.seen_child(&from.above, &from.name)?.ok_or(Errno::NOENT)?;
+        let victim = self.seen_child(&to.above, &to.name)?;
+        if let Some(victim) = &victim {
+            if flags == RenameFlags::NOREPLACE {
+                return Err(Errno::EXIST);
+            }
+            if Arc::ptr_eq(victim, &moved) {
+                return Ok(true);
+            }
+            if flags.is_empty() && victim.lock().is_directory() {
+                drop(self.directory(victim)?);
+                self.saw_listing(victim);
+            }
+        } else if flags == RenameFlags::EXCHANGE {
+            return Err(Errno::NOENT);
+        }
+        self.check_shape(from, to, &moved, victim.as_ref(), flags)?;
+        let mut guards = self.lock_both(from, to)?;
+        if guards.to().directory().is_none_or(|directory| directory.removed) {
+            return Err(Errno::NOENT);
+        }
+        let there = match &victim {
+            Some(victim) => stands(guards.to(), &to.name, victim),
+            None => {
+                let slots = guards.to().directory().and_then(|directory| directory.slots.as_ref());
+                slots.is_some_and(|slots| slots.get(&to.name).is_none())
+            }
+        };
+        if !there || !stands(&guards.from, &from.name, &moved) {
+            return Ok(false);
+        }
+        match victim {
+            Some(victim) if flags == RenameFlags::EXCHANGE => {
+                self.exchange(from, to, guards, &moved, &victim)
+            }
+            victim => self.replace(from, to, guards, &moved, victim.as_ref())?,
+        }
+        Ok(true)
+    }
+
+    /// What depends on the shape of the tree: no loops, nothing too deep, no self-deadlock in what follows.
+    fn check_shape(
+        &self,
+        from: &End,
+        to: &End,
+        moved: &Arc<Node>,
+        victim: Option<&Arc<Node>>,
+        flags: RenameFlags,
+    ) -> Result<(), Errno> {
+        let exchange = flags == RenameFlags::EXCHANGE;
+        let is_directory = |node: &Arc<Node>| node.lock().is_directory();
+        if is_directory(moved) {
+            if self.is_within(to.above.id, moved.id) {
+                return Err(Errno::INVAL);
+            }
+            self.check_move_depth(from, to)?;
+        }
+        let Some(victim) = victim else { return Ok(()) };
+        if is_directory(victim) && self.is_within(from.above.id, victim.id) {
+            return Err(if exchange { Errno::INVAL } else { Errno::NOTEMPTY });
+        }
+        match (exchange, is_directory(moved), is_directory(victim)) {
+            (false, true, false) => Err(Errno::NOTDIR),
+            (false, false, true) => Err(Errno::ISDIR),
+            (true, _, true) => self.check_move_depth(to, from),
+            _ => Ok(()),
+        }
+    }
+
+    /// How deep the moved directory itself goes is not known; no directory is deeper than the deepest ever seen.
+    fn check_move_depth(&self, from: &End, to: &End) -> Result<(), Errno> {
+        let (old, new) = (self.depth(from.above.id), self.depth(to.above.id));
+        if new <= old {
+            return Ok(());
+        }
+        let below = self.0.deepest.load(Ordering::Relaxed).saturating_sub(old);
+        self.check_depth(new + below)
+    }
+
+    /// Locks both directories: an outer one before an inner one, as everybody does; of two unrelated ones either, as
+    /// only one rename between directories runs at a time.
+    fn lock_both<'a>(&self, from: &'a End, to: &'a End) -> Result<Guards<'a>, Errno> {
+        if from.above.id == to.above.id {
+            return Ok(Guards { from: self.directory(&from.above)?, to: None });
+        }
+        if self.is_within(from.above.id, to.above.id) {
+            let outer = self.directory(&to.above)?;
+            return Ok(Guards { from: self.directory(&from.above)?, to: Some(outer) });
+        }
+        let first = self.directory(&from.above)?;
+        Ok(Guards { from: first, to: Some(self.directory(&to.above)?) })
+    }
+
+    fn replace(
+        &self,
+        from: &End,
+        to: &End,
+        mut guards: Guards<'_>,
+        moved: &Arc<Node>,
+        victim: Option<&Arc<Node>>,
+    ) -> Result<(), Errno> {
+        let kind = moved.lock().kind();
+        if let Some(victim) = victim {
+            let directory = kind == FileKind::Directory;
+            self.detach(&to.above, victim, &to.name, directory)?;
+            if directory && let Some(body) = guards.to().directory_mut() {
+                body.count_directory(false);
+            }
+        }
+        if let Some(body) = guards.from.directory_mut() {
+            body.slots.as_mut().and_then(|slots| slots.remove(&from.name));
+        }
+        self.place(guards.to(), &to.name, kind, moved);
+        self.moved(&mut guards, from, to, moved, kind);
+        self.change_entry(&from.above, &mut guards.from, &from.name);
+        self.change_entry(&to.above, guards.to(), &to.name);
+        drop(guards);
+        if let Some(victim) = victim {
+            self.0.table.release(victim);
+        }
+        Ok(())
+    }
+
+    fn exchange(&self, from: &End, to: &End, mut guards: Guards<'_>, a: &Arc<Node>, b: &Arc<Node>) {
+        let (a_kind, b_kind) = (a.lock().kind(), b.lock().kind());
+        self.place(&mut guards.from, &from.name, b_kind, b);
+        self.place(guards.to(), &to.name, a_kind, a);
+        self.moved(&mut guards, from, to, a, a_kind);
+        let (back_from, back_to) = (to, from);
+        self.relink(back_from, back_to, b);
+        if b_kind == FileKind::Directory && guards.to.is_some() {
+            count(guards.to(), false);
+            count(&mut guards.from, true);
+        }
+        self.change_entry(&from.above, &mut guards.from, &from.name);
+        self.change_entry(&to.above, guards.to(), &to.name);
+    }
+
+    fn place(&self, guard: &mut Inode, name: &Name, kind: FileKind, node: &Arc<Node>) {
+        if let Some(slots) = guard.directory_mut().and_then(|directory| directory.slots.as_mut()) {
+            slots.put(name, kind, Arc::clone(node));
+        }
+    }
+
+    fn moved(&self, guards: &mut Guards<'_>, from: &End, to: &End, node: &Arc<Node>, kind: FileKind) {
+        self.relink(from, to, node);
+        if kind == FileKind::Directory && guards.to.is_some() {
+            count(&mut guards.from, false);
+            count(guards.to(), true);
+        }
+    }
+
+    /// Tells a node that one of its names is another now.
+    fn relink(&self, from: &End, to: &End, node: &Arc<Node>) {
+        let mut inode = node.lock();
+        self.begin_change(node, &mut inode);
+        inode.ctime = now();
+        inode.lent = false; // the step wants it, and elsewhere
+        let old = inode.links.iter_mut().find(|(id, name)| *id == from.above.id && *name == from.name);
+        if let Some(link) = old {
+            *link = (to.above.id, Arc::clone(&to.name));
+        }
+        if inode.is_directory() {
+            node.set_parent(to.above.id);
+        }
+    }
+}
+
+fn count(guard: &mut Inode, gained: bool) {
+    if let Some(directory) = guard.directory_mut() {
+        directory.count_directory(gained);
+    }
+}
