@@ -1,0 +1,142 @@
+//! Every name that is referred to is there.
+
+use crate::spec::{
+    Diagnostic, Kind, Spec,
+    lower::{Declared, read::Sink},
+    span::Spanned,
+    suggest::{list, nearest},
+    types::{Layers, Output, Subject},
+    words::{Reference, SCRATCH},
+};
+use std::collections::BTreeSet;
+
+/// Tells references to what is not there.
+pub fn check(spec: &Spec, declared: &Declared, sink: &mut Sink) {
+    let mut names = Names { spec, declared, sink };
+    for step in spec.steps.values() {
+        step.references().into_iter().for_each(|reference| names.tree(reference));
+    }
+    for test in spec.tests.values() {
+        test.body.references().into_iter().for_each(|reference| names.tree(reference));
+        match &test.subject {
+            Subject::From(reference) => names.tree(reference),
+            Subject::Image(image) => names.one(Kind::Image, image),
+        }
+    }
+    for image in spec.images.values() {
+        names.tree(&image.from);
+        image.tests.iter().for_each(|test| names.one(Kind::Test, test));
+        names.layers(image.from.name.as_str(), &image.layers);
+        names.outputs(&image.outputs, image.tags.is_empty());
+    }
+    for artifact in spec.artifacts.values() {
+        names.tree(&artifact.from);
+    }
+    spec.default.iter().flatten().for_each(|target| names.target(target));
+}
+
+struct Names<'a> {
+    spec: &'a Spec,
+    declared: &'a Declared,
+    sink: &'a mut Sink,
+}
+
+impl Names<'_> {
+    fn tree(&mut self, reference: &Spanned<Reference>) {
+        let name = reference.name.as_str();
+        let there = [Kind::Source, Kind::Step].iter().any(|kind| self.declared.place(*kind, name).is_some());
+        if there || reference.is_scratch() {
+            return;
+        }
+        let diagnostic = Diagnostic::error("unknown-name", format!("no source or step is named `{name}`"));
+        let candidates =
+            self.declared.names(Kind::Source).chain(self.declared.names(Kind::Step)).chain([SCRATCH]);
+        let help = match nearest(name, candidates) {
+            Some(near) => Some(format!("did you mean `{near}`?")),
+            None => self.elsewhere(name),
+        };
+        self.sink.push(with_help(diagnostic.at(reference.span, ""), help));
+    }
+
+    /// What else has the name.
+    fn elsewhere(&self, name: &str) -> Option<String> {
+        let kind = Kind::ALL.into_iter().find(|kind| self.declared.place(*kind, name).is_some())?;
+        let article = if matches!(kind, Kind::Image | Kind::Artifact) { "an" } else { "a" };
+        Some(format!("`{name}` is {article} {kind}"))
+    }
+
+    fn one(&mut self, kind: Kind, name: &Spanned<String>) {
+        if self.declared.place(kind, name).is_some() {
+            return;
+        }
+        let diagnostic = Diagnostic::error("unknown-name", format!("no {kind} is named `{name}`"));
+        let help = match nearest(name, self.declared.names(kind)) {
+            Some(near) => Some(format!("did you mean `{near}`?")),
+            None => self.elsewhere(name),
+        };
+        self.sink.push(with_help(diagnostic.at(name.span, ""), help));
+    }
+
+    fn target(&mut self, target: &Spanned<String>) {
+        let bare = target.split_once('.').map_or(target.as_str(), |(_, name)| name);
+        // A table that is wrong is not in the spec; its mistakes are told already.
+        let broken = Kind::ALL
+            .iter()
+            .any(|kind| self.declared.place(*kind, bare).is_some() && !self.spec.contains(*kind, bare));
+        if let Err(refusal) = self.spec.target(target)
+            && !broken
+        {
+            self.sink.push(Diagnostic::refused(refusal, target.span));
+        }
+    }
+
+    /// Layers can be cut only after steps that the image's tree is made by.
+    fn layers(&mut self, from: &str, layers: &Layers) {
+        let Layers::After(steps) = layers else { return };
+        let chain = chain(self.spec, from);
+        for step in steps {
+            if self.declared.place(Kind::Step, step).is_none() {
+                self.one(Kind::Step, step);
+            } else if self.spec.steps.contains_key(step.as_str()) && !chain.contains(step.as_str()) {
+                let message = format!("step `{step}` is not among the steps this image is made by");
+                let mut help: Vec<&str> = chain.iter().copied().collect();
+                help.sort_unstable();
+                let diagnostic = Diagnostic::error("bad-value", message).at(step.span, "");
+                self.sink.push(diagnostic.help(format!("those are {}", list(&help))));
+            }
+        }
+    }
+
+    fn outputs(&mut self, outputs: &[Output], untagged: bool) {
+        for output in outputs {
+            if let Output::DockerArchive(path) = output
+                && untagged
+            {
+                let message = "a docker-archive of an image without `tags` would be loaded without a name";
+                self.sink
+                    .push(Diagnostic::error("missing-field", message).at(path.span, "").help("add `tags`"));
+            }
+        }
+    }
+}
+
+fn with_help(diagnostic: Diagnostic, help: Option<String>) -> Diagnostic {
+    match help {
+        Some(help) => diagnostic.help(help),
+        None => diagnostic,
+    }
+}
+
+/// The steps along `from` and `merge` that end in `name`.
+fn chain<'a>(spec: &'a Spec, name: &str) -> BTreeSet<&'a str> {
+    let mut found = BTreeSet::new();
+    let mut open = vec![name];
+    while let Some(name) = open.pop() {
+        if let Some((name, step)) = spec.steps.get_key_value(name)
+            && found.insert(name.as_str())
+        {
+            open.extend(step.base.references().into_iter().map(|reference| reference.name.as_str()));
+        }
+    }
+    found
+}

@@ -1,0 +1,236 @@
+//! `rbuild.lock`: what names meant when they were looked up, and the epoch.
+//!
+//! ```toml
+//! version = 1
+//! epoch   = 1764000000        # when the file was made or last updated in whole
+//! [[lookup]]                  # one per name, sorted
+//! op = "http"
+//! …
+//! ```
+//!
+//! Beside the top file, written by rbuild, committed by the user. It is made with `O_EXCL`: of two builds that start
+//! without one, the first to write it wins and the other takes over what it wrote, so that both have one epoch. It is
+//! replaced by rename. Lookups are kept as they are: the sources that need them read their own.
+
+use super::lower::MAX_EPOCH;
+use serde::{Deserialize, Serialize};
+use std::{
+    fs::{File, OpenOptions},
+    io::{ErrorKind, Read, Write},
+    path::{Path, PathBuf},
+};
+use thiserror::Error;
+
+/// The only version of the format.
+const VERSION: i64 = 1;
+/// Longer than any lock of a real build.
+const MAX_BYTES: u64 = 64 << 20;
+const HEADER: &str = "# Written by rbuild. Commit it: it is what makes a build repeatable.\n";
+
+/// What a lock file says.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Lock {
+    /// Seconds since 1970.
+    pub epoch: i64,
+    /// One table a lookup, as in the file.
+    pub lookups: Vec<toml::Table>,
+}
+
+/// Why a lock file can't be used.
+#[derive(Debug, Error)]
+pub enum LockError {
+    /// The file system refused.
+    #[error("cannot {operation} {}", path.display())]
+    Io {
+        /// `read`, `write` …
+        operation: &'static str,
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// It is no lock file of this version.
+    #[error("{} is not a lock file that this rbuild can read: {reason}", path.display())]
+    Format {
+        /// Which file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+}
+
+/// The file itself.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Text {
+    version: i64,
+    epoch: i64,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    lookup: Vec<toml::Table>,
+}
+
+/// The lock of a build file: `rbuild.lock` beside build.toml and build.yaml, `STEM.lock` beside another.
+pub fn path_of(file: &Path) -> PathBuf {
+    match file.file_stem().and_then(|stem| stem.to_str()) {
+        None | Some("build") => file.with_file_name("rbuild.lock"),
+        Some(_) => file.with_extension("lock"),
+    }
+}
+
+impl Lock {
+    /// A lock without lookups.
+    pub fn new(epoch: i64) -> Self {
+        Self { epoch, lookups: Vec::new() }
+    }
+
+    /// Reads `path`; none if there is no such file.
+    ///
+    /// # Errors
+    /// It can't be read, or is no lock of this version.
+    pub fn load(path: &Path) -> Result<Option<Self>, LockError> {
+        let mut text = String::new();
+        match File::open(path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(failed("read", path, error)),
+            Ok(file) => {
+                file.take(MAX_BYTES)
+                    .read_to_string(&mut text)
+                    .map_err(|error| failed("read", path, error))?;
+            }
+        }
+        Self::parse(&text).map(Some).map_err(|reason| LockError::Format { path: path.to_owned(), reason })
+    }
+
+    /// Makes `path`. If another has made it meanwhile, this is what that one wrote.
+    ///
+    /// # Errors
+    /// It can't be made, or what is there can't be read.
+    pub fn create(self, path: &Path) -> Result<Self, LockError> {
+        // A name of its own, then a link: so nobody ever reads a file that is written half.
+        let own = path.with_file_name(format!(".{}.{}", file_name(path), std::process::id()));
+        let text = self.render();
+        let written = write_new(&own, &text).and_then(|()| std::fs::hard_link(&own, path));
+        // The link is the file now, or nothing is: what remains of the other name is of no use.
+        let _ = std::fs::remove_file(&own);
+        match written {
+            Ok(()) => Ok(self),
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => self.adopt(path),
+            // Some file systems have no hard links.
+            Err(_) => match write_new(path, &text) {
+                Ok(()) => Ok(self),
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => self.adopt(path),
+                Err(error) => Err(failed("write", path, error)),
+            },
+        }
+    }
+
+    fn adopt(self, path: &Path) -> Result<Self, LockError> {
+        Ok(Self::load(path)?.unwrap_or(self))
+    }
+
+    /// Replaces `path`.
+    ///
+    /// # Errors
+    /// It can't be written.
+    pub fn store(&self, path: &Path) -> Result<(), LockError> {
+        let own = path.with_file_name(format!(".{}.{}", file_name(path), std::process::id()));
+        let written = write_new(&own, &self.render()).and_then(|()| std::fs::rename(&own, path));
+        written.map_err(|error| {
+            let _ = std::fs::remove_file(&own);
+            failed("write", path, error)
+        })
+    }
+
+    fn parse(text: &str) -> Result<Self, String> {
+        let text: Text = toml::from_str(text).map_err(|error| error.message().to_owned())?;
+        if text.version != VERSION {
+            return Err(format!("its version is {}, not {VERSION}", text.version));
+        }
+        if !(0..=MAX_EPOCH).contains(&text.epoch) {
+            return Err(format!("its epoch is {}", text.epoch));
+        }
+        Ok(Self { epoch: text.epoch, lookups: text.lookup })
+    }
+
+    fn render(&self) -> String {
+        let text = Text { version: VERSION, epoch: self.epoch, lookup: self.lookups.clone() };
+        // A table of plain values can always be written.
+        format!("{HEADER}{}", toml::to_string(&text).unwrap_or_default())
+    }
+}
+
+fn file_name(path: &Path) -> String {
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+fn write_new(path: &Path, text: &str) -> std::io::Result<()> {
+    let mut file = OpenOptions::new().write(true).create_new(true).open(path)?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()
+}
+
+fn failed(operation: &'static str, path: &Path, source: std::io::Error) -> LockError {
+    LockError::Io { operation, path: path.to_owned(), source }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn names_beside_the_file() {
+        for (file, lock) in [
+            ("build.toml", "rbuild.lock"),
+            ("a/build.yaml", "a/rbuild.lock"),
+            ("a/ci.toml", "a/ci.lock"),
+            ("x.y.yml", "x.y.lock"),
+        ] {
+            assert_eq!(path_of(Path::new(file)), Path::new(lock));
+        }
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("rbuild.lock");
+        assert_eq!(Lock::load(&path).unwrap(), None);
+        let mut lock = Lock::new(1_764_000_000).create(&path).unwrap();
+        assert_eq!(Lock::load(&path).unwrap(), Some(lock.clone()));
+        let lookup =
+            "op = \"http\"\ninput = \"https://example.org/x\"\npackages = [{ name = \"a\", size = 3 }]\n";
+        lock.lookups.push(toml::from_str(lookup).unwrap());
+        lock.store(&path).unwrap();
+        assert_eq!(Lock::load(&path).unwrap(), Some(lock));
+        let left: Vec<_> = std::fs::read_dir(folder.path()).unwrap().collect();
+        assert_eq!(left.len(), 1, "{left:?}");
+    }
+
+    #[test]
+    fn the_loser_of_a_race_adopts() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("rbuild.lock");
+        assert_eq!(Lock::new(1).create(&path).unwrap().epoch, 1);
+        assert_eq!(Lock::new(2).create(&path).unwrap().epoch, 1);
+        assert_eq!(Lock::load(&path).unwrap().unwrap().epoch, 1);
+    }
+
+    #[test]
+    fn wrong_files_are_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("rbuild.lock");
+        for text in [
+            "",
+            "version = 1",
+            "version = 2\nepoch = 1",
+            "version = 1\nepoch = -1",
+            "version = 1\nepoch = 1\nx = 1",
+            "x",
+        ] {
+            std::fs::write(&path, text).unwrap();
+            let error = Lock::load(&path).unwrap_err().to_string();
+            assert!(error.contains("rbuild.lock"), "{text}: {error}");
+        }
+        assert!(matches!(Lock::new(1).create(&folder.path().join("no/x")), Err(LockError::Io { .. })));
+    }
+}
