@@ -1,0 +1,128 @@
+//! `apply`: builds the targets.
+
+use super::{
+    Request,
+    prepare::{self, Locking, absolute},
+};
+use crate::{
+    convert::STORE_DAMAGED,
+    error::{Error, Result},
+    execute::{Cancel, Engine, Summary, execute},
+    report::{Event, Reporter},
+    store::Build,
+};
+use signal_hook::{
+    consts::{SIGHUP, SIGINT, SIGTERM},
+    iterator::{Handle, Signals},
+};
+use std::{sync::Arc, thread, time::Instant};
+
+/// How a build went. Failures of nodes were told as events.
+pub struct Outcome {
+    /// Every target is made.
+    pub success: bool,
+    /// The first failure.
+    pub error: Option<Error>,
+}
+
+/// Builds the targets of a request and remembers the build.
+///
+/// # Errors
+/// What is wrong before anything is made: the file, the command line, the store.
+pub fn apply(request: &Request, reporter: Arc<dyn Reporter>) -> Result<Outcome> {
+    let start = Instant::now();
+    let cancel = Arc::new(Cancel::default());
+    let signals = Interrupts::watch(cancel.clone())?;
+    let (mut engine, mut summary) = once(request, &reporter, &cancel, false)?;
+    let damaged = summary.error.as_ref().is_some_and(|error| error.code() == Some(STORE_DAMAGED));
+    if damaged && !cancel.is_interrupted() {
+        // Something the store should hold is not whole. It was dropped; what named it is found by looking at all.
+        reporter.report(&Event::Warning {
+            code: None,
+            node: None,
+            message: "something in the store is missing or damaged: what depends on it is built again".to_owned(),
+        });
+        let again = Arc::new(Cancel::default());
+        signals.redirect(again.clone());
+        drop(engine);
+        (engine, summary) = once(request, &reporter, &again, true)?;
+    }
+    finish(request, &engine, summary, start)
+}
+
+fn once(
+    request: &Request,
+    reporter: &Arc<dyn Reporter>,
+    cancel: &Arc<Cancel>,
+    deep: bool,
+) -> Result<(Arc<Engine>, Summary)> {
+    let engine = prepare::engine(request, Locking::Write, reporter.clone(), cancel.clone(), deep)?;
+    if request.deny_warnings && engine.warnings() > 0 {
+        return Err(Error::usage("there are warnings, and --deny-warnings is on"));
+    }
+    let engine = Arc::new(engine);
+    prepare::announce(&engine);
+    let summary = execute(&engine, &engine.targets)?;
+    let mut build = Build { file: absolute(&request.file)?, nodes: engine.last.nodes.clone() };
+    build.nodes.extend(summary.nodes.clone());
+    engine.store.history().save(&build)?;
+    engine.store.settle()?;
+    Ok((engine, summary))
+}
+
+fn finish(request: &Request, engine: &Engine, summary: Summary, start: Instant) -> Result<Outcome> {
+    let mut error = summary.error;
+    if error.is_none() && request.deny_warnings && engine.warnings() > 0 {
+        error = Some(Error::step("warnings-denied", "there were warnings, and --deny-warnings is on"));
+    }
+    engine.reporter.report(&Event::BuildFinished {
+        success: error.is_none(),
+        ran: summary.ran,
+        cached: summary.cached,
+        failed: summary.failed,
+        skipped: summary.skipped,
+        duration: u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX),
+    });
+    Ok(Outcome { success: error.is_none(), error })
+}
+
+/// Ctrl-C, SIGTERM and SIGHUP end the build; a second one ends the process, whose sandboxes end with it.
+struct Interrupts {
+    handle: Handle,
+    thread: Option<thread::JoinHandle<()>>,
+    target: Arc<std::sync::Mutex<Arc<Cancel>>>,
+}
+
+impl Interrupts {
+    fn watch(cancel: Arc<Cancel>) -> Result<Self> {
+        let failed = |error: std::io::Error| Error::environment("signals can't be watched").caused_by(error);
+        let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).map_err(failed)?;
+        let handle = signals.handle();
+        let target = Arc::new(std::sync::Mutex::new(cancel));
+        let current = target.clone();
+        let work = move || {
+            for signal in signals.forever() {
+                let cancel = current.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
+                if cancel.is_interrupted() {
+                    let _ = signal_hook::low_level::emulate_default_handler(signal);
+                }
+                cancel.interrupt();
+            }
+        };
+        let thread = thread::Builder::new().name("signals".to_owned()).spawn(work).map_err(failed)?;
+        Ok(Self { handle, thread: Some(thread), target })
+    }
+
+    fn redirect(&self, cancel: Arc<Cancel>) {
+        *self.target.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = cancel;
+    }
+}
+
+impl Drop for Interrupts {
+    fn drop(&mut self) {
+        self.handle.close();
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}

@@ -1,0 +1,40 @@
+//! The commands that build, as the library offers them: load the file, lock it, plan or execute, remember.
+
+mod apply;
+mod plan;
+mod prepare;
+
+pub use crate::mount::{MountPlace, MountRequest, mount};
+
+pub use apply::{Outcome, apply};
+pub use plan::{Planned, plan};
+pub(crate) use prepare::absolute;
+pub use prepare::{History, load, open_history};
+
+use crate::spec::Inputs;
+use std::path::PathBuf;
+
+/// What the caller of a command asks for.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// The build file, as the user named it.
+    pub file: PathBuf,
+    /// What to build; none: the file's `default`.
+    pub targets: Vec<String>,
+    /// Variables, environment, platform.
+    pub inputs: Inputs,
+    /// How many steps at once; none: what affinity and cgroup allow.
+    pub jobs: Option<usize>,
+    /// A failure stops only what needs the failed node.
+    pub keep_going: bool,
+    /// A missing entry of the lock file is an error, and the file is never written.
+    pub locked: bool,
+    /// Where outputs and artifacts go instead of the file's folder.
+    pub out: Option<PathBuf>,
+    /// The folder of the store.
+    pub store: PathBuf,
+    /// Warnings are errors.
+    pub deny_warnings: bool,
+    /// Tell more.
+    pub verbose: bool,
+}

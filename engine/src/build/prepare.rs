@@ -1,0 +1,174 @@
+//! From a request to an engine that is ready: the file read, its epoch locked, the graph made, the store open.
+
+use super::Request;
+use crate::{
+    error::{Error, Result},
+    execute::{Cancel, Engine},
+    graph::Graph,
+    image::LayerQueue,
+    report::{Event, Reporter},
+    spec::{self, EpochSource, FALLBACK_EPOCH, Loaded, lock},
+    store::{Build, Store},
+};
+use rbuild_tree::Timestamp;
+use std::{
+    collections::BTreeSet,
+    path::{Component, Path, PathBuf},
+    sync::{Arc, Mutex, OnceLock},
+};
+
+/// Whether the lock file may be made.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Locking {
+    /// `apply`: made if it is missing.
+    Write,
+    /// Everything that only looks.
+    Look,
+}
+
+/// Reads the build file, with the lock's epoch where nobody else gives one. Does not write the lock.
+///
+/// # Errors
+/// Every mistake of the file.
+pub fn load(request: &Request) -> Result<Loaded> {
+    let mut warnings = Vec::new();
+    read(request, Locking::Look, &mut warnings)
+}
+
+fn read(request: &Request, locking: Locking, warnings: &mut Vec<String>) -> Result<Loaded> {
+    let parsed = spec::parse(&request.file, &request.inputs)?;
+    let epoch = match parsed.epoch() {
+        EpochSource::Caller(epoch) | EpochSource::Spec(epoch) => epoch,
+        EpochSource::Lock => locked_epoch(request, locking, warnings)?,
+    };
+    Ok(parsed.resolve(epoch)?)
+}
+
+fn locked_epoch(request: &Request, locking: Locking, warnings: &mut Vec<String>) -> Result<i64> {
+    let path = lock::path_of(&request.file);
+    let failed = |error: lock::LockError| Error::environment(error.to_string());
+    if let Some(lock) = lock::Lock::load(&path).map_err(failed)? {
+        return Ok(lock.epoch);
+    }
+    if request.locked {
+        let message = format!("--locked: {} is missing, and with it the epoch", path.display());
+        return Err(Error::source("not-locked", message).hint("run without --locked once, and commit the file"));
+    }
+    let now = jiff::Timestamp::now().as_second();
+    if locking == Locking::Look {
+        return Ok(now);
+    }
+    match lock::Lock::new(now).create(&path) {
+        Ok(lock) => Ok(lock.epoch),
+        Err(error) => {
+            warnings.push(format!("{error}; the epoch is 1980-01-01"));
+            Ok(FALLBACK_EPOCH)
+        }
+    }
+}
+
+/// Everything a build needs.
+pub(super) fn engine(
+    request: &Request,
+    locking: Locking,
+    reporter: Arc<dyn Reporter>,
+    cancel: Arc<Cancel>,
+    deep: bool,
+) -> Result<Engine> {
+    let mut warnings = Vec::new();
+    let loaded = read(request, locking, &mut warnings)?;
+    let graph = Graph::build(&loaded.spec)
+        .map_err(|list| spec::Diagnostics::new(list, loaded.warnings.files.clone()))?;
+    let targets = graph.select(&loaded.spec, &request.targets)?;
+    let store = Store::open(&request.store)?;
+    let folder = absolute(&loaded.folder)?;
+    let out = match &request.out {
+        Some(out) => absolute(out)?,
+        None => folder.clone(),
+    };
+    let mut written: Vec<PathBuf> = loaded.spec.written_paths().iter().map(|path| tidy(&out.join(path))).collect();
+    written.push(tidy(&folder.join(lock::path_of(&request.file).file_name().unwrap_or_default())));
+    let epoch = Timestamp::from_seconds(loaded.epoch);
+    let engine = Engine {
+        last: store.history().load(&absolute(&request.file)?),
+        layers: LayerQueue::new(store.clone(), epoch),
+        graph,
+        targets,
+        store,
+        reporter,
+        cancel,
+        caller: request.inputs.environment.clone(),
+        out,
+        written,
+        platform: request.inputs.platform.clone(),
+        jobs: request.jobs.unwrap_or_else(processors).max(1),
+        keep_going: request.keep_going,
+        deep,
+        warned: Mutex::new(BTreeSet::new()),
+        capabilities: OnceLock::new(),
+        loaded,
+    };
+    for warning in warnings {
+        engine.warn(None, None, warning);
+    }
+    for warning in engine.loaded.warnings.list.iter().filter(|one| one.severity == spec::Severity::Warning) {
+        let place = warning.labels.first().and_then(|label| engine.loaded.warnings.files.place(label.span));
+        let place = place.map_or(String::new(), |place| format!("{place}: "));
+        engine.warn(Some(warning.code), None, format!("{place}{}", warning.message));
+    }
+    Ok(engine)
+}
+
+/// What the last build of a file left, and the store it is in.
+pub struct History {
+    /// The store.
+    pub store: Arc<Store>,
+    /// The build.
+    pub build: Build,
+}
+
+/// Opens the last build of the request's file.
+///
+/// # Errors
+/// The store can't be opened, the file is not there.
+pub fn open_history(request: &Request) -> Result<History> {
+    let store = Store::open(&request.store)?;
+    let build = store.history().load(&absolute(&request.file)?);
+    Ok(History { store, build })
+}
+
+/// How many processors affinity and cgroup allow.
+fn processors() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}
+
+/// Absolute, without symbolic links as far as it exists.
+pub(crate) fn absolute(path: &Path) -> Result<PathBuf> {
+    if let Ok(real) = std::fs::canonicalize(path) {
+        return Ok(real);
+    }
+    std::path::absolute(path).map(|path| tidy(&path)).map_err(|error| Error::io("find", path, error))
+}
+
+/// Without `.` and `..`, by text alone.
+fn tidy(path: &Path) -> PathBuf {
+    let mut tidied = PathBuf::new();
+    for component in path.components() {
+        match component {
+            Component::CurDir => {}
+            Component::ParentDir => drop(tidied.pop()),
+            other => tidied.push(other),
+        }
+    }
+    tidied
+}
+
+/// Tells that a build begins.
+pub(super) fn announce(engine: &Engine) {
+    engine.reporter.report(&Event::BuildStarted {
+        file: engine.loaded.path.display().to_string(),
+        nodes: engine.graph.with_needs(engine.targets.iter().copied()).len(),
+        jobs: engine.jobs,
+        store: engine.store.root().display().to_string(),
+    });
+}

@@ -1,0 +1,122 @@
+//! `rbuild apply`
+
+use super::arguments::BuildArguments;
+use crate::ui::{
+    progress::{Options, Progress, Style},
+    shell::Shell,
+};
+use rbuild::{build::Request, error::Result};
+use std::{
+    num::NonZeroUsize,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+/// Builds what the build file declares
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    #[command(flatten)]
+    build: BuildArguments,
+    /// How many steps run at once [default: as many as there are processors for this process]
+    #[arg(short, long, value_name = "N")]
+    jobs: Option<NonZeroUsize>,
+    /// After a failure, go on with what does not need what failed
+    #[arg(short, long)]
+    keep_going: bool,
+    /// Write outputs and artifacts below this folder instead of the build file's
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// How the build is told
+    #[arg(long, value_enum, value_name = "STYLE", default_value_t)]
+    progress: Style,
+}
+
+impl Arguments {
+    /// Builds; an error that was told while building is only its exit code here.
+    ///
+    /// # Errors
+    /// What was not told yet.
+    pub fn run(self, shell: Shell) -> Result<u8> {
+        let request = self.request()?;
+        let options = Options {
+            verbose: request.verbose,
+            here: std::env::current_dir().ok(),
+            file: (!is_found_by_itself(&request.file)).then(|| request.file.clone()),
+            store: self.build.store.store.clone(),
+        };
+        let progress = Arc::new(Progress::new(self.progress, shell, options));
+        let outcome = rbuild::build::apply(&request, progress.clone())?;
+        match outcome.error {
+            None => Ok(0),
+            Some(error) if progress.has_told(&error) => Ok(error.kind().exit_code()),
+            Some(error) => Err(error),
+        }
+    }
+
+    fn request(&self) -> Result<Request> {
+        let jobs = self.jobs.map(NonZeroUsize::get);
+        Ok(Request { jobs, keep_going: self.keep_going, out: self.out.clone(), ..self.build.request()? })
+    }
+}
+
+/// Whether a command in the same folder takes this file without `-f`.
+fn is_found_by_itself(file: &Path) -> bool {
+    ["build.toml", "build.yaml"].iter().any(|name| file == Path::new(name))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        arguments: Arguments,
+    }
+
+    fn parse(line: &[&str]) -> Result<Arguments, clap::Error> {
+        Line::try_parse_from([&["apply"], line].concat()).map(|line| line.arguments)
+    }
+
+    #[test]
+    fn every_argument_reaches_the_request() {
+        let line = "ci.toml --jobs 3 --keep-going --set a=1 --set b=x=y --vars v.toml --locked --out out --store store \
+                    --progress json --deny-warnings -v";
+        let arguments = parse(&line.split_whitespace().collect::<Vec<_>>()).unwrap();
+        assert_eq!(arguments.progress, Style::Json);
+        let request = arguments.request().unwrap();
+        assert_eq!((request.file, request.targets), (PathBuf::from("ci.toml"), vec![]));
+        assert_eq!((request.jobs, request.out), (Some(3), Some("out".into())));
+        assert_eq!(request.store, PathBuf::from("store"));
+        let set = [("a", "1"), ("b", "x=y")].map(|(name, value)| (name.to_owned(), value.to_owned()));
+        assert_eq!(request.inputs.set, set);
+        assert_eq!(request.inputs.vars_files, [PathBuf::from("v.toml")]);
+        assert!(request.keep_going && request.locked && request.deny_warnings && request.verbose);
+    }
+
+    #[test]
+    fn defaults() {
+        let arguments = parse(&["-f", "a.toml", "x", "step.y", "--store", "s"]).unwrap();
+        assert_eq!(arguments.progress, Style::Plain);
+        let request = arguments.request().unwrap();
+        assert_eq!(request.targets, ["x", "step.y"]);
+        assert_eq!((request.jobs, request.out), (None, None));
+        assert!(!(request.keep_going || request.locked || request.deny_warnings || request.verbose));
+    }
+
+    #[test]
+    fn wrong_arguments() {
+        for line in [&["--jobs", "0"][..], &["--jobs", "x"], &["--set", "a"], &["--progress", "loud"], &["--no"]] {
+            assert_eq!(parse(line).unwrap_err().exit_code(), 2, "{line:?}");
+        }
+    }
+
+    #[test]
+    fn only_the_usual_names_need_no_option() {
+        for (file, found) in [("build.toml", true), ("build.yaml", true), ("ci.toml", false), ("a/build.toml", false)] {
+            assert_eq!(is_found_by_itself(Path::new(file)), found, "{file}");
+        }
+    }
+}

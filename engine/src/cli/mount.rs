@@ -1,0 +1,71 @@
+//! `rbuild mount`
+
+use super::arguments::{FileArgument, StoreArgument};
+use rbuild::{
+    error::Result,
+    mount::{MountPlace, MountRequest, mount},
+};
+use std::{ffi::OsString, path::PathBuf};
+
+/// Shows a tree as a read-only filesystem, until it is unmounted or a command has ended
+#[derive(Debug, clap::Args)]
+#[command(override_usage = "rbuild mount [OPTIONS] TREE MOUNTPOINT\n       rbuild mount [OPTIONS] TREE -- COMMAND [ARGUMENT]...")]
+pub struct Arguments {
+    /// step.NAME or image.NAME of the last build, the digest of a snapshot, or the path (with a `/`) of an image or tar
+    #[arg(value_name = "TREE")]
+    tree: String,
+    /// Where; it is served in the foreground until `fusermount3 -u MOUNTPOINT` or Ctrl-C
+    #[arg(value_name = "MOUNTPOINT", required_unless_present = "command", conflicts_with = "command")]
+    mountpoint: Option<PathBuf>,
+    #[command(flatten)]
+    file: FileArgument,
+    #[command(flatten)]
+    store: StoreArgument,
+    /// Run this with the tree as its root, in namespaces of its own, and nothing stays mounted
+    #[arg(last = true, value_name = "COMMAND")]
+    command: Vec<OsString>,
+}
+
+impl Arguments {
+    /// Mounts; gives the exit code of the command, if there was one.
+    ///
+    /// # Errors
+    /// No such tree; this machine can't mount.
+    pub fn run(self) -> Result<u8> {
+        let place = match self.mountpoint {
+            Some(mountpoint) => MountPlace::Directory(mountpoint),
+            None => MountPlace::Command(self.command),
+        };
+        // A path needs no build file, so one that nobody names is looked for only where it is needed.
+        let file = self.file.file.as_ref().map(|_| self.file.find(&mut Vec::new())).transpose()?;
+        mount(&MountRequest { tree: self.tree, file, store: self.store.find()?, place })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        arguments: Arguments,
+    }
+
+    fn parse(line: &str) -> Result<Arguments, clap::Error> {
+        Line::try_parse_from(["mount"].into_iter().chain(line.split_whitespace())).map(|line| line.arguments)
+    }
+
+    #[test]
+    fn a_place_or_a_command() {
+        let place = parse("image.shop /mnt --store s").expect("a place");
+        assert_eq!((place.tree.as_str(), place.mountpoint), ("image.shop", Some("/mnt".into())));
+        let command = parse("step.jar -f ci.toml -- ls -l --store").expect("a command");
+        assert_eq!((command.mountpoint, command.file.file), (None, Some("ci.toml".into())));
+        assert_eq!(command.command, ["ls", "-l", "--store"]);
+        for line in ["", "image.shop", "image.shop /mnt -- ls", "image.shop --", "image.shop /mnt /more"] {
+            assert_eq!(parse(line).map(|_| ()).map_err(|error| error.exit_code()), Err(2), "{line}");
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! What the last build of a file made, by the names of that file.
+
+use super::arguments::{FileArgument, StoreArgument, look};
+use rbuild::{
+    build::{History, open_history},
+    error::{Error, Result},
+    spec::Inputs,
+    store::{Build, Node, Store},
+};
+use rbuild_tree::{ObjectId, Snapshot, SnapshotId};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+/// The last build of one file, and the store that holds it.
+pub struct Past {
+    /// Where everything is.
+    pub store: Arc<Store>,
+    /// The build file, as the user named it.
+    file: PathBuf,
+    build: Build,
+}
+
+impl Past {
+    /// Looks the build up.
+    ///
+    /// # Errors
+    /// No build file, no store, or nothing was built of the file in this store.
+    pub fn open(file: &FileArgument, store: &StoreArgument) -> Result<Self> {
+        let file = file.find(&mut Vec::new())?;
+        let root = store.find()?;
+        let History { store, build } = open_history(&look(file.clone(), Inputs::default(), root.clone()))?;
+        if build.nodes.is_empty() {
+            let message = format!("{} was not built yet with the store {}", file.display(), root.display());
+            return Err(Error::usage(message).hint("`rbuild apply` builds it"));
+        }
+        Ok(Self { store, file, build })
+    }
+
+    /// The node of this name, `jar` or `step.jar`, with its whole name. A bare name that several kinds have is that of
+    /// the first of `kinds`; those are all that can be meant.
+    ///
+    /// # Errors
+    /// The build had none.
+    pub fn node(&self, name: &str, kinds: &[&str]) -> Result<(&str, &Node)> {
+        let of_kind = |kind: &&str| self.build.nodes.get_key_value(&format!("{kind}.{name}"));
+        let whole = || {
+            let (kind, _) = name.split_once('.')?;
+            self.build.nodes.get_key_value(name).filter(|_| kinds.contains(&kind))
+        };
+        let found = whole().or_else(|| kinds.iter().find_map(of_kind));
+        found.map(|(name, node)| (name.as_str(), node)).ok_or_else(|| self.unknown(name, kinds))
+    }
+
+    fn unknown(&self, name: &str, kinds: &[&str]) -> Error {
+        let file = self.file.display();
+        let of_kind = |known: &&String| known.split_once('.').is_some_and(|(kind, _)| kinds.contains(&kind));
+        let known: Vec<&str> = self.build.nodes.keys().filter(of_kind).map(String::as_str).collect();
+        let error = Error::usage(format!("the last build of {file} has no {} `{name}`", kinds.join(" or ")));
+        if known.is_empty() { error } else { error.hint(format!("it has {}", known.join(", "))) }
+    }
+
+    /// The tree that a node gave.
+    ///
+    /// # Errors
+    /// It gave none, or the store has lost it.
+    pub fn snapshot(&self, name: &str, node: &Node) -> Result<Snapshot> {
+        let Some(hex) = &node.snapshot else {
+            let message = format!("{name} has no tree of its own");
+            let hint = if node.passed {
+                "a step over a `host` source gives only what it changed: copy that into a step of its own"
+            } else {
+                "it failed in the last build"
+            };
+            return Err(Error::usage(message).hint(hint));
+        };
+        let id: SnapshotId = hex.parse()?;
+        Ok(self.store.snapshot(&id)?)
+    }
+
+    /// What a node's command wrote.
+    ///
+    /// # Errors
+    /// It ran none, or the store has lost it.
+    pub fn log(&self, name: &str, node: &Node) -> Result<Vec<u8>> {
+        let Some(hex) = &node.log else { return Err(Error::usage(format!("{name} ran no command, so it has no log"))) };
+        let id: ObjectId = hex.parse()?;
+        self.store.read_object(&id).map_err(|error| lost(&format!("the log of {name}"), error))
+    }
+
+    /// A document of an image, by its `sha256:…`.
+    ///
+    /// # Errors
+    /// The store has lost it, or it is damaged.
+    pub fn document(&self, digest: &str) -> Result<serde_json::Value> {
+        let sha256 = digest.strip_prefix("sha256:").unwrap_or(digest);
+        let path = self.store.blob_path(Path::new(sha256).file_name().and_then(|name| name.to_str()).unwrap_or_default());
+        let bytes = std::fs::read(&path).map_err(|error| lost(digest, error))?;
+        serde_json::from_slice(&bytes).map_err(|error| Error::environment(format!("{digest} is damaged")).caused_by(error))
+    }
+}
+
+fn lost(what: &str, error: std::io::Error) -> Error {
+    Error::environment(format!("the store has lost {what}"))
+        .caused_by(error)
+        .hint("`rbuild apply` makes it again")
+}

@@ -1,0 +1,65 @@
+//! Cache mounts: directories of the store that live from build to build.
+//!
+//! One per name, platform and outer id of the sandbox's root (the files in it belong to ids that the map gives, so
+//! another map would not own them). `locked` holds a lock while the step runs; `private` takes the first instance that
+//! nobody holds.
+
+use super::{Cancel, Engine, lock::Lock};
+use crate::{
+    error::{Error, Result},
+    spec::types::Sharing,
+};
+use rbuild_sandbox::IdMap;
+use std::{fs, path::PathBuf};
+
+/// A cache's directory, and what keeps others out of it.
+pub(super) struct CacheDirectory {
+    pub(super) path: PathBuf,
+    pub(super) _lock: Option<Lock>,
+}
+
+pub(super) fn open(
+    engine: &Engine,
+    name: &str,
+    sharing: Sharing,
+    ids: &IdMap,
+    cancel: &Cancel,
+) -> Result<CacheDirectory> {
+    let base = base_path(engine, name, ids);
+    let lock_path = |path: &PathBuf| suffixed(path, "lock");
+    match sharing {
+        Sharing::Shared => directory(base, None),
+        Sharing::Locked => {
+            let lock = Lock::wait(&lock_path(&base), cancel)?;
+            directory(base, Some(lock))
+        }
+        Sharing::Private => {
+            for number in 0.. {
+                let path = suffixed(&base, &number.to_string());
+                if let Some(lock) = Lock::attempt(&lock_path(&path))? {
+                    return directory(path, Some(lock));
+                }
+            }
+            Err(Error::internal("no number is left for a private cache"))
+        }
+    }
+}
+
+/// The folder of a cache; a private one's has a number behind it.
+pub(super) fn base_path(engine: &Engine, name: &str, ids: &IdMap) -> PathBuf {
+    let platform = engine.platform_text().replace('/', "-");
+    let owner = ids.host_uid(0).unwrap_or_default();
+    engine.store.cache_path(&format!("{name}.{platform}.{owner}"))
+}
+
+/// `with_extension` would cut off what stands behind the last dot.
+pub(super) fn suffixed(path: &PathBuf, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(format!(".{suffix}"));
+    name.into()
+}
+
+fn directory(path: PathBuf, lock: Option<Lock>) -> Result<CacheDirectory> {
+    fs::create_dir_all(&path).map_err(|error| Error::io("make", &path, error))?;
+    Ok(CacheDirectory { path, _lock: lock })
+}

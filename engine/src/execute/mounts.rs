@@ -1,0 +1,285 @@
+//! What a step's command sees: the root, /proc and its like, and the mounts of the step.
+//!
+//! A mount needs something to stand on. In the root and in `from` mounts that is lent by the overlay, so that nothing
+//! of it stays; in a cache it is made.
+
+use super::{
+    Engine,
+    cache_mount::{self, CacheDirectory},
+};
+use crate::{
+    error::{Error, Result},
+    operations::{self, Taken},
+    plan::Inputs,
+    spec::types::{Body, Mount as Declared, MountKind, Network},
+    store::Store,
+    value::HostTree,
+};
+use rbuild_overlay::{Lower, Options, Overlay};
+use rbuild_sandbox::{IdMap, Mount};
+use rbuild_tree::{Snapshot, Tree, TreePath, TreeStore, resolve};
+use std::{fs, path::PathBuf, sync::Arc};
+
+/// What the root of a step is.
+pub(super) enum Root<'a> {
+    Snapshot(&'a Snapshot),
+    Host(&'a HostTree),
+}
+
+/// The mounts of a sandbox, in order, and what stands behind them.
+pub(super) struct Mounts {
+    pub(super) list: Vec<Mount>,
+    /// One for each [`Mount::Fuse`], in order; the first is the root.
+    pub(super) overlays: Vec<Overlay>,
+    /// Held while the command runs.
+    pub(super) caches: Vec<CacheDirectory>,
+}
+
+/// Where a target lies.
+enum Ground {
+    Overlay(usize),
+    Folder(PathBuf),
+    /// The sandbox makes what is missing in it.
+    Memory,
+}
+
+pub(super) struct Builder<'a> {
+    engine: &'a Engine,
+    root: Root<'a>,
+    ids: &'a IdMap,
+    mounts: Mounts,
+    /// Targets of mounts so far, with what lies there.
+    grounds: Vec<(TreePath, Ground)>,
+}
+
+impl<'a> Builder<'a> {
+    /// Starts with the root and what every command sees.
+    ///
+    /// # Errors
+    /// The root can't be opened, or something stands where /proc must be.
+    pub(super) fn new(engine: &'a Engine, root: Root<'a>, ids: &'a IdMap, network: Network) -> Result<Self> {
+        let lower = match &root {
+            Root::Snapshot(snapshot) => Lower::Snapshot((*snapshot).clone()),
+            Root::Host(host) => Lower::Live(rbuild_overlay::Live {
+                root: host.root.clone(),
+                exclude: host.exclude.clone(),
+                delta: host.delta.as_deref().cloned(),
+            }),
+        };
+        let mut options = Options::new(engine.store.scratch().fresh_folder()?);
+        options.record = matches!(root, Root::Host(_));
+        let overlay = open(&engine.store, lower, options)?;
+        let list = vec![Mount::Fuse { target: "/".to_owned(), source: String::new(), read_only: false }];
+        let mounts = Mounts { list, overlays: vec![overlay], caches: Vec::new() };
+        let grounds = vec![(TreePath::root(), Ground::Overlay(0))];
+        let mut builder = Self { engine, root, ids, mounts, grounds };
+        for (path, mount) in [("proc", Mount::Proc), ("sys", Mount::Sys), ("dev", Mount::Dev)] {
+            builder.lend(&TreePath::parse(path.as_bytes())?, true)?;
+            builder.mounts.list.push(mount);
+        }
+        builder.temporary()?;
+        if network == Network::Host && matches!(builder.root, Root::Snapshot(_)) {
+            builder.machine_file("/etc/resolv.conf")?;
+            builder.machine_file("/etc/hosts")?;
+        }
+        Ok(builder)
+    }
+
+    /// /tmp is the tree's; where there is none, memory is lent.
+    fn temporary(&mut self) -> Result<()> {
+        let path = TreePath::parse(b"tmp")?;
+        if self.exists(&path)? {
+            return Ok(());
+        }
+        self.lend(&path, true)?;
+        self.mounts.list.push(Mount::Tmpfs { target: "/tmp".to_owned(), size: 1 << 30, mode: 0o1777 });
+        self.grounds.push((path, Ground::Memory));
+        Ok(())
+    }
+
+    /// A file of this machine in place of the tree's, which stays as it is.
+    fn machine_file(&mut self, path: &str) -> Result<()> {
+        let Ok(source) = fs::canonicalize(path) else { return Ok(()) };
+        let target = self.resolved(&TreePath::parse(path.as_bytes())?)?;
+        self.lend(&target, false)?;
+        self.mounts.list.push(Mount::Bind {
+            source,
+            target: target.to_string(),
+            read_only: true,
+            recursive: false,
+        });
+        Ok(())
+    }
+
+    /// A script of the step that is to be executed; gives its path inside.
+    ///
+    /// # Errors
+    /// It can't be written.
+    pub(super) fn script(&mut self, text: &str) -> Result<String> {
+        use std::os::unix::fs::PermissionsExt;
+        let path = self.engine.store.scratch().write(text.as_bytes())?;
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755))
+            .map_err(|error| Error::io("make executable", &path, error))?;
+        let target = "/.rbuild-run".to_owned();
+        self.lend(&TreePath::parse(target.as_bytes())?, false)?;
+        self.mounts.list.push(Mount::Bind { source: path, target: target.clone(), read_only: true, recursive: false });
+        Ok(target)
+    }
+
+    /// The mounts of the step, outer ones first.
+    ///
+    /// # Errors
+    /// A tree that is not there, a target that can't be made, an interrupted wait for a locked cache.
+    pub(super) fn declared(
+        &mut self,
+        body: &Body,
+        inputs: &Inputs<'_>,
+        owner: &dyn Fn(&Declared) -> Result<(u32, u32)>,
+        times: &mut dyn FnMut(&Declared, Snapshot) -> Result<Snapshot>,
+    ) -> Result<()> {
+        let mut targets = Vec::new();
+        for mount in &body.mounts {
+            targets.push((self.resolved(&mount.target)?, mount));
+        }
+        targets.sort_by(|a, b| a.0.cmp(&b.0));
+        // Locks are taken in the order of names, so that two steps never wait for each other.
+        let mut caches: Vec<(&str, crate::spec::types::Sharing)> = Vec::new();
+        for (_, mount) in &targets {
+            if let MountKind::Cache { name, sharing, .. } = &mount.kind {
+                caches.push((name.as_str(), *sharing));
+            }
+        }
+        caches.sort_unstable_by(|a, b| a.0.cmp(b.0));
+        caches.dedup_by(|a, b| a.0 == b.0);
+        let mut folders = std::collections::BTreeMap::new();
+        for (name, sharing) in caches {
+            let cache = cache_mount::open(self.engine, name, sharing, self.ids, &self.engine.cancel)?;
+            folders.insert(name.to_owned(), cache.path.clone());
+            self.mounts.caches.push(cache);
+        }
+        for (target, mount) in targets {
+            match &mount.kind {
+                MountKind::Tree { from, discard } => {
+                    let taken = operations::taken(&inputs.context, from).map_err(Error::from)?;
+                    self.tree(&target, taken, *discard, &mut |snapshot| times(mount, snapshot))?;
+                }
+                MountKind::Cache { name, mode, .. } => {
+                    let path = folders[name.as_str()].clone();
+                    let (uid, gid) = owner(mount)?;
+                    self.ground(&target, true)?;
+                    self.mounts.list.push(Mount::Own { path: path.clone(), uid, gid, mode: *mode });
+                    let bind = Mount::Bind {
+                        source: path.clone(),
+                        target: target.to_string(),
+                        read_only: false,
+                        recursive: false,
+                    };
+                    self.mounts.list.push(bind);
+                    self.grounds.push((target, Ground::Folder(path)));
+                }
+                MountKind::Tmpfs { size, mode } => {
+                    self.ground(&target, true)?;
+                    let target_text = target.to_string();
+                    self.mounts.list.push(Mount::Tmpfs { target: target_text, size: *size, mode: *mode });
+                    self.grounds.push((target, Ground::Memory));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn tree(
+        &mut self,
+        target: &TreePath,
+        taken: Taken,
+        discard: bool,
+        times: &mut dyn FnMut(Snapshot) -> Result<Snapshot>,
+    ) -> Result<()> {
+        let store = &self.engine.store;
+        let (snapshot, source, directory) = match taken {
+            Taken::Directory(snapshot) => (snapshot, String::new(), true),
+            Taken::File(_, entry) => {
+                // Under a name of its own choice: the sandbox takes names as text, and a tree's may not be.
+                let tree = store.put_tree(&Tree::from_entries([((*b"file").into(), entry)]))?;
+                (Snapshot { tree, ..Snapshot::scratch() }, "file".to_owned(), false)
+            }
+        };
+        self.ground(target, directory)?;
+        let mut options = Options::new(store.scratch().fresh_folder()?);
+        options.read_only = !discard;
+        let overlay = open(store, Lower::Snapshot(times(snapshot)?), options)?;
+        self.mounts.overlays.push(overlay);
+        self.mounts.list.push(Mount::Fuse { target: target.to_string(), source, read_only: !discard });
+        self.grounds.push((target.clone(), Ground::Overlay(self.mounts.overlays.len() - 1)));
+        Ok(())
+    }
+
+    /// Gives the target something to stand on, in what lies there.
+    fn ground(&mut self, target: &TreePath, directory: bool) -> Result<()> {
+        let below = self.grounds.iter().rev().filter_map(|(place, ground)| {
+            let rest = target.strip_prefix(place)?;
+            Some((place.as_bytes().len(), rest, ground))
+        });
+        let Some((_, rest, ground)) = below.max_by_key(|(length, ..)| *length) else { return Ok(()) };
+        match ground {
+            Ground::Memory => Ok(()),
+            Ground::Overlay(index) => lend(&self.mounts.overlays[*index], &rest, target, directory),
+            Ground::Folder(folder) => {
+                use std::os::unix::ffi::OsStrExt;
+                let path = folder.join(std::ffi::OsStr::from_bytes(rest.as_bytes()));
+                let made = match directory || path.exists() {
+                    true => fs::create_dir_all(&path),
+                    false => path.parent().map_or(Ok(()), fs::create_dir_all).and_then(|()| fs::write(&path, "")),
+                };
+                made.map_err(|error| Error::io("make", &path, error))
+            }
+        }
+    }
+
+    fn lend(&self, path: &TreePath, directory: bool) -> Result<()> {
+        lend(&self.mounts.overlays[0], path, path, directory)
+    }
+
+    fn exists(&self, path: &TreePath) -> Result<bool> {
+        match &self.root {
+            Root::Snapshot(snapshot) => {
+                Ok(resolve(&*self.engine.store, snapshot, path.as_bytes(), true)?.found.is_some())
+            }
+            Root::Host(_) => Ok(false),
+        }
+    }
+
+    /// Where a path leads through the links of the tree.
+    fn resolved(&self, path: &TreePath) -> Result<TreePath> {
+        match &self.root {
+            Root::Snapshot(snapshot) => Ok(resolve(&*self.engine.store, snapshot, path.as_bytes(), true)?.path),
+            Root::Host(host) => {
+                use std::os::unix::ffi::OsStrExt;
+                let outside = host.root.join(std::ffi::OsStr::from_bytes(path.as_bytes()));
+                let inside = fs::canonicalize(outside).ok();
+                let inside = inside.as_deref().and_then(|path| path.strip_prefix(&host.root).ok());
+                inside.map_or(Ok(path.clone()), |path| Ok(TreePath::parse(path.as_os_str().as_bytes())?))
+            }
+        }
+    }
+
+    pub(super) fn root_overlay(&self) -> &Overlay {
+        &self.mounts.overlays[0]
+    }
+
+    pub(super) fn finish(self) -> Mounts {
+        self.mounts
+    }
+}
+
+fn open(store: &Arc<Store>, lower: Lower, options: Options) -> Result<Overlay> {
+    let store: Arc<dyn rbuild_overlay::Store> = store.clone();
+    Overlay::new(store, lower, options).map_err(Error::from)
+}
+
+fn lend(overlay: &Overlay, path: &TreePath, target: &TreePath, directory: bool) -> Result<()> {
+    overlay.lend(path, directory).map_err(|errno| {
+        let cause = std::io::Error::from(errno);
+        Error::step("type-conflict", format!("nothing can be mounted on {target}")).caused_by(cause)
+    })
+}

@@ -1,0 +1,236 @@
+//! Makes a step: its base, the tree operations, the command, what is removed after it.
+
+use super::{
+    Engine,
+    run::{self, Argv, Over, Ran},
+    task::Failure,
+};
+use crate::{
+    container::ContainerConfig,
+    error::{Error, Result},
+    operations,
+    plan::{self, Inputs},
+    spec::{
+        Spanned,
+        types::{Base, Body, Conflict, Merge, Owner, Run, Step, Take},
+    },
+    store::{Record, Yield},
+    value::{Content, HostTree},
+};
+use rbuild_sandbox::Exit;
+use rbuild_tree::{Branch, Merged, Pattern, Policy, Snapshot};
+use std::sync::Arc;
+
+/// What a step gave.
+pub(super) struct Made {
+    pub(super) content: Content,
+    pub(super) record: Record,
+}
+
+/// Makes a step.
+///
+/// # Errors
+/// Whatever fails, with the step's last lines if its command did.
+pub(super) fn make(
+    engine: &Engine,
+    step: &Step,
+    inputs: &Inputs<'_>,
+    config: &ContainerConfig,
+) -> std::result::Result<Made, Failure> {
+    if let Base::From(reference) = &step.base
+        && let Content::Host(host) = inputs.value(reference)?.content
+    {
+        return over_host(engine, step, &host, inputs, config);
+    }
+    let base = base(engine, step, inputs)?;
+    let applied = operations::apply(&inputs.context, &step.body, &base).map_err(|error| engine.located(error))?;
+    engine.warn_all(&step.name, applied.warnings);
+    let (mut tree, mut log, mut warnings) = (applied.snapshot, None, Vec::new());
+    if let Some(command) = &step.body.run {
+        let ran = command_of(engine, step, command, inputs, config, Over::Snapshot(&tree))?;
+        passed(&step.name, &ran)?;
+        tree = ran.applied(engine, &tree)?;
+        log = Some(ran.log);
+        warnings = ran.changes.warnings;
+    }
+    let removed = operations::remove(&inputs.context, &step.body.remove, &tree).map_err(|error| engine.located(error))?;
+    engine.warn_all(&step.name, removed.warnings);
+    let id = engine.store.put_snapshot(&removed.snapshot)?;
+    let content = Content::Snapshot(id, Arc::new(removed.snapshot));
+    Ok(Made { content, record: record(Yield::Snapshot(id.to_string()), log, warnings) })
+}
+
+fn record(result: Yield, log: Option<String>, warnings: Vec<String>) -> Record {
+    Record { result, log, duration: 0, finished: jiff::Timestamp::now().as_second(), trace: None, warnings }
+}
+
+/// A step over this machine's files: only a command can change them.
+fn over_host(
+    engine: &Engine,
+    step: &Step,
+    host: &HostTree,
+    inputs: &Inputs<'_>,
+    config: &ContainerConfig,
+) -> std::result::Result<Made, Failure> {
+    refuse_tree_operations(step)?;
+    let Some(command) = &step.body.run else {
+        let content = Content::Host(host.clone());
+        let delta = host.delta.as_deref().cloned().unwrap_or_default();
+        let id = engine.store.put_delta(&delta)?;
+        return Ok(Made { content, record: record(Yield::Delta(id.to_string()), None, Vec::new()) });
+    };
+    let ran = command_of(engine, step, command, inputs, config, Over::Host(host))?;
+    passed(&step.name, &ran)?;
+    let id = engine.store.put_delta(&ran.changes.delta)?;
+    let mut record = record(Yield::Delta(id.to_string()), Some(ran.log), ran.changes.warnings);
+    record.trace = match &ran.changes.trace {
+        Some(trace) => Some(engine.store.put_object(&trace.encode())?.to_string()),
+        None => None,
+    };
+    let delta = Some(Arc::new(ran.changes.delta));
+    Ok(Made { content: Content::Host(HostTree { delta, ..host.clone() }), record })
+}
+
+fn refuse_tree_operations(step: &Step) -> Result<()> {
+    let Body { groups, users, dirs, copy, files, links, attrs, remove, .. } = &step.body;
+    let used = [
+        ("groups", groups.is_empty()),
+        ("users", users.is_empty()),
+        ("dirs", dirs.is_empty()),
+        ("copy", copy.is_empty()),
+        ("files", files.is_empty()),
+        ("links", links.is_empty()),
+        ("attrs", attrs.is_empty()),
+        ("remove", remove.is_empty()),
+    ];
+    match used.iter().find(|(_, empty)| !empty) {
+        None => Ok(()),
+        Some((word, _)) => {
+            let message = format!("step `{}`: `{word}` over a `host` source is not yet in this version", step.name.value);
+            Err(Error::spec("not-yet", message).hint("do it in `run`, or in a later step over a tree of its own"))
+        }
+    }
+}
+
+/// The tree a step starts from.
+fn base(engine: &Engine, step: &Step, inputs: &Inputs<'_>) -> Result<Snapshot> {
+    match &step.base {
+        Base::From(reference) => inputs.snapshot(reference),
+        Base::Merge(merge) => merged(engine, step, merge, inputs),
+    }
+}
+
+fn merged(engine: &Engine, step: &Step, merge: &Merge, inputs: &Inputs<'_>) -> Result<Snapshot> {
+    let base = plan::common_base(merge, inputs)?;
+    let names: Vec<String> = merge.branches.iter().map(|branch| branch.to_string()).collect();
+    let trees: Vec<Snapshot> =
+        merge.branches.iter().map(|branch| inputs.snapshot(branch)).collect::<Result<_>>()?;
+    let branches: Vec<Branch<'_>> =
+        names.iter().zip(&trees).map(|(name, snapshot)| Branch { name, snapshot }).collect();
+    let policy = match merge.conflict {
+        Conflict::Error => Policy::Error,
+        Conflict::First => Policy::First,
+        Conflict::Last => Policy::Last,
+    };
+    let mut lines = Vec::new();
+    for line in &merge.resolve {
+        let pattern = Pattern::parse(&line.path)
+            .map_err(|reason| Error::spec("bad-value", format!("resolve {:?}: {reason}", line.path.value)))?;
+        lines.push((pattern, line.take));
+    }
+    let mut resolve = |path: &rbuild_tree::TreePath| {
+        let found = lines.iter().find(|(pattern, _)| pattern.matches(path));
+        found.map(|(_, take)| match take {
+            Take::Branch(index) => rbuild_tree::Take::Branch(*index),
+            Take::Absent => rbuild_tree::Take::Absent,
+        })
+    };
+    match rbuild_tree::merge(&*engine.store, &base, &branches, policy, &mut resolve)? {
+        Merged::Snapshot(snapshot) => Ok(snapshot),
+        Merged::Conflicts(conflicts) => Err(conflict_error(step, &names, &conflicts)),
+    }
+}
+
+/// The paths, what each branch did to them, and the line that settles it.
+fn conflict_error(step: &Step, names: &[String], conflicts: &[rbuild_tree::Conflict]) -> Error {
+    const SHOWN: usize = 20;
+    let mut text = format!("step `{}`: its branches disagree on {} path", step.name.value, conflicts.len());
+    text.push_str(if conflicts.len() == 1 { "" } else { "s" });
+    for conflict in conflicts.iter().take(SHOWN) {
+        let changes = conflict.changes.iter().map(|(branch, what)| format!("`{}` {what}", names[*branch]));
+        text.push_str(&format!("\n  {}: {}", conflict.path, changes.collect::<Vec<_>>().join(", ")));
+    }
+    if conflicts.len() > SHOWN {
+        text.push_str(&format!("\n  … and {} more", conflicts.len() - SHOWN));
+    }
+    let mut error = Error::step("merge-conflict", text);
+    if let Some(first) = conflicts.first() {
+        let taker = first.changes.first().map_or("none", |(branch, _)| names[*branch].as_str());
+        let path = first.path.to_string();
+        error = error.hint(format!("settle it in the step: resolve = [{{ path = {path:?}, take = {taker:?} }}]"));
+    }
+    let database = |path: &str| path.starts_with("/var/lib/dpkg/") || path.starts_with("/var/lib/rpm/");
+    if conflicts.iter().any(|conflict| database(&conflict.path.to_string())) {
+        error = error.hint("package databases can't be merged: install all packages in one step");
+    }
+    error
+}
+
+fn command_of(
+    engine: &Engine,
+    step: &Step,
+    command: &Spanned<Run>,
+    inputs: &Inputs<'_>,
+    config: &ContainerConfig,
+    over: Over<'_>,
+) -> Result<Ran> {
+    let body = &step.body;
+    let request = run::Request {
+        node: &format!("step.{}", step.name.value),
+        body,
+        argv: argv(command, body.shell.as_deref().unwrap_or(&engine.loaded.spec.shell)),
+        environment: plan::environment(body, config, &engine.caller)?,
+        user: body.user.as_ref().map_or_else(root, |user| user.value.clone()),
+        workdir: body.workdir.as_ref().map(|path| path.value.clone()).unwrap_or_default(),
+    };
+    run::run(engine, inputs, over, request)
+}
+
+/// Nobody said who: root by number, since a tree may not know the name.
+pub(super) fn root() -> Owner {
+    Owner { user: crate::spec::types::Id::Number(0), group: None }
+}
+
+/// What is executed for a `run`.
+pub(super) fn argv(command: &Run, shell: &[String]) -> Argv {
+    match command {
+        Run::Command(words) => Argv::Words(words.clone()),
+        Run::Script(script) if script.starts_with("#!") => Argv::Script(script.clone()),
+        Run::Script(script) => Argv::Words(shell.iter().chain([script]).cloned().collect()),
+    }
+}
+
+/// Fails unless the command ended with 0.
+fn passed(name: &str, ran: &Ran) -> std::result::Result<(), Failure> {
+    if ran.exit == Exit::Code(0) {
+        return Ok(());
+    }
+    let error = Error::step("step-failed", format!("step `{name}` failed: {}", exit_text(&ran.exit)));
+    let error = match &ran.exit {
+        Exit::ExecFailed { .. } => error.hint("the command must be in the step's tree, for this machine's platform"),
+        _ => error.hint(format!("the whole log: rbuild logs {name}")),
+    };
+    Err(Failure { error, last_lines: ran.last_lines.clone(), log: Some(ran.log.clone()) })
+}
+
+/// How a command ended, in words.
+pub(super) fn exit_text(exit: &Exit) -> String {
+    match exit {
+        Exit::Code(code) => format!("its command ended with exit code {code}"),
+        Exit::Signal(signal) => {
+            let name = nix::sys::signal::Signal::try_from(*signal).map_or("a signal", |signal| signal.as_str());
+            format!("its command was killed by {name} ({signal})")
+        }
+        Exit::ExecFailed { what } => format!("its command could not be started: {what}"),
+    }
+}

@@ -1,0 +1,355 @@
+//! One node: decided, and made. Knows nothing of other nodes but what they turned out to be.
+
+use super::{Engine, NeededTrees, lock::Lock, step, test};
+use crate::{
+    container::ContainerConfig,
+    error::{Error, Result},
+    image,
+    key::{Ingredients, Key},
+    operations::{self, OperationError, Warning},
+    plan::{self, Decision, Inputs, Question, Why},
+    report::{Event, Outcome},
+    source,
+    spec::{
+        Kind, Target,
+        types::{Base, Reference, Step, Subject, Test},
+    },
+    store::{Node, Record},
+    value::{Content, Lineage, Value},
+};
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+/// What is known of other nodes when one is decided or made.
+#[derive(Clone, Default)]
+pub(super) struct Known {
+    /// Sources and steps, by name.
+    pub(super) values: BTreeMap<String, Value>,
+}
+
+/// A node that is made.
+pub(super) struct Done {
+    /// Of sources and steps.
+    pub(super) value: Option<Value>,
+    pub(super) outcome: Outcome,
+    /// For the history.
+    pub(super) node: Node,
+    pub(super) duration: Duration,
+}
+
+/// A node that failed.
+pub(super) struct Failure {
+    pub(super) error: Error,
+    /// Of its command.
+    pub(super) last_lines: Vec<String>,
+    /// The object of the log, in hex.
+    pub(super) log: Option<String>,
+}
+
+impl<E: Into<Error>> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Self { error: error.into(), last_lines: Vec::new(), log: None }
+    }
+}
+
+/// A node that must be made.
+pub(super) struct Job {
+    /// The same for two nodes that do the same to the same.
+    pub(super) key: Option<Key>,
+    pub(super) why: String,
+    ingredients: Ingredients,
+}
+
+pub(super) enum Decided {
+    Done(Box<Done>),
+    Make(Job),
+}
+
+impl Engine {
+    /// An error of a tree operation, with its place in the file.
+    pub(crate) fn located(&self, error: OperationError) -> Error {
+        let place = error.span().and_then(|span| self.loaded.warnings.files.place(span));
+        let error = Error::from(error);
+        match place {
+            Some(place) => error.within(&place),
+            None => error,
+        }
+    }
+
+    /// Tells the warnings of tree operations.
+    pub(crate) fn warn_all(&self, node: &str, warnings: Vec<Warning>) {
+        for warning in warnings {
+            self.warn(Some(warning.code), Some(node), warning.message);
+        }
+    }
+}
+
+/// Decides for a node whose needs are known.
+pub(super) fn decide(engine: &Engine, target: &Target, known: &Known) -> Result<Decided> {
+    let trees = NeededTrees { store: &engine.store, values: &known.values };
+    let inputs = engine.inputs(&trees);
+    match target.kind {
+        Kind::Step => decide_step(engine, &engine.loaded.spec.steps[&target.name], &inputs),
+        Kind::Test => decide_test(engine, &engine.loaded.spec.tests[&target.name], &inputs),
+        Kind::Source | Kind::Image | Kind::Artifact => {
+            let why = "always looked at".to_owned();
+            Ok(Decided::Make(Job { key: None, why, ingredients: Ingredients::default() }))
+        }
+    }
+}
+
+fn question<'a>(engine: &'a Engine, node: &str, ingredients: &'a Ingredients, rerun: Option<Duration>) -> Question<'a> {
+    Question {
+        key: ingredients.key(),
+        ingredients,
+        last: engine.last.nodes.get(node),
+        rerun_after: rerun,
+        deep: engine.deep,
+    }
+}
+
+fn decide_step(engine: &Engine, step: &Step, inputs: &Inputs<'_>) -> Result<Decided> {
+    let config = plan::step_config(step, inputs)?;
+    let ingredients = plan::step_ingredients(step, inputs, &config)?;
+    let node = format!("step.{}", step.name.value);
+    let question = question(engine, &node, &ingredients, step.body.rerun_after);
+    match plan::decide_step(step, inputs, &question)? {
+        Decision::Cached(cached) => {
+            let content = cached.content.ok_or_else(|| Error::internal("the record of a step holds no tree"))?;
+            warn_again(engine, &step.name, &cached.record);
+            let value = step_value(step, inputs, content, config)?;
+            let node = history_node(&ingredients, &cached.record, Some(&value));
+            Ok(Decided::Done(Box::new(Done {
+                value: Some(value),
+                outcome: Outcome::Cached,
+                node,
+                duration: Duration::ZERO,
+            })))
+        }
+        Decision::Run(why) => Ok(make_because(question.key, &why, ingredients)),
+    }
+}
+
+fn make_because(key: Key, why: &Why, ingredients: Ingredients) -> Decided {
+    Decided::Make(Job { key: Some(key), why: why.to_string(), ingredients })
+}
+
+fn warn_again(engine: &Engine, name: &str, record: &Record) {
+    for warning in &record.warnings {
+        engine.warn(None, Some(name), warning.clone());
+    }
+}
+
+fn decide_test(engine: &Engine, test: &Test, inputs: &Inputs<'_>) -> Result<Decided> {
+    let (from, config) = subject(engine, test, inputs)?;
+    let ingredients = plan::test_ingredients(test, &from, inputs, &config)?;
+    let node = format!("test.{}", test.name.value);
+    let question = question(engine, &node, &ingredients, test.body.rerun_after);
+    if let Content::Host(_) = inputs.value(&from)?.content {
+        // A test leaves no record over this machine's files: there is no tree its trace could be kept with.
+        return Ok(make_because(question.key, &Why::Untraced, ingredients));
+    }
+    match plan::decide_test(&engine.store, &question) {
+        Decision::Cached(cached) => {
+            let node = history_node(&ingredients, &cached.record, None);
+            let duration = Duration::ZERO;
+            Ok(Decided::Done(Box::new(Done { value: None, outcome: Outcome::Cached, node, duration })))
+        }
+        Decision::Run(why) => Ok(make_because(question.key, &why, ingredients)),
+    }
+}
+
+/// The tree a test looks at, and the config its command runs with.
+fn subject(engine: &Engine, test: &Test, inputs: &Inputs<'_>) -> Result<(Reference, ContainerConfig)> {
+    let (from, image) = match &test.subject {
+        Subject::From(reference) => (reference.value.clone(), None),
+        Subject::Image(name) => {
+            let image = &engine.loaded.spec.images[name.as_str()];
+            (image.from.value.clone(), Some(image))
+        }
+    };
+    let mut config = inputs.value(&from)?.config.as_ref().clone();
+    if let Some(image) = image {
+        config = plan::join_config(&config, &image.config, &format!("image `{}`", image.name.value))?;
+    }
+    let config = plan::join_config(&config, &test.body.config, &format!("test `{}`", test.name.value))?;
+    Ok((from, config))
+}
+
+/// Makes a node.
+pub(super) fn make(
+    engine: &Engine,
+    target: &Target,
+    known: &Known,
+    job: Job,
+) -> std::result::Result<Done, Failure> {
+    let start = Instant::now();
+    let trees = NeededTrees { store: &engine.store, values: &known.values };
+    let inputs = engine.inputs(&trees);
+    // Another process may be making the same: wait for it, and take what it made.
+    let _lock = match &job.key {
+        Some(key) => {
+            let lock = Lock::wait(&engine.store.lock_path(&key.to_string()), &engine.cancel)?;
+            if let Decided::Done(done) = decide(engine, target, known)? {
+                return Ok(*done);
+            }
+            Some(lock)
+        }
+        None => None,
+    };
+    if matches!(target.kind, Kind::Step | Kind::Test) {
+        engine.reporter.report(&Event::Started { node: target.to_string(), why: job.why.clone() });
+    }
+    let mut done = match target.kind {
+        Kind::Source => make_source(engine, &target.name)?,
+        Kind::Step => make_step(engine, &engine.loaded.spec.steps[&target.name], &inputs, job, start)?,
+        Kind::Test => make_test(engine, &engine.loaded.spec.tests[&target.name], &inputs, job, start)?,
+        Kind::Image => {
+            let image = &engine.loaded.spec.images[&target.name];
+            let built = image::make(engine, image, &inputs)?;
+            Done { value: None, outcome: Outcome::Ran, node: built, duration: Duration::ZERO }
+        }
+        Kind::Artifact => make_artifact(engine, &target.name, &inputs)?,
+    };
+    done.duration = start.elapsed();
+    Ok(done)
+}
+
+/// Makes the tree of a source.
+pub(super) fn fetch(engine: &Engine, name: &str) -> Result<Value> {
+    let epoch = engine.epoch();
+    let warn = |code: &'static str, message: String| engine.warn(Some(code), Some(name), message);
+    let surroundings = source::Surroundings {
+        store: &engine.store,
+        folder: &engine.loaded.folder,
+        written: &engine.written,
+        epoch,
+        platform: &engine.platform,
+        warn: &warn,
+    };
+    source::fetch(&engine.loaded.spec.sources[name], &surroundings)
+        .map_err(|error| error.within(&format!("source `{name}`")))
+}
+
+fn make_source(engine: &Engine, name: &str) -> Result<Done> {
+    let value = fetch(engine, name)?;
+    let mut node = Node { passed: true, ..Node::default() };
+    if let Content::Snapshot(id, _) = &value.content {
+        node.snapshot = Some(id.to_string());
+    }
+    Ok(Done { value: Some(value), outcome: Outcome::Ran, node, duration: Duration::ZERO })
+}
+
+fn make_step(
+    engine: &Engine,
+    step: &Step,
+    inputs: &Inputs<'_>,
+    job: Job,
+    start: Instant,
+) -> std::result::Result<Done, Failure> {
+    let config = plan::step_config(step, inputs)?;
+    let mut made = step::make(engine, step, inputs, &config)?;
+    made.record.duration = milliseconds(start.elapsed());
+    let (records, key) = (engine.store.records(), job.ingredients.key());
+    match &made.content {
+        Content::Snapshot(..) => records.put(&key, &made.record)?,
+        // Without a trace nothing could tell whether the record still holds.
+        Content::Host(_) if made.record.trace.is_none() => {}
+        Content::Host(_) => records.add_traced(&key, made.record.clone())?,
+    }
+    warn_again(engine, &step.name, &made.record);
+    let value = step_value(step, inputs, made.content, config)?;
+    let node = history_node(&job.ingredients, &made.record, Some(&value));
+    Ok(Done { value: Some(value), outcome: Outcome::Ran, node, duration: Duration::ZERO })
+}
+
+fn make_test(
+    engine: &Engine,
+    test: &Test,
+    inputs: &Inputs<'_>,
+    job: Job,
+    start: Instant,
+) -> std::result::Result<Done, Failure> {
+    let (from, config) = subject(engine, test, inputs)?;
+    let mut record = test::make(engine, test, &from, inputs, &config)?;
+    record.duration = milliseconds(start.elapsed());
+    if let Content::Snapshot(..) = inputs.value(&from)?.content {
+        engine.store.records().put(&job.ingredients.key(), &record)?;
+    }
+    let node = history_node(&job.ingredients, &record, None);
+    Ok(Done { value: None, outcome: Outcome::Ran, node, duration: Duration::ZERO })
+}
+
+fn make_artifact(engine: &Engine, name: &str, inputs: &Inputs<'_>) -> Result<Done> {
+    let artifact = &engine.loaded.spec.artifacts[name];
+    let tree = inputs.context.trees.tree(&artifact.from)?;
+    let exported = operations::export(&inputs.context, artifact, &tree, &engine.out);
+    let exported = exported.map_err(|error| engine.located(error).within(&format!("artifact `{name}`")))?;
+    let path = exported.path.display().to_string();
+    engine.reporter.report(&Event::Artifact { name: name.to_owned(), path, files: exported.files });
+    let node = Node { passed: true, ..Node::default() };
+    Ok(Done { value: None, outcome: Outcome::Ran, node, duration: Duration::ZERO })
+}
+
+fn milliseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// What is remembered of a node until the next build.
+fn history_node(ingredients: &Ingredients, record: &Record, value: Option<&Value>) -> Node {
+    let snapshot = value.and_then(|value| match &value.content {
+        Content::Snapshot(id, _) => Some(id.to_string()),
+        Content::Host(_) => None,
+    });
+    Node {
+        ingredients: ingredients.clone(),
+        snapshot,
+        log: record.log.clone(),
+        passed: true,
+        duration: record.duration,
+        image: None,
+    }
+}
+
+/// A node that failed, for the history: its log can be read, and the next build knows why it runs again.
+pub(super) fn failed_node(job: Option<&Ingredients>, failure: &Failure) -> Node {
+    Node { ingredients: job.cloned().unwrap_or_default(), log: failure.log.clone(), ..Node::default() }
+}
+
+impl Job {
+    pub(super) fn ingredients(&self) -> &Ingredients {
+        &self.ingredients
+    }
+}
+
+fn step_value(step: &Step, inputs: &Inputs<'_>, content: Content, config: Arc<ContainerConfig>) -> Result<Value> {
+    let snapshot = match &content {
+        Content::Snapshot(_, snapshot) => Some(snapshot.clone()),
+        Content::Host(_) => None,
+    };
+    let (parent, branches) = match &step.base {
+        Base::From(reference) if reference.is_scratch() => (None, Vec::new()),
+        Base::From(reference) if reference.path.is_root() => (Some(inputs.value(reference)?.lineage), Vec::new()),
+        // A directory of a tree is a new bottom.
+        Base::From(reference) => {
+            let bottom = Arc::new(inputs.snapshot(reference)?);
+            (Some(Lineage::bottom(&reference.to_string(), Some(bottom))), Vec::new())
+        }
+        Base::Merge(merge) => {
+            let values: Vec<Value> =
+                merge.branches.iter().map(|branch| inputs.value(branch)).collect::<Result<_>>()?;
+            let parent = match &merge.base {
+                Some(base) if base.is_scratch() => None,
+                Some(base) => Some(inputs.value(base)?.lineage),
+                None => plan::common_ancestor(merge, inputs)?,
+            };
+            (parent, values.into_iter().map(|value| value.lineage).collect())
+        }
+    };
+    let made_by = step.name.value.clone();
+    let lineage = Arc::new(Lineage { made_by, snapshot, parent, branches, image: None });
+    Ok(Value { content, config, lineage })
+}

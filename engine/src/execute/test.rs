@@ -1,0 +1,101 @@
+//! Runs a test: a command over a tree or an image, whose changes are thrown away.
+
+use super::{
+    Engine,
+    run::{self, Argv, Over, Ran},
+    step::{argv, exit_text, root},
+    task::Failure,
+};
+use crate::{
+    container::ContainerConfig,
+    error::{Error, Result},
+    operations,
+    plan::{self, Inputs},
+    spec::types::{Body, Owner, Reference, Subject, Test},
+    store::{Record, Yield},
+    value::Content,
+};
+use rbuild_sandbox::Exit;
+use rbuild_tree::TreePath;
+
+/// Runs a test over `from` (for an image: what it is made from); `config` is that of the tree or image.
+///
+/// # Errors
+/// `test-failed` with the last lines; whatever keeps the command from running.
+pub(super) fn make(
+    engine: &Engine,
+    test: &Test,
+    from: &Reference,
+    inputs: &Inputs<'_>,
+    config: &ContainerConfig,
+) -> std::result::Result<Record, Failure> {
+    let ran = match inputs.value(from)?.content {
+        Content::Host(host) => command_of(engine, test, inputs, config, Over::Host(&host))?,
+        Content::Snapshot(..) => {
+            let base = inputs.snapshot(from)?;
+            let applied = operations::apply(&inputs.context, &test.body, &base).map_err(|error| engine.located(error))?;
+            engine.warn_all(&test.name, applied.warnings);
+            command_of(engine, test, inputs, config, Over::Snapshot(&applied.snapshot))?
+        }
+    };
+    if ran.exit != Exit::Code(test.expect_exit.into()) {
+        let wanted = match test.expect_exit {
+            0 => String::new(),
+            code => format!(", {code} was expected"),
+        };
+        let name = &test.name.value;
+        let message = format!("test `{name}` failed: {}{wanted}", exit_text(&ran.exit));
+        let error = Error::step("test-failed", message).hint(format!("the whole log: rbuild logs test.{name}"));
+        return Err(Failure { error, last_lines: ran.last_lines, log: Some(ran.log) });
+    }
+    let finished = jiff::Timestamp::now().as_second();
+    Ok(Record { result: Yield::Pass, log: Some(ran.log), duration: 0, finished, trace: None, warnings: Vec::new() })
+}
+
+fn command_of(
+    engine: &Engine,
+    test: &Test,
+    inputs: &Inputs<'_>,
+    config: &ContainerConfig,
+    over: Over<'_>,
+) -> Result<Ran> {
+    let body = &test.body;
+    let image = matches!(test.subject, Subject::Image(_));
+    let request = run::Request {
+        node: &format!("test.{}", test.name.value),
+        body,
+        argv: command(engine, test, config)?,
+        environment: plan::environment(body, config, &engine.caller)?,
+        user: user(body, config, image)?,
+        workdir: workdir(body, config, image)?,
+    };
+    run::run(engine, inputs, over, request)
+}
+
+fn command(engine: &Engine, test: &Test, config: &ContainerConfig) -> Result<Argv> {
+    if let Some(run) = &test.body.run {
+        return Ok(argv(run, test.body.shell.as_deref().unwrap_or(&engine.loaded.spec.shell)));
+    }
+    let words: Vec<String> = config.entrypoint.iter().chain(&config.cmd).cloned().collect();
+    if words.is_empty() {
+        let message = format!("test `{}` has no `run`, and its image neither entrypoint nor cmd", test.name.value);
+        return Err(Error::spec("missing-field", message));
+    }
+    Ok(Argv::Words(words))
+}
+
+fn user(body: &Body, config: &ContainerConfig, image: bool) -> Result<Owner> {
+    match &body.user {
+        Some(user) => Ok(user.value.clone()),
+        None if image && !config.user.is_empty() => Ok(Owner::parse(&config.user)?),
+        None => Ok(root()),
+    }
+}
+
+fn workdir(body: &Body, config: &ContainerConfig, image: bool) -> Result<TreePath> {
+    match &body.workdir {
+        Some(workdir) => Ok(workdir.value.clone()),
+        None if image => Ok(TreePath::parse(config.workdir.as_bytes())?),
+        None => Ok(TreePath::root()),
+    }
+}

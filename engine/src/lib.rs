@@ -1,0 +1,18 @@
+//! rbuild: a declarative image builder without a daemon.
+
+pub mod build;
+pub mod container;
+mod convert;
+pub mod error;
+pub mod execute;
+pub mod graph;
+pub mod image;
+pub mod key;
+pub mod mount;
+pub mod operations;
+pub mod plan;
+pub mod report;
+pub mod source;
+pub mod spec;
+pub mod store;
+pub mod value;

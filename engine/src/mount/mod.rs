@@ -1,0 +1,144 @@
+//! `mount`: shows a tree as a read-only filesystem, until it is unmounted or a command has ended.
+//!
+//! Root mounts by itself, others through `fusermount3`, the set-id helper of Debian's fuse3. Where neither works the
+//! form with a command does: it mounts in namespaces of its own.
+
+mod device;
+mod named;
+
+pub use named::Named;
+
+use crate::{
+    error::{Error, Result},
+    plan::CONTAINER_HOST_NAME,
+    store::Store,
+};
+use rbuild_overlay::{Options, Overlay};
+use rbuild_sandbox::{Command, Exit, Limits, Mount, Network, Output, Sandbox, Setup};
+use rbuild_tree::TreePath;
+use signal_hook::{
+    consts::{SIGHUP, SIGINT, SIGTERM},
+    iterator::Signals,
+};
+use std::{
+    ffi::OsString,
+    fs::File,
+    io,
+    os::fd::OwnedFd,
+    path::{Path, PathBuf},
+    sync::Arc,
+    thread,
+};
+
+/// What is to be mounted, and where.
+pub struct MountRequest {
+    /// `step.NAME`, `image.NAME` (or a bare name) of the last build of `file`; the digest of a snapshot; a path.
+    pub tree: String,
+    /// The build file whose last build is meant; none: build.toml or build.yaml of this folder.
+    pub file: Option<PathBuf>,
+    /// The folder of the store.
+    pub store: PathBuf,
+    /// Where.
+    pub place: MountPlace,
+}
+
+/// Where a tree is mounted.
+pub enum MountPlace {
+    /// On an existing directory, served until it is unmounted or the process is told to end.
+    Directory(PathBuf),
+    /// As the root of a command, which sees nothing else.
+    Command(Vec<OsString>),
+}
+
+/// How many threads answer.
+const THREADS: usize = 2;
+
+/// Mounts; gives the exit code of the command, if there was one.
+///
+/// # Errors
+/// No such tree; this machine can't mount.
+pub fn mount(request: &MountRequest) -> Result<u8> {
+    let store = Store::open(&request.store)?;
+    let lower = Named { store: &store, file: request.file.as_deref() }.lower(&request.tree)?;
+    let mut options = Options::new(store.scratch().fresh_folder()?);
+    options.read_only = true;
+    let backing: Arc<dyn rbuild_overlay::Store> = store.clone();
+    let overlay = Overlay::new(backing, lower, options)?;
+    match &request.place {
+        MountPlace::Directory(path) => on_directory(&overlay, path),
+        MountPlace::Command(argv) => for_command(&overlay, argv),
+    }
+}
+
+fn on_directory(overlay: &Overlay, path: &Path) -> Result<u8> {
+    let path = std::fs::canonicalize(path).map_err(|error| Error::io("find", path, error))?;
+    if !path.is_dir() {
+        return Err(Error::usage(format!("{} is not a directory", path.display())));
+    }
+    let session = overlay.serve(device::mount(&path)?, THREADS)?;
+    let signals = Signals::new([SIGINT, SIGTERM, SIGHUP]);
+    let mut signals = signals.map_err(|error| Error::environment("signals can't be watched").caused_by(error))?;
+    let handle = signals.handle();
+    let told = path.clone();
+    let watcher = thread::spawn(move || {
+        if signals.forever().next().is_some() {
+            device::unmount(&told);
+        }
+    });
+    let ended = session.join();
+    handle.close();
+    let _ = watcher.join();
+    ended?;
+    Ok(0)
+}
+
+fn for_command(overlay: &Overlay, argv: &[OsString]) -> Result<u8> {
+    let ids = rbuild_sandbox::probe().map_err(|error| Error::environment(error.to_string()).coded("no-tier"))?.ids;
+    let mut mounts = vec![Mount::Fuse { target: "/".to_owned(), source: String::new(), read_only: true }];
+    for (path, mount) in [("proc", Mount::Proc), ("sys", Mount::Sys), ("dev", Mount::Dev)] {
+        let lent = overlay.lend(&TreePath::parse(path.as_bytes())?, true);
+        lent.map_err(|errno| Error::io("mount on", Path::new(path), errno.into()))?;
+        mounts.push(mount);
+    }
+    let pair = |name: &str, value: &str| (OsString::from(name), OsString::from(value));
+    let mut env = vec![pair("PATH", crate::container::DEFAULT_PATH), pair("HOME", "/root")];
+    env.extend(std::env::var_os("TERM").map(|term| (OsString::from("TERM"), term)));
+    let setup = Setup {
+        ids,
+        hostname: CONTAINER_HOST_NAME.to_owned(),
+        network: Network::None,
+        mounts,
+        command: Command {
+            argv: argv.to_vec(),
+            env,
+            directory: "/".into(),
+            uid: 0,
+            gid: 0,
+            groups: Vec::new(),
+            umask: 0o022,
+        },
+        limits: Limits::default(),
+    };
+    let mut started = Sandbox::spawn(&setup, Output::Separate)?;
+    let device = started.fuse.pop().ok_or_else(|| Error::internal("the sandbox gave no filesystem"))?;
+    let session = overlay.serve(device, THREADS)?;
+    let (stdout, stderr) = (started.stdout.take(), started.stderr.take());
+    let ended = thread::scope(|scope| {
+        scope.spawn(|| pass_on(stdout, &mut io::stdout()));
+        scope.spawn(|| pass_on(stderr, &mut io::stderr()));
+        started.proceed().and_then(|mut running| running.wait())
+    });
+    session.join()?;
+    match ended? {
+        Exit::Code(code) => Ok(u8::try_from(code).unwrap_or(u8::MAX)),
+        Exit::Signal(signal) => Ok(u8::try_from(128 + signal).unwrap_or(u8::MAX)),
+        Exit::ExecFailed { what } => Err(Error::step("step-failed", what.to_string())),
+    }
+}
+
+fn pass_on(pipe: Option<OwnedFd>, out: &mut dyn io::Write) {
+    if let Some(pipe) = pipe {
+        // A closed terminal is no reason to stop the command.
+        let _ = io::copy(&mut File::from(pipe), out);
+    }
+}

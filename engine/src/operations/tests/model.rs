@@ -1,0 +1,86 @@
+//! Copies of random trees against a plain model: a map from paths to what is there.
+
+use super::{World, lines_of};
+use proptest::prelude::*;
+use std::collections::BTreeMap;
+
+/// A directory, or the content of a file.
+type Model = BTreeMap<String, Option<String>>;
+
+fn tree() -> impl Strategy<Value = Model> {
+    let path = prop::collection::vec(prop::sample::select(vec!["a", "b", "c"]), 1..4);
+    prop::collection::vec((path, prop::option::of("[xyz]{1,2}")), 0..8).prop_map(|entries| {
+        let mut model = Model::new();
+        for (names, content) in entries {
+            let above = (1..names.len()).map(|end| format!("/{}", names[..end].join("/")));
+            let path = format!("/{}", names.join("/"));
+            let fits = above.clone().all(|outer| model.get(&outer).is_none_or(Option::is_none));
+            if fits && !model.contains_key(&path) {
+                above.for_each(|outer| drop(model.insert(outer, None)));
+                model.insert(path, content);
+            }
+        }
+        model
+    })
+}
+
+fn text(model: &Model) -> String {
+    let line = |(path, content): (&String, &Option<String>)| match content {
+        Some(content) => format!("{path} ={content}\n"),
+        None => format!("{path}/\n"),
+    };
+    model.iter().map(line).collect()
+}
+
+/// `source` put onto `base`; none if a directory and a file meet.
+fn merged(base: &Model, source: &Model) -> Option<Model> {
+    let mut result = base.clone();
+    for (path, content) in source {
+        if let Some(there) = result.insert(path.clone(), content.clone())
+            && there.is_none() != content.is_none()
+        {
+            return None;
+        }
+    }
+    Some(result)
+}
+
+/// Lines without times and in the order of a map.
+fn plain(lines: Vec<String>) -> Vec<String> {
+    let mut plain: Vec<String> = lines.iter().map(|line| line.trim_end_matches(" *").to_owned()).collect();
+    plain.retain(|line| line != "/");
+    plain.sort();
+    plain
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn a_copy_is_the_union(base in tree(), source in tree()) {
+        let world = World::with(&text(&source));
+        let copied = world.try_apply(&text(&base), "copy = [{ from = 'src', dest = '/' }]");
+        match (merged(&base, &source), copied) {
+            (Some(model), Ok(applied)) => {
+                prop_assert_eq!(plain(world.lines(&applied.snapshot)), plain(lines_of(&text(&model))));
+            }
+            (None, Err(error)) => prop_assert_eq!(error.code(), Some("type-conflict")),
+            (model, copied) => prop_assert!(false, "{model:?} but {:?}", copied.map(|a| world.lines(&a.snapshot))),
+        }
+    }
+
+    #[test]
+    fn a_copy_that_replaces_is_the_source(base in tree(), source in tree()) {
+        let world = World::with(&text(&source));
+        let applied = world.try_apply(&text(&base), "copy = [{ from = 'src', dest = '/', replace = true }]").unwrap();
+        prop_assert_eq!(applied.snapshot, world.snapshot(&text(&source)));
+    }
+
+    #[test]
+    fn a_copy_and_its_removal_leave_the_base(base in tree(), source in tree()) {
+        let world = World::with(&text(&source));
+        let toml = "copy = [{ from = 'src', dest = '/new/' }]\nremove = ['/new']";
+        let applied = world.try_apply(&text(&base), toml).unwrap();
+        prop_assert_eq!(plain(world.lines(&applied.snapshot)), plain(world.lines(&world.snapshot(&text(&base)))));
+    }
+}

@@ -1,0 +1,176 @@
+//! What a build tells while it goes on: typed events. The library never prints; a [`Reporter`] does, or not.
+//!
+//! The JSON reporter writes one event a line; `schemas/events.schema.json` is generated from these types.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Takes events, from any thread, in the order they happen.
+pub trait Reporter: Send + Sync {
+    /// Tells one.
+    fn report(&self, event: &Event);
+}
+
+/// Says nothing.
+pub struct Silent;
+
+impl Reporter for Silent {
+    fn report(&self, _: &Event) {}
+}
+
+/// Something happened.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "event", rename_all = "kebab-case", rename_all_fields = "kebab-case")]
+pub enum Event {
+    /// The build file is read, the build begins.
+    BuildStarted {
+        /// The build file.
+        file: String,
+        /// How many sources, steps, tests, images and artifacts the targets need.
+        nodes: usize,
+        /// How many steps run at once.
+        jobs: usize,
+        /// Where the store is.
+        store: String,
+    },
+    /// A node is being made; a node that is cached only finishes.
+    Started {
+        /// `step.jar`
+        node: String,
+        /// Why it is not cached, in one line.
+        why: String,
+    },
+    /// A step or test printed a line.
+    Output {
+        /// `step.jar`
+        node: String,
+        /// Without the line end; bytes that are not UTF-8 replaced, terminal escapes kept out.
+        line: String,
+    },
+    /// A node is made.
+    Finished {
+        /// `step.jar`
+        node: String,
+        /// How.
+        outcome: Outcome,
+        /// Milliseconds it took.
+        duration: u64,
+    },
+    /// A node failed.
+    Failed {
+        /// `step.jar`
+        node: String,
+        /// What can be explained by `rbuild explain`.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        code: Option<String>,
+        /// In one line.
+        message: String,
+        /// What it was caused by, the nearest first.
+        causes: Vec<String>,
+        /// What to try.
+        hints: Vec<String>,
+        /// The last lines it printed.
+        last_lines: Vec<String>,
+        /// Milliseconds it took.
+        duration: u64,
+    },
+    /// A node was not made, since something it needs failed or the build was stopped.
+    Skipped {
+        /// `image.shop`
+        node: String,
+    },
+    /// Something to be looked at that ends nothing; each is told once.
+    Warning {
+        /// What can be explained by `rbuild explain`.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        code: Option<String>,
+        /// The node it is about.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        node: Option<String>,
+        /// In one line.
+        message: String,
+    },
+    /// An image is complete.
+    Image {
+        /// Its name in the file.
+        name: String,
+        /// `sha256:…` of the manifest.
+        digest: String,
+        /// `name:tag`
+        tags: Vec<String>,
+        /// From the base up.
+        layers: Vec<Layer>,
+        /// Where it was written.
+        outputs: Vec<Written>,
+    },
+    /// An artifact is in the workspace.
+    Artifact {
+        /// Its name in the file.
+        name: String,
+        /// Where.
+        path: String,
+        /// How many files were written.
+        files: u64,
+    },
+    /// The build is over.
+    BuildFinished {
+        /// Whether every target is made.
+        success: bool,
+        /// Steps and tests that ran.
+        ran: usize,
+        /// Steps and tests that were cached.
+        cached: usize,
+        /// Nodes that failed.
+        failed: usize,
+        /// Nodes that were not reached.
+        skipped: usize,
+        /// Milliseconds.
+        duration: u64,
+    },
+}
+
+/// How a node came to be made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Outcome {
+    /// It was known already.
+    Cached,
+    /// It was made now.
+    Ran,
+}
+
+/// A layer of an image.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub struct Layer {
+    /// `sha256:…` of the blob.
+    pub digest: String,
+    /// Bytes of the blob.
+    pub size: u64,
+    /// What made it: a step's name, or `base`.
+    pub made_by: String,
+}
+
+/// A place an image was written to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub struct Written {
+    /// `oci`, `oci-archive`, `docker-archive`, `tar`, `dir`.
+    pub kind: String,
+    /// The file or folder, as the user would name it.
+    pub path: String,
+    /// The name in a layout's index.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reference: Option<String>,
+}
+
+/// A duration as people say it: `0.2s`, `12s`, `3m 20s`, `2h 5m`, `3d 4h`.
+pub fn duration(time: std::time::Duration) -> String {
+    match time.as_secs() {
+        0..10 => format!("{:.1}s", time.as_secs_f64()),
+        seconds @ 10..60 => format!("{seconds}s"),
+        seconds @ 60..3600 => format!("{}m {}s", seconds / 60, seconds % 60),
+        seconds @ 3600..86_400 => format!("{}h {}m", seconds / 3600, seconds % 3600 / 60),
+        seconds => format!("{}d {}h", seconds / 86_400, seconds % 86_400 / 3600),
+    }
+}

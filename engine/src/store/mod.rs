@@ -1,0 +1,195 @@
+//! The folder where everything built is kept: plain immutable files, named by their digests.
+//!
+//! ```text
+//! version            the format, one number
+//! objects/ab/cdef…   file bytes, blake3, mode 0444
+//! trees/ab/cdef…     canonical encodings of trees, snapshots and deltas
+//! records/ab/cdef…   key -> what a step gave           (record.rs)
+//! blobs/sha256/…     compressed layers, configs, manifests
+//! history/           the last build of each file       (history.rs)
+//! caches/            contents of cache mounts
+//! index.db           SQLite, rebuildable: the stat cache (index.rs)
+//! locks/             held by who makes a key
+//! tmp/PID-N/         scratch of one process, locked; dead ones are removed at the next start (scratch.rs)
+//! ```
+//!
+//! A file is written in `tmp/`, then renamed: a reader never sees half of one. Nothing is synced while a build runs;
+//! [`Store::settle`] syncs once at its end. What was written since the last such sync by an earlier *boot* may have
+//! been lost by a power cut, and is checked against its name at first use (durability.rs).
+
+mod durability;
+mod history;
+mod index;
+mod objects;
+mod record;
+mod scratch;
+mod trees;
+
+pub use history::{Build, History, ImageNode, Node};
+pub use index::{FileStamp, Index};
+pub use record::{LayerMemo, Record, Records, Yield};
+pub use scratch::Scratch;
+
+use durability::Durability;
+use rbuild_tree::{Tree, TreeId};
+use std::{
+    collections::HashMap,
+    fs, io,
+    os::unix::fs::DirBuilderExt,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+/// The format of the folder; another number is refused.
+const VERSION: &str = "1\n";
+
+/// An I/O failure in the store, with what was being done.
+#[derive(Debug, thiserror::Error)]
+#[error("{doing}: {source}")]
+pub struct StoreError {
+    /// Which operation on which file.
+    pub doing: String,
+    /// The cause.
+    pub source: io::Error,
+}
+
+/// The result of a store operation.
+pub type Result<T> = std::result::Result<T, StoreError>;
+
+/// Says what was being done when an I/O operation failed.
+pub(crate) trait Doing<T> {
+    fn doing(self, what: &str, path: &Path) -> Result<T>;
+}
+
+impl<T> Doing<T> for io::Result<T> {
+    fn doing(self, what: &str, path: &Path) -> Result<T> {
+        self.map_err(|source| StoreError { doing: format!("{what} {}", path.display()), source })
+    }
+}
+
+/// An open store, shared by the threads of one process and by several processes.
+pub struct Store {
+    root: PathBuf,
+    scratch: Scratch,
+    durability: Durability,
+    index: Index,
+    trees: Mutex<HashMap<TreeId, Arc<Tree>>>,
+}
+
+impl Store {
+    /// Opens the store in `root`, making it if it is not there, and removes what dead processes left in its scratch.
+    ///
+    /// # Errors
+    /// If it can't be made or written to, or is of another version.
+    pub fn open(root: &Path) -> Result<Arc<Self>> {
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(root).doing("make the store", root)?;
+        // Set-up reads paths from other directories; the store's own must not depend on where that is.
+        let root = root.canonicalize().doing("find the store", root)?;
+        for name in ["objects", "trees", "records", "blobs/sha256", "history", "caches", "locks", "tmp"] {
+            let path = root.join(name);
+            if !path.is_dir() {
+                fs::create_dir_all(&path).doing("make", &path)?;
+            }
+        }
+        check_version(&root.join("version"))?;
+        Ok(Arc::new(Self {
+            scratch: Scratch::open(&root.join("tmp"))?,
+            durability: Durability::open(&root)?,
+            index: Index::open(&root.join("index.db")),
+            trees: Mutex::default(),
+            root,
+        }))
+    }
+
+    /// Where it is.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// This process's scratch folder.
+    pub fn scratch(&self) -> &Scratch {
+        &self.scratch
+    }
+
+    /// The stat cache.
+    pub fn index(&self) -> &Index {
+        &self.index
+    }
+
+    /// What steps gave before.
+    pub fn records(&self) -> Records<'_> {
+        Records::new(self)
+    }
+
+    /// The last builds.
+    pub fn history(&self) -> History {
+        History::new(self.root.join("history"))
+    }
+
+    /// Where the blob of this sha256 (64 hex digits) is, or would be.
+    pub fn blob_path(&self, sha256: &str) -> PathBuf {
+        self.root.join("blobs/sha256").join(sha256)
+    }
+
+    /// Moves a finished file into the blobs under its sha256.
+    ///
+    /// # Errors
+    /// If it can't be renamed.
+    pub fn put_blob(&self, sha256: &str, file: &Path) -> Result<PathBuf> {
+        let path = self.blob_path(sha256);
+        self.durability.note_write();
+        fs::rename(file, &path).doing("move a blob to", &path)?;
+        Ok(path)
+    }
+
+    /// The folder of a cache mount.
+    pub fn cache_path(&self, name: &str) -> PathBuf {
+        self.root.join("caches").join(name)
+    }
+
+    /// The lock that whoever makes this key holds.
+    pub fn lock_path(&self, key: &str) -> PathBuf {
+        self.root.join("locks").join(key)
+    }
+
+    /// Makes what was written since the last time survive a power cut.
+    ///
+    /// # Errors
+    /// If the filesystem reports that it could not.
+    pub fn settle(&self) -> Result<()> {
+        self.durability.settle()
+    }
+
+    fn remember(&self, id: TreeId, tree: Arc<Tree>) {
+        self.trees.lock().unwrap_or_else(PoisonError::into_inner).insert(id, tree);
+    }
+
+    fn remembered(&self, id: &TreeId) -> Option<Arc<Tree>> {
+        self.trees.lock().unwrap_or_else(PoisonError::into_inner).get(id).cloned()
+    }
+}
+
+/// Where the store is when nobody says: `$RBUILD_STORE`, else `$XDG_DATA_HOME/rbuild`, else `~/.local/share/rbuild`.
+pub fn default_root(environment: impl Fn(&str) -> Option<PathBuf>) -> Option<PathBuf> {
+    let set = |name| environment(name).filter(|path: &PathBuf| !path.as_os_str().is_empty());
+    set("RBUILD_STORE")
+        .or_else(|| set("XDG_DATA_HOME").filter(|path| path.is_absolute()).map(|path| path.join("rbuild")))
+        .or_else(|| set("HOME").map(|path| path.join(".local/share/rbuild")))
+}
+
+fn check_version(path: &Path) -> Result<()> {
+    match fs::read_to_string(path) {
+        Ok(version) if version == VERSION => Ok(()),
+        Ok(version) => {
+            let other = format!("it is of version {:?}, this rbuild knows {:?}", version.trim(), VERSION.trim());
+            Err(io::Error::new(io::ErrorKind::InvalidData, other)).doing("read the store's", path)
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            // Two processes may do this at once; both write the same.
+            let fresh = path.with_extension(std::process::id().to_string());
+            fs::write(&fresh, VERSION).doing("write", &fresh)?;
+            fs::rename(&fresh, path).doing("write", path)
+        }
+        Err(error) => Err(error).doing("read", path),
+    }
+}

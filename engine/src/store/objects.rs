@@ -1,0 +1,179 @@
+//! Objects: the bytes of regular files.
+
+use super::{Doing, Result, Store};
+use rbuild_tree::ObjectId;
+use std::{
+    fs::{self, File},
+    io::{self, Read, Write},
+    os::unix::fs::{OpenOptionsExt, PermissionsExt},
+    path::{Path, PathBuf},
+};
+
+const CHUNK: usize = 1 << 20;
+
+impl Store {
+    /// Where the object is, or would be.
+    pub fn object_path(&self, id: &ObjectId) -> PathBuf {
+        fan_out(&self.root.join("objects"), &id.to_string())
+    }
+
+    /// Whether the store has it.
+    pub fn has_object(&self, id: &ObjectId) -> bool {
+        self.open_object(id).is_ok()
+    }
+
+    /// Opens it for reading. One that a power cut may have damaged is checked first; a damaged one is removed, and
+    /// then it is missing like any other.
+    ///
+    /// # Errors
+    /// As from opening a file.
+    pub fn open_object(&self, id: &ObjectId) -> io::Result<File> {
+        let path = self.object_path(id);
+        let file = File::open(&path)?;
+        if self.durability.doubts(&file.metadata()?, &path) {
+            if hash_file(&path)? != *id {
+                fs::remove_file(&path)?;
+                return Err(io::Error::new(io::ErrorKind::NotFound, "damaged by a power cut, removed"));
+            }
+            self.durability.trust(&path);
+        }
+        Ok(file)
+    }
+
+    /// All of its bytes.
+    ///
+    /// # Errors
+    /// As from reading a file.
+    pub fn read_object(&self, id: &ObjectId) -> io::Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        self.open_object(id)?.read_to_end(&mut bytes)?;
+        Ok(bytes)
+    }
+
+    /// Removes an object whose bytes are not what its name says.
+    pub fn drop_object(&self, id: &ObjectId) {
+        let _ = fs::remove_file(self.object_path(id));
+    }
+
+    /// Keeps these bytes.
+    ///
+    /// # Errors
+    /// If they can't be written.
+    pub fn put_object(&self, bytes: &[u8]) -> Result<ObjectId> {
+        let id = ObjectId::of(bytes);
+        if !self.has_object(&id) {
+            let fresh = self.scratch.fresh();
+            let write = || -> io::Result<()> {
+                let mut options = File::options();
+                options.write(true).create_new(true).mode(0o444);
+                options.open(&fresh)?.write_all(bytes)
+            };
+            write().doing("write", &fresh)?;
+            self.adopt(&fresh, &self.object_path(&id))?;
+        }
+        Ok(id)
+    }
+
+    /// Takes a file of the scratch folder as an object; gives its identity and size.
+    ///
+    /// # Errors
+    /// If it can't be read or moved.
+    pub fn put_object_file(&self, path: &Path) -> Result<(ObjectId, u64)> {
+        let id = hash_file(path).doing("read", path)?;
+        let size = fs::metadata(path).doing("look at", path)?.len();
+        if self.has_object(&id) {
+            fs::remove_file(path).doing("remove", path)?;
+        } else {
+            fs::set_permissions(path, fs::Permissions::from_mode(0o444)).doing("change the mode of", path)?;
+            self.adopt(path, &self.object_path(&id))?;
+        }
+        Ok((id, size))
+    }
+
+    /// Keeps a stream, hashed on the way; gives its identity and size.
+    ///
+    /// # Errors
+    /// If it can't be read or written.
+    pub fn put_object_stream(&self, bytes: &mut dyn Read) -> Result<(ObjectId, u64)> {
+        let fresh = self.scratch.fresh();
+        let mut copy = || -> io::Result<(ObjectId, u64)> {
+            let mut options = File::options();
+            let mut file = options.write(true).create_new(true).mode(0o444).open(&fresh)?;
+            let (mut hasher, mut size, mut buffer) = (blake3::Hasher::new(), 0_u64, vec![0; CHUNK]);
+            loop {
+                let count = match bytes.read(&mut buffer) {
+                    Ok(0) => break,
+                    Ok(count) => count,
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                    Err(error) => return Err(error),
+                };
+                hasher.update(&buffer[..count]);
+                file.write_all(&buffer[..count])?;
+                size += count as u64;
+            }
+            Ok((hasher.finalize().into(), size))
+        };
+        let (id, size) = copy().doing("write", &fresh)?;
+        if self.has_object(&id) {
+            fs::remove_file(&fresh).doing("remove", &fresh)?;
+        } else {
+            self.adopt(&fresh, &self.object_path(&id))?;
+        }
+        Ok((id, size))
+    }
+
+    /// Moves a finished file to where it belongs, making the folder it lands in.
+    pub(super) fn adopt(&self, fresh: &Path, path: &Path) -> Result<()> {
+        self.durability.note_write();
+        match fs::rename(fresh, path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let folder = path.parent().unwrap_or(path);
+                fs::create_dir_all(folder).doing("make", folder)?;
+                fs::rename(fresh, path).doing("write", path)
+            }
+            renamed => renamed.doing("write", path),
+        }
+    }
+}
+
+/// The blake3 of a file of the store: its own files are only ever replaced, so mapping them is safe.
+fn hash_file(path: &Path) -> io::Result<ObjectId> {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update_mmap(path)?;
+    Ok(hasher.finalize().into())
+}
+
+/// `ab/cdef…`: a folder never holds all of them.
+pub(super) fn fan_out(folder: &Path, hex: &str) -> PathBuf {
+    folder.join(&hex[..2]).join(&hex[2..])
+}
+
+impl rbuild_overlay::Store for Store {
+    fn open(&self, id: &ObjectId) -> io::Result<File> {
+        self.open_object(id)
+    }
+
+    fn put_bytes(&self, bytes: &[u8]) -> io::Result<ObjectId> {
+        self.put_object(bytes).map_err(|error| error.source)
+    }
+
+    fn put_file(&self, path: &Path) -> io::Result<(ObjectId, u64)> {
+        self.put_object_file(path).map_err(|error| error.source)
+    }
+}
+
+impl rbuild_oci::ObjectStore for Store {
+    fn open(&self, id: &ObjectId) -> io::Result<Box<dyn Read + Send>> {
+        Ok(Box::new(self.open_object(id)?))
+    }
+
+    fn put_stream(&self, bytes: &mut dyn Read, size_hint: u64) -> io::Result<(ObjectId, u64)> {
+        if size_hint > CHUNK as u64 {
+            return self.put_object_stream(bytes).map_err(|error| error.source);
+        }
+        let mut whole = Vec::with_capacity(size_hint as usize);
+        bytes.read_to_end(&mut whole)?;
+        let size = whole.len() as u64;
+        Ok((self.put_object(&whole).map_err(|error| error.source)?, size))
+    }
+}

@@ -1,0 +1,136 @@
+//! Scratch folders: one a process, locked while it lives, removed by the next start after it died.
+
+use super::{Doing, Result};
+use std::{
+    fs::{self, File},
+    io,
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicU64, Ordering},
+};
+
+/// This process's folder under `tmp/`; gone when dropped, or at the next start if the process is killed.
+pub struct Scratch {
+    folder: PathBuf,
+    /// Holds the lock that tells others this folder is in use.
+    lock: File,
+    counter: AtomicU64,
+}
+
+impl Scratch {
+    /// Removes folders of dead processes under `parent` and makes one for this process.
+    ///
+    /// # Errors
+    /// If none can be made.
+    pub fn open(parent: &Path) -> Result<Self> {
+        remove_dead(parent);
+        for attempt in 0.. {
+            let folder = parent.join(format!("{}-{attempt}", std::process::id()));
+            match fs::create_dir(&folder) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
+                made => made.doing("make", &folder)?,
+            }
+            let lock = File::open(&folder).doing("open", &folder)?;
+            lock.lock().doing("lock", &folder)?;
+            // Between making and locking it a starting process may have taken it for dead.
+            if folder.is_dir() {
+                return Ok(Self { folder, lock, counter: AtomicU64::new(0) });
+            }
+        }
+        unreachable!("the loop ends by returning")
+    }
+
+    /// A path in the folder that nobody has used.
+    pub fn fresh(&self) -> PathBuf {
+        self.folder.join(self.counter.fetch_add(1, Ordering::Relaxed).to_string())
+    }
+
+    /// A new empty folder in it.
+    ///
+    /// # Errors
+    /// If it can't be made.
+    pub fn fresh_folder(&self) -> Result<PathBuf> {
+        let path = self.fresh();
+        fs::create_dir(&path).doing("make", &path)?;
+        Ok(path)
+    }
+
+    /// Writes a fresh file.
+    ///
+    /// # Errors
+    /// If it can't be written; ENOSPC above all.
+    pub fn write(&self, bytes: &[u8]) -> Result<PathBuf> {
+        let path = self.fresh();
+        fs::write(&path, bytes).doing("write", &path)?;
+        Ok(path)
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // What can't be removed now is removed by the next start.
+        let _ = remove_all(&self.folder);
+        let _ = self.lock.unlock();
+    }
+}
+
+fn remove_dead(parent: &Path) {
+    let Ok(entries) = fs::read_dir(parent) else { return };
+    for entry in entries.flatten() {
+        let path = entry.path();
+        if let Ok(folder) = File::open(&path)
+            && folder.try_lock().is_ok()
+        {
+            let _ = remove_all(&path);
+        }
+    }
+}
+
+/// Removes a folder even where a step left directories without write permission for their owner.
+pub(crate) fn remove_all(path: &Path) -> io::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    match fs::remove_dir_all(path) {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            let mut folders = vec![path.to_owned()];
+            while let Some(folder) = folders.pop() {
+                fs::set_permissions(&folder, fs::Permissions::from_mode(0o700))?;
+                for entry in fs::read_dir(&folder)?.flatten() {
+                    if entry.file_type()?.is_dir() {
+                        folders.push(entry.path());
+                    }
+                }
+            }
+            fs::remove_dir_all(path)
+        }
+        result => result,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_dead_folder_goes_and_a_live_one_stays() {
+        let parent = tempfile::tempdir().unwrap();
+        fs::create_dir(parent.path().join("1-0")).unwrap();
+        fs::write(parent.path().join("1-0/left"), "over").unwrap();
+        let live = Scratch::open(parent.path()).unwrap();
+        assert!(!parent.path().join("1-0").exists(), "nobody holds its lock");
+        let other = Scratch::open(parent.path()).unwrap();
+        assert!(live.folder.is_dir(), "its lock is held");
+        assert_ne!(live.folder, other.folder);
+    }
+
+    #[test]
+    fn folders_closed_to_their_owner_are_removed() {
+        use std::os::unix::fs::PermissionsExt;
+        let parent = tempfile::tempdir().unwrap();
+        let inner = parent.path().join("a/b");
+        fs::create_dir_all(&inner).unwrap();
+        fs::write(inner.join("f"), "").unwrap();
+        fs::set_permissions(&inner, fs::Permissions::from_mode(0)).unwrap();
+        remove_all(&parent.path().join("a")).unwrap();
+        assert!(!parent.path().join("a").exists());
+    }
+}
