@@ -1,0 +1,31 @@
+//! The test suite of the `rbuild` command: one binary, so that it links once. Each test runs the real program in a
+//! folder of its own, in an environment that is the same everywhere ([`support`]).
+
+#[macro_use]
+mod support;
+
+mod check;
+mod explain;
+mod graph;
+mod reference;
+mod usage;
+
+/// A file that is not declared above would be a test that never runs.
+#[test]
+fn every_file_is_declared() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
+    let declared: Vec<&str> = include_str!("suite.rs")
+        .lines()
+        .filter_map(|line| line.strip_prefix("mod ")?.strip_suffix(';'))
+        .collect();
+    for entry in std::fs::read_dir(folder).expect("the folder of this file") {
+        let path = entry.expect("an entry of it").path();
+        let module = match path.extension() {
+            Some(extension) if extension == "rs" => path.file_stem(),
+            None if path.join("mod.rs").is_file() => path.file_name(),
+            _ => continue,
+        };
+        let module = module.and_then(|module| module.to_str()).expect("a module's name");
+        assert!(module == "suite" || declared.contains(&module), "tests/{module} is not declared in tests/suite.rs");
+    }
+}

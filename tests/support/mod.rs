@@ -1,0 +1,30 @@
+//! What tests are made of.
+//!
+//! ```ignore
+//! needs!(userns, fuse);
+//! let project = Project::new("version = 1").file("src/main.c", "…");
+//! let output = project.rbuild(["apply"]);
+//! snapshot!(output, @"…");              // standard output, standard error and exit code together
+//! ```
+
+#[macro_use]
+pub mod needs;
+mod output;
+mod project;
+
+pub use output::Output;
+pub use project::Project;
+
+/// Compares what a command did with a snapshot that stands in the test, after the redactions of [`output::FILTERS`].
+macro_rules! snapshot {
+    ($value:expr, @$snapshot:literal) => {
+        insta::with_settings!({ filters => $crate::support::redactions() }, {
+            insta::assert_snapshot!($value, @$snapshot);
+        })
+    };
+}
+
+/// The redactions of [`snapshot!`].
+pub fn redactions() -> Vec<(&'static str, &'static str)> {
+    output::FILTERS.to_vec()
+}

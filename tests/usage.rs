@@ -1,0 +1,97 @@
+//! Wrong command lines, and how a command behaves at its edges.
+
+use crate::support::Project;
+use std::{io::Read, process::Stdio};
+
+#[test]
+fn a_wrong_command() {
+    snapshot!(Project::empty().rbuild(["aply"]), @"");
+}
+
+#[test]
+fn a_wrong_option() {
+    snapshot!(Project::empty().rbuild(["apply", "--job", "2"]), @"");
+}
+
+#[test]
+fn a_wrong_value() {
+    snapshot!(Project::empty().rbuild(["apply", "--set", "tag"]), @"");
+}
+
+#[test]
+fn every_wrong_command_line_ends_with_2() {
+    let project = Project::new("version = 1\n");
+    for line in [
+        "apply --jobs 0",
+        "apply --jobs many",
+        "apply --progress loud",
+        "apply --set =x",
+        "check a b",
+        "check a -f b",
+        "graph --format png",
+        "explain no-such-code",
+        "schema store",
+        "completions csh",
+        "logs",
+        "inspect",
+        "apply no-such-target",
+        "plan no-such-target",
+        "apply -f no-such-file.toml",
+        "apply no-such-file.toml",
+        "apply -f build.txt",
+    ] {
+        let told = project.rbuild(line.split_whitespace()).failure(2);
+        assert!(told.contains("error"), "{line}: {told}");
+    }
+}
+
+#[test]
+fn the_log_filter_is_checked() {
+    snapshot!(Project::empty().rbuild_with(&[("RBUILD_LOG", "rbuild=loud")], ["explain", "cycle"]), @"");
+}
+
+#[test]
+fn the_log_goes_to_the_standard_error() {
+    let project = Project::new("version = 1\n");
+    let output = project.rbuild_with(&[("RBUILD_LOG", "trace")], ["check"]);
+    assert_eq!(output.success(), "build.toml: nothing to build\n");
+}
+
+#[test]
+fn a_place_for_the_store_is_needed() {
+    let project = Project::new("version = 1\n");
+    let output = project.command().env_remove("HOME").env_remove("RBUILD_STORE").arg("apply").output();
+    let output = output.expect("rbuild can be started");
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(3), "{told}");
+    assert!(told.contains("nothing says where the store is") && told.contains("hint: say --store DIR"), "{told}");
+}
+
+#[test]
+fn nothing_was_built_yet() {
+    let project = Project::new("version = 1\n");
+    snapshot!(project.rbuild(["inspect", "image.shop"]), @"");
+    snapshot!(project.rbuild(["logs", "jar"]), @"");
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_error() {
+    let mut child = Project::empty()
+        .command()
+        .args(["completions", "zsh"])
+        .current_dir("/")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("rbuild can be started");
+    drop(child.stdout.take());
+    let mut told = String::new();
+    child.stderr.take().expect("it is piped").read_to_string(&mut told).expect("text");
+    assert_eq!((child.wait().expect("it ends").code(), told.as_str()), (Some(0), ""));
+}
+
+#[test]
+fn colour_is_for_terminals() {
+    let told = Project::empty().rbuild(["check"]).failure(2);
+    assert!(!told.contains('\u{1b}'), "{told:?}");
+}
