@@ -1,6 +1,10 @@
 //! The config of a container: what a source image says, joined with what each step and the image say (spec.md 7).
 
-use crate::spec::{Spanned, types::{Config, Environment, Healthcheck}, words::EnvValue};
+use crate::spec::{
+    Spanned,
+    types::{Config, Environment, Healthcheck},
+    words::EnvValue,
+};
 use rbuild_oci::oci_spec::image as oci;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -163,7 +167,9 @@ impl ContainerConfig {
                 put(name.to_owned(), json!(list));
             }
         }
-        for (name, text) in [("user", &self.user), ("workdir", &self.workdir), ("stop-signal", &self.stop_signal)] {
+        for (name, text) in
+            [("user", &self.user), ("workdir", &self.workdir), ("stop-signal", &self.stop_signal)]
+        {
             if !text.is_empty() {
                 put(name.to_owned(), json!(text));
             }

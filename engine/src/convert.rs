@@ -17,7 +17,9 @@ impl From<rbuild_tree::Error> for Error {
     fn from(error: rbuild_tree::Error) -> Self {
         use rbuild_tree::Error as Tree;
         match error {
-            Tree::Missing { .. } | Tree::Encoding { .. } => Self::environment(error.to_string()).coded(STORE_DAMAGED),
+            Tree::Missing { .. } | Tree::Encoding { .. } => {
+                Self::environment(error.to_string()).coded(STORE_DAMAGED)
+            }
             Tree::Io { context, source } => Self::from(StoreError { doing: context, source }),
             Tree::BadPath { .. } => Self::step("bad-value", error.to_string()),
             Tree::At { .. } => Self::step("type-conflict", error.to_string()),

@@ -115,7 +115,8 @@ mod tests {
     fn a_difference_names_the_field_with_both_values() {
         let old = list(&[("from", "1"), ("run", "make"), ("env.A", "x")]);
         let found = list(&[("from", "1"), ("run", "make all"), ("env.A", "x")]).difference(&old);
-        let expected = Difference { field: "run".into(), old: Some("make".into()), new: Some("make all".into()) };
+        let expected =
+            Difference { field: "run".into(), old: Some("make".into()), new: Some("make all".into()) };
         assert_eq!(found, Some(expected));
         let gone = list(&[("from", "1"), ("run", "make")]).difference(&old);
         assert_eq!(gone, Some(Difference { field: "env.A".into(), old: Some("x".into()), new: None }));

@@ -9,5 +9,6 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     // A step's sandbox is this program again, told so by its arguments; it never comes back from here.
     rbuild_sandbox::enter_if_child();
+    rbuild_sandbox::map_large_allocations();
     cli::main()
 }

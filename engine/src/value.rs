@@ -68,7 +68,13 @@ impl BaseImage {
 impl Lineage {
     /// A bottom: nothing is below.
     pub fn bottom(made_by: &str, snapshot: Option<Arc<Snapshot>>) -> Arc<Self> {
-        Arc::new(Self { made_by: made_by.to_owned(), snapshot, parent: None, branches: Vec::new(), image: None })
+        Arc::new(Self {
+            made_by: made_by.to_owned(),
+            snapshot,
+            parent: None,
+            branches: Vec::new(),
+            image: None,
+        })
     }
 
     /// This one and everything it stands on, along `from` and `merge`, each once.

@@ -21,6 +21,8 @@ use std::{
 };
 use support::{FolderStore, mount_device};
 
+// The child outlives this process on purpose.
+#[allow(clippy::zombie_processes)]
 fn main() {
     let arguments: Vec<String> = env::args().collect();
     if env::var_os("OVERLAY_SERVE").is_some() {

@@ -12,8 +12,11 @@ const PIECE: u64 = 1 << 20;
 /// the parts that are not holes.
 ///
 /// # Errors
-/// Reading or writing failed; `from` ending too early is not one, the rest is a hole then.
+/// Reading or writing failed, or `from` is shorter: a hole in place of bytes that should be there is never right.
 pub(crate) fn clone_prefix(from: &File, to: &File, length: u64) -> io::Result<()> {
+    if from.metadata()?.len() < length {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
     if ioctl_ficlone(to, from).is_err() {
         copy_data(from, to, length)?;
     }
@@ -92,6 +95,7 @@ mod tests {
         let mut bytes = [1; 5];
         to.read_exact_at(&mut bytes, (16 << 20) - 2).unwrap();
         assert_eq!(&bytes, b"\0\0mid");
+        assert!(clone_prefix(&from, &to, (32 << 20) + 1).is_err());
     }
 
     #[test]

@@ -142,8 +142,9 @@ pub(crate) struct Shared {
     pub recorder: Option<Recorder>,
     /// Held by renames between directories: the tree keeps its shape for whoever holds it.
     pub renames: Mutex<()>,
-    /// Every node whose metadata, bytes, names or entries changed, once each, in order.
-    pub dirty: Mutex<Vec<Arc<Node>>>,
+    /// Every node whose metadata, bytes, names or entries changed, once each, in order. By number: what was removed
+    /// and forgotten since must not keep its bytes.
+    pub dirty: Mutex<Vec<NodeId>>,
     /// Depth of the deepest directory that was ever in memory.
     pub deepest: AtomicUsize,
     pub panicked: AtomicBool,

@@ -145,7 +145,7 @@ impl Overlay {
         }
         if !inode.dirty {
             inode.dirty = true;
-            self.0.dirty.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(node));
+            self.0.dirty.lock().unwrap_or_else(PoisonError::into_inner).push(node.id);
         }
     }
 

@@ -57,3 +57,4 @@ pub use exit::{ExecFailure, Exit};
 pub use ids::{Extent, IdMap, MapMethod};
 pub use process::{Killer, Output, Running, Sandbox, Started};
 pub use setup::{Command, Limits, Mount, Network, Setup};
+pub use sys::map_large_allocations;

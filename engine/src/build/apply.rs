@@ -40,7 +40,8 @@ pub fn apply(request: &Request, reporter: Arc<dyn Reporter>) -> Result<Outcome> 
         reporter.report(&Event::Warning {
             code: None,
             node: None,
-            message: "something in the store is missing or damaged: what depends on it is built again".to_owned(),
+            message: "something in the store is missing or damaged: what depends on it is built again"
+                .to_owned(),
         });
         let again = Arc::new(Cancel::default());
         signals.redirect(again.clone());

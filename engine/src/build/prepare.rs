@@ -37,34 +37,35 @@ pub fn load(request: &Request) -> Result<Loaded> {
 
 fn read(request: &Request, locking: Locking, warnings: &mut Vec<String>) -> Result<Loaded> {
     let parsed = spec::parse(&request.file, &request.inputs)?;
-    let epoch = match parsed.epoch() {
-        EpochSource::Caller(epoch) | EpochSource::Spec(epoch) => epoch,
-        EpochSource::Lock => locked_epoch(request, locking, warnings)?,
-    };
-    Ok(parsed.resolve(epoch)?)
-}
-
-fn locked_epoch(request: &Request, locking: Locking, warnings: &mut Vec<String>) -> Result<i64> {
     let path = lock::path_of(&request.file);
     let failed = |error: lock::LockError| Error::environment(error.to_string());
-    if let Some(lock) = lock::Lock::load(&path).map_err(failed)? {
-        return Ok(lock.epoch);
+    let known = match parsed.epoch() {
+        EpochSource::Caller(epoch) | EpochSource::Spec(epoch) => Some(epoch),
+        EpochSource::Lock => lock::Lock::load(&path).map_err(failed)?.map(|lock| lock.epoch),
+    };
+    if let Some(epoch) = known {
+        return Ok(parsed.resolve(epoch)?);
     }
     if request.locked {
         let message = format!("--locked: {} is missing, and with it the epoch", path.display());
-        return Err(Error::source("not-locked", message).hint("run without --locked once, and commit the file"));
+        return Err(
+            Error::source("not-locked", message).hint("run without --locked once, and commit the file")
+        );
     }
     let now = jiff::Timestamp::now().as_second();
+    // A broken file must not leave a lock behind, so it is read first.
+    let loaded = parsed.resolve(now)?;
     if locking == Locking::Look {
-        return Ok(now);
+        return Ok(loaded);
     }
-    match lock::Lock::new(now).create(&path) {
-        Ok(lock) => Ok(lock.epoch),
+    let epoch = match lock::Lock::new(now).create(&path) {
+        Ok(lock) => lock.epoch,
         Err(error) => {
             warnings.push(format!("{error}; the epoch is 1980-01-01"));
-            Ok(FALLBACK_EPOCH)
+            FALLBACK_EPOCH
         }
-    }
+    };
+    if epoch == now { Ok(loaded) } else { Ok(spec::load(&request.file, &request.inputs, epoch)?) }
 }
 
 /// Everything a build needs.
@@ -86,7 +87,8 @@ pub(super) fn engine(
         Some(out) => absolute(out)?,
         None => folder.clone(),
     };
-    let mut written: Vec<PathBuf> = loaded.spec.written_paths().iter().map(|path| tidy(&out.join(path))).collect();
+    let mut written: Vec<PathBuf> =
+        loaded.spec.written_paths().iter().map(|path| tidy(&out.join(path))).collect();
     written.push(tidy(&folder.join(lock::path_of(&request.file).file_name().unwrap_or_default())));
     let epoch = Timestamp::from_seconds(loaded.epoch);
     let engine = Engine {
@@ -109,7 +111,7 @@ pub(super) fn engine(
         loaded,
     };
     for warning in warnings {
-        engine.warn(None, None, warning);
+        engine.warn(Some("no-lock"), None, warning);
     }
     for warning in engine.loaded.warnings.list.iter().filter(|one| one.severity == spec::Severity::Warning) {
         let place = warning.labels.first().and_then(|label| engine.loaded.warnings.files.place(label.span));

@@ -108,14 +108,18 @@ mod tests {
 
     #[test]
     fn wrong_arguments() {
-        for line in [&["--jobs", "0"][..], &["--jobs", "x"], &["--set", "a"], &["--progress", "loud"], &["--no"]] {
+        for line in
+            [&["--jobs", "0"][..], &["--jobs", "x"], &["--set", "a"], &["--progress", "loud"], &["--no"]]
+        {
             assert_eq!(parse(line).unwrap_err().exit_code(), 2, "{line:?}");
         }
     }
 
     #[test]
     fn only_the_usual_names_need_no_option() {
-        for (file, found) in [("build.toml", true), ("build.yaml", true), ("ci.toml", false), ("a/build.toml", false)] {
+        for (file, found) in
+            [("build.toml", true), ("build.yaml", true), ("ci.toml", false), ("a/build.toml", false)]
+        {
             assert_eq!(is_found_by_itself(Path::new(file)), found, "{file}");
         }
     }

@@ -38,7 +38,7 @@ pub struct StoreArgument {
 /// What every command takes that looks at what would be built.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct BuildArguments {
-    /// What to build: NAME or KIND.NAME; a single one that ends in .toml, .yaml or .yml is the build file
+    /// What to build: NAME or KIND.NAME; a first one that ends in .toml, .yaml or .yml is the build file
     #[arg(value_name = "TARGET")]
     targets: Vec<String>,
     #[command(flatten)]
@@ -59,7 +59,7 @@ pub struct BuildArguments {
 }
 
 impl FileArgument {
-    /// The build file: the one given, the only target if that looks like a file (it is taken out), or the one of the
+    /// The build file: the one given, the first target if that is a file's name (it is taken out), or the one of the
     /// current folder.
     ///
     /// # Errors
@@ -69,6 +69,10 @@ impl FileArgument {
             (Some(folder), _) if folder.is_dir() => Ok(spec::find(folder)?),
             (Some(file), _) => Ok(file.clone()),
             (None, [target]) if names_file(target) => Ok(targets.remove(0).into()),
+            // `step.toml` may be a step among others; a file that is there is meant.
+            (None, [target, ..]) if names_file(target) && Path::new(target).is_file() => {
+                Ok(targets.remove(0).into())
+            }
             (None, _) => Ok(without_dot(&spec::find(Path::new("."))?)),
         }
     }
@@ -94,10 +98,13 @@ impl StoreArgument {
     /// # Errors
     /// Nothing says where it is.
     pub fn find(&self) -> Result<PathBuf> {
-        let known = self.store.clone().or_else(|| store::default_root(|name| std::env::var_os(name).map(Into::into)));
+        let known =
+            self.store.clone().or_else(|| store::default_root(|name| std::env::var_os(name).map(Into::into)));
         known.ok_or_else(|| {
-            Error::environment("nothing says where the store is: RBUILD_STORE, XDG_DATA_HOME and HOME are not set")
-                .hint("say --store DIR")
+            Error::environment(
+                "nothing says where the store is: RBUILD_STORE, XDG_DATA_HOME and HOME are not set",
+            )
+            .hint("say --store DIR")
         })
     }
 }

@@ -53,13 +53,17 @@ impl Arguments {
 /// # Errors
 /// Cycles.
 pub fn graph(loaded: &Loaded) -> Result<Graph> {
-    Graph::build(&loaded.spec).map_err(|cycles| Diagnostics::new(cycles, loaded.warnings.files.clone()).into())
+    Graph::build(&loaded.spec)
+        .map_err(|cycles| Diagnostics::new(cycles, loaded.warnings.files.clone()).into())
 }
 
 /// `2 sources, 3 steps, 1 image`
 fn contents(spec: &Spec) -> String {
     let counts = Kind::ALL.map(|kind| (spec.names(kind).len(), kind.word()));
-    let told: Vec<String> =
-        counts.into_iter().filter(|(number, _)| *number > 0).map(|(number, word)| text::count(number, word)).collect();
+    let told: Vec<String> = counts
+        .into_iter()
+        .filter(|(number, _)| *number > 0)
+        .map(|(number, word)| text::count(number, word))
+        .collect();
     if told.is_empty() { "nothing to build".to_owned() } else { told.join(", ") }
 }

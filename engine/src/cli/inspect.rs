@@ -72,12 +72,14 @@ fn node_text(name: &str, node: &Node) -> String {
 fn image_text(name: &str, image: &ImageNode, (manifest, config): (Value, Value)) -> Result<String> {
     let layers = manifest.get("layers").and_then(Value::as_array);
     let layers = layers.ok_or_else(|| Error::environment(format!("{} has no layers", image.manifest)))?;
-    let field = |value: &Value, name: &str| value.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let field =
+        |value: &Value, name: &str| value.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
     let size = |layer: &Value| layer.get("size").and_then(Value::as_u64).unwrap_or(0);
     let mut text = format!("{name} {}\n", image.manifest);
     let mut line = |word: &str, value: &str| push(&mut text, word, value);
     let variant = config.get("variant").and_then(Value::as_str).map(|variant| format!("/{variant}"));
-    let platform = format!("{}/{}{}", field(&config, "os"), field(&config, "architecture"), variant.unwrap_or_default());
+    let platform =
+        format!("{}/{}{}", field(&config, "os"), field(&config, "architecture"), variant.unwrap_or_default());
     line("platform", &platform);
     line("created", &field(&config, "created"));
     line("layers", &format!("{}, {}", layers.len(), text::size(layers.iter().map(size).sum())));
@@ -123,7 +125,20 @@ mod tests {
             "os": "linux", "architecture": "arm", "variant": "v7", "created": "2025-11-24T16:00:00Z",
             "config": { "Entrypoint": ["/hello"], "Env": ["PATH=/bin"], "User": "app" }
         });
-        assert_snapshot!(image_text("image.shop", &image, (manifest, config)).unwrap(), @"");
+        assert_snapshot!(image_text("image.shop", &image, (manifest, config)).unwrap(), @r#"
+        image.shop sha256:aa
+          platform    linux/arm/v7
+          created     2025-11-24T16:00:00Z
+          layers      2, 45.0 MiB
+                        45.0 MiB  sha256:11
+                           912 B  sha256:22
+          config      sha256:cc
+                      Entrypoint = ["/hello"]
+                      Env = ["PATH=/bin"]
+                      User = "app"
+          annotations org.example.a = "1"
+                      org.example.b = "2"
+        "#);
     }
 
     #[test]
@@ -139,7 +154,13 @@ mod tests {
             duration: 61_000,
             image: None,
         };
-        assert_snapshot!(node_text("step.jar", &node), @"");
+        assert_snapshot!(node_text("step.jar", &node), @r"
+        step.jar
+          snapshot    abababababababababababababababababababababababababababababababab
+          took        1m 1s
+          log         rbuild logs step.jar
+          key         6ba7998575bc63edf6a87e7e772f9f970fa43e784bceb6def16c47b37c26b35d
+        ");
     }
 
     #[test]

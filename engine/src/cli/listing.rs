@@ -35,7 +35,8 @@ pub fn list(store: &dyn TreeStore, snapshot: &Snapshot) -> Result<String> {
 
 fn line(path: &TreePath, entry: &Entry) -> String {
     let Metadata { uid, gid, mtime, xattrs, .. } = &entry.metadata;
-    let mut line = format!("{} {:<9} {:>10} {} /", mode(entry), format!("{uid}:{gid}"), size(&entry.kind), time(*mtime));
+    let mut line =
+        format!("{} {:<9} {:>10} {} /", mode(entry), format!("{uid}:{gid}"), size(&entry.kind), time(*mtime));
     line += &escaped(path.as_bytes());
     match &entry.kind {
         Kind::Directory(_) if !path.is_root() => line.push('/'),
@@ -156,13 +157,27 @@ mod tests {
             (b"socket", never),
             (b"od\xffd\n\\\xc3\xa4", file(0, 1)),
         ]);
-        let links = Links::new([vec![TreePath::parse(b"etc/motd").unwrap(), TreePath::parse(b"motd").unwrap()]]);
+        let links =
+            Links::new([vec![TreePath::parse(b"etc/motd").unwrap(), TreePath::parse(b"motd").unwrap()]]);
         let snapshot = Snapshot {
             root: Metadata::root(0o755, Timestamp::default()),
             tree: store.put_tree(&root).unwrap(),
             links,
         };
-        assert_snapshot!(list(&store, &snapshot).unwrap(), @"");
+        assert_snapshot!(list(&store, &snapshot).unwrap(), @r"
+        drwxr-xr-x 0:0                - 1970-01-01T00:00:00Z /
+        lrwxrwxrwx 0:0                - 2025-11-24T16:00:00Z /bin -> usr/bin
+        brw-rw---- 0:0              1,3 2025-11-24T16:00:00Z /disk
+        drwxrwxrwt 0:0                - 2025-11-24T16:00:00Z /etc/
+        -rw-r--r-- 0:0               12 2025-11-24T16:00:00Z /etc/motd
+        -rw-rw-rwT 0:0                0 2025-11-24T16:00:00Z /etc/tmp
+        prw-r--r-- 0:0                - 1969-12-31T23:59:59.5Z /fifo
+        crw-rw-rw- 0:0              1,3 2025-11-24T16:00:00Z /null
+        ---------- 0:0                1 2025-11-24T16:00:00Z /od\xffd\x0a\\ä
+        -rwsr-sr-x 1000:100       69680 2025-11-24T16:00:00Z /ping {security.capability}
+        srw------- 0:0                - @9223372036854775807 /socket
+        one file: /etc/motd /motd
+        ");
     }
 
     #[test]

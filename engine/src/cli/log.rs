@@ -17,8 +17,10 @@ pub fn start() -> Result<()> {
             .caused_by(error)
             .hint("`debug`, or a list of modules with their levels as `rbuild=trace,rbuild_overlay=info`")
     })?;
-    let colour = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(colour);
+    let colour =
+        io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    let subscriber =
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(colour);
     // A second one can't be set, and there is no first in this process.
     let _ = subscriber.try_init();
     Ok(())

@@ -29,7 +29,10 @@ mod plan;
 mod schema;
 
 use crate::ui::shell::Shell;
-use clap::{Parser, Subcommand};
+use clap::{
+    Parser, Subcommand,
+    error::{ContextKind, ContextValue},
+};
 use rbuild::error::Result;
 use std::process::ExitCode;
 
@@ -76,7 +79,8 @@ enum Command {
 pub fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        Err(told) => {
+        Err(mut told) => {
+            shorten(&mut told);
             // Help is told by an "error" too, with exit code 0. A reader that went away needs none.
             let _ = told.print();
             return code(told.exit_code());
@@ -89,6 +93,16 @@ pub fn main() -> ExitCode {
             shell.error(&error);
             ExitCode::from(error.kind().exit_code())
         }
+    }
+}
+
+/// Takes out a list of values that is too long to be of use; the nearest of them stays.
+fn shorten(told: &mut clap::Error) {
+    const MOST: usize = 12;
+    if let Some(ContextValue::Strings(values)) = told.get(ContextKind::ValidValue)
+        && values.len() > MOST
+    {
+        told.remove(ContextKind::ValidValue);
     }
 }
 

@@ -9,7 +9,9 @@ use std::{ffi::OsString, path::PathBuf};
 
 /// Shows a tree as a read-only filesystem, until it is unmounted or a command has ended
 #[derive(Debug, clap::Args)]
-#[command(override_usage = "rbuild mount [OPTIONS] TREE MOUNTPOINT\n       rbuild mount [OPTIONS] TREE -- COMMAND [ARGUMENT]...")]
+#[command(
+    override_usage = "rbuild mount [OPTIONS] TREE MOUNTPOINT\n       rbuild mount [OPTIONS] TREE -- COMMAND [ARGUMENT]..."
+)]
 pub struct Arguments {
     /// step.NAME or image.NAME of the last build, the digest of a snapshot, or the path (with a `/`) of an image or tar
     #[arg(value_name = "TREE")]

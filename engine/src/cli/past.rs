@@ -84,7 +84,9 @@ impl Past {
     /// # Errors
     /// It ran none, or the store has lost it.
     pub fn log(&self, name: &str, node: &Node) -> Result<Vec<u8>> {
-        let Some(hex) = &node.log else { return Err(Error::usage(format!("{name} ran no command, so it has no log"))) };
+        let Some(hex) = &node.log else {
+            return Err(Error::usage(format!("{name} ran no command, so it has no log")));
+        };
         let id: ObjectId = hex.parse()?;
         self.store.read_object(&id).map_err(|error| lost(&format!("the log of {name}"), error))
     }
@@ -95,9 +97,12 @@ impl Past {
     /// The store has lost it, or it is damaged.
     pub fn document(&self, digest: &str) -> Result<serde_json::Value> {
         let sha256 = digest.strip_prefix("sha256:").unwrap_or(digest);
-        let path = self.store.blob_path(Path::new(sha256).file_name().and_then(|name| name.to_str()).unwrap_or_default());
+        let path = self
+            .store
+            .blob_path(Path::new(sha256).file_name().and_then(|name| name.to_str()).unwrap_or_default());
         let bytes = std::fs::read(&path).map_err(|error| lost(digest, error))?;
-        serde_json::from_slice(&bytes).map_err(|error| Error::environment(format!("{digest} is damaged")).caused_by(error))
+        serde_json::from_slice(&bytes)
+            .map_err(|error| Error::environment(format!("{digest} is damaged")).caused_by(error))
     }
 }
 

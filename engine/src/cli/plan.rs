@@ -63,8 +63,20 @@ mod tests {
 
     #[test]
     fn what_would_run_and_why() {
-        assert_snapshot!(render(&planned(), false), @"");
-        assert_snapshot!(render(&planned(), true), @"");
+        assert_snapshot!(render(&planned(), false), @r#"
+        step.jar     run      run was "make", is "make all"
+            the shop itself
+        test.starts  waiting  step.jar
+        1 to run, 1 waiting for those, 1 cached
+        "#);
+        assert_snapshot!(render(&planned(), true), @r#"
+        source.code     look
+        step.toolchain  cached
+        step.jar        run      run was "make", is "make all"
+            the shop itself
+        test.starts     waiting  step.jar
+        1 to run, 1 waiting for those, 1 cached
+        "#);
         assert_eq!(render(&[], false), "0 to run, 0 waiting for those, 0 cached\n");
     }
 }

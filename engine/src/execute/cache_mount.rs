@@ -10,7 +10,10 @@ use crate::{
     spec::types::Sharing,
 };
 use rbuild_sandbox::IdMap;
-use std::{fs, path::PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 /// A cache's directory, and what keeps others out of it.
 pub(super) struct CacheDirectory {
@@ -26,7 +29,7 @@ pub(super) fn open(
     cancel: &Cancel,
 ) -> Result<CacheDirectory> {
     let base = base_path(engine, name, ids);
-    let lock_path = |path: &PathBuf| suffixed(path, "lock");
+    let lock_path = |path: &Path| suffixed(path, "lock");
     match sharing {
         Sharing::Shared => directory(base, None),
         Sharing::Locked => {
@@ -53,7 +56,7 @@ pub(super) fn base_path(engine: &Engine, name: &str, ids: &IdMap) -> PathBuf {
 }
 
 /// `with_extension` would cut off what stands behind the last dot.
-pub(super) fn suffixed(path: &PathBuf, suffix: &str) -> PathBuf {
+pub(super) fn suffixed(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(format!(".{suffix}"));
     name.into()

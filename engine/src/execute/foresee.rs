@@ -32,7 +32,12 @@ pub fn foresee(engine: &Engine) -> Result<Vec<Planned>> {
             }
             None => decide(engine, *id, target, &mut known, &mut open)?,
         };
-        planned.push(Planned { node: target.to_string(), description: description(engine, target), decision, why });
+        planned.push(Planned {
+            node: target.to_string(),
+            description: description(engine, target),
+            decision,
+            why,
+        });
     }
     Ok(planned)
 }

@@ -138,7 +138,10 @@ impl Trees for NeededTrees<'_> {
                 // Of a step over this machine's files only what it changed can be taken.
                 Some(delta) => crate::source::changed_tree(self.store, host, delta),
                 None => {
-                    let message = format!("`{}` is this machine's files: nothing can be copied from it", reference.name);
+                    let message = format!(
+                        "`{}` is this machine's files: nothing can be copied from it",
+                        reference.name
+                    );
                     Err(Error::step("no-match", message)
                         .hint("use a `path` source for local files, or copy from a step that made them"))
                 }
@@ -153,6 +156,7 @@ impl Engine {
         Inputs {
             context: Context { store: &self.store, trees, epoch: self.epoch() },
             values: trees.values,
+            files: &self.loaded.warnings.files,
             shell: &self.loaded.spec.shell,
             caller: &self.caller,
             platform: self.platform_text(),

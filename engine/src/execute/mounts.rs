@@ -122,7 +122,12 @@ impl<'a> Builder<'a> {
             .map_err(|error| Error::io("make executable", &path, error))?;
         let target = "/.rbuild-run".to_owned();
         self.lend(&TreePath::parse(target.as_bytes())?, false)?;
-        self.mounts.list.push(Mount::Bind { source: path, target: target.clone(), read_only: true, recursive: false });
+        self.mounts.list.push(Mount::Bind {
+            source: path,
+            target: target.clone(),
+            read_only: true,
+            recursive: false,
+        });
         Ok(target)
     }
 
@@ -229,7 +234,9 @@ impl<'a> Builder<'a> {
                 let path = folder.join(std::ffi::OsStr::from_bytes(rest.as_bytes()));
                 let made = match directory || path.exists() {
                     true => fs::create_dir_all(&path),
-                    false => path.parent().map_or(Ok(()), fs::create_dir_all).and_then(|()| fs::write(&path, "")),
+                    false => {
+                        path.parent().map_or(Ok(()), fs::create_dir_all).and_then(|()| fs::write(&path, ""))
+                    }
                 };
                 made.map_err(|error| Error::io("make", &path, error))
             }
@@ -252,7 +259,9 @@ impl<'a> Builder<'a> {
     /// Where a path leads through the links of the tree.
     fn resolved(&self, path: &TreePath) -> Result<TreePath> {
         match &self.root {
-            Root::Snapshot(snapshot) => Ok(resolve(&*self.engine.store, snapshot, path.as_bytes(), true)?.path),
+            Root::Snapshot(snapshot) => {
+                Ok(resolve(&*self.engine.store, snapshot, path.as_bytes(), true)?.path)
+            }
             Root::Host(host) => {
                 use std::os::unix::ffi::OsStrExt;
                 let outside = host.root.join(std::ffi::OsStr::from_bytes(path.as_bytes()));

@@ -19,7 +19,12 @@ const LONGEST: usize = 16 << 10;
 /// # Errors
 /// The log can't be written: the disk is full. What is printed after that is read and dropped, so that the command
 /// does not hang.
-pub(super) fn pump(pipe: OwnedFd, log: &Path, node: &str, reporter: &dyn Reporter) -> io::Result<Vec<String>> {
+pub(super) fn pump(
+    pipe: OwnedFd,
+    log: &Path,
+    node: &str,
+    reporter: &dyn Reporter,
+) -> io::Result<Vec<String>> {
     let (mut pipe, mut file) = (File::from(pipe), File::create(log)?);
     let (mut lines, mut pending, mut buffer) = (VecDeque::new(), Vec::new(), vec![0; 32 << 10]);
     let mut written = Ok(());

@@ -16,7 +16,11 @@ use crate::{
 use rbuild_overlay::{Caller, Changes, FileKind, NodeId, Overlay, Session};
 use rbuild_sandbox::{Command, Exit, Limits, Output, Running, Sandbox, Setup};
 use rbuild_tree::{Snapshot, TreePath, apply};
-use std::{ffi::OsString, path::PathBuf, thread};
+use std::{
+    ffi::OsString,
+    path::{Path, PathBuf},
+    thread,
+};
 
 /// A command to be run.
 pub(super) struct Request<'a> {
@@ -147,7 +151,7 @@ fn carry_out(
     setup: &Setup,
     mounts: &Mounts,
     node: &str,
-    log: &PathBuf,
+    log: &Path,
 ) -> Result<(Exit, Vec<String>)> {
     if engine.cancel.is_stopped() {
         return Err(Error::interrupted());
@@ -194,7 +198,8 @@ fn identity(accounts: &Accounts, user: &Owner) -> Result<Identity> {
     let unknown = |reason| Error::step("unknown-owner", reason);
     let (uid, gid) = accounts.resolve(user).map_err(unknown)?;
     let account = accounts.user(&user.user);
-    let home = account.as_ref().map_or_else(|| if uid == 0 { "/root" } else { "/" }.to_owned(), |a| a.home.clone());
+    let home =
+        account.as_ref().map_or_else(|| if uid == 0 { "/root" } else { "/" }.to_owned(), |a| a.home.clone());
     // A group said explicitly is the only one, as docker does.
     let groups = match (&user.group, &account) {
         (None, Some(account)) => accounts.supplementary_groups(&account.name),
@@ -215,7 +220,10 @@ fn make_workdir(overlay: &Overlay, path: &TreePath, identity: &Identity) -> Resu
             Ok(_) => return Err(Error::step("type-conflict", format!("workdir {path} is not a directory"))),
             Err(rbuild_overlay::Errno::NOENT) => {
                 let made = overlay.mkdir(node, name, 0o755, &caller);
-                made.map_err(|errno| Error::io("make workdir", std::path::Path::new(&path.to_string()), errno.into()))?.id
+                made.map_err(|errno| {
+                    Error::io("make workdir", std::path::Path::new(&path.to_string()), errno.into())
+                })?
+                .id
             }
             Err(errno) => {
                 return Err(Error::io("find workdir", std::path::Path::new(&path.to_string()), errno.into()));

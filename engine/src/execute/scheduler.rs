@@ -150,8 +150,10 @@ impl Scheduler {
             let (start, key, ingredients) = (Instant::now(), job.key, job.ingredients().clone());
             let target = engine.graph.node(id).clone();
             let work = || task::make(&engine, &target, &known, job);
-            let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work))
-                .unwrap_or_else(|panic| Err(Error::internal(format!("{target}: {}", panic_text(&*panic))).into()));
+            let result =
+                std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)).unwrap_or_else(|panic| {
+                    Err(Error::internal(format!("{target}: {}", panic_text(&*panic))).into())
+                });
             // Nobody listens any more only if the scheduler's thread panicked.
             let _ = sender.send(Message { id, key, result, ingredients, duration: start.elapsed() });
         });
@@ -198,7 +200,13 @@ impl Scheduler {
         }
     }
 
-    fn failed(&mut self, id: NodeId, failure: Failure, ingredients: Option<&Ingredients>, duration: Duration) {
+    fn failed(
+        &mut self,
+        id: NodeId,
+        failure: Failure,
+        ingredients: Option<&Ingredients>,
+        duration: Duration,
+    ) {
         let node = self.engine.graph.node(id).to_string();
         self.finished.insert(id);
         let stopped = self.engine.cancel.is_stopped() && failure.error.kind() == ErrorKind::Interrupted;
@@ -220,7 +228,7 @@ impl Scheduler {
             last_lines: failure.last_lines,
             duration: u64::try_from(duration.as_millis()).unwrap_or(u64::MAX),
         });
-        self.summary.error.get_or_insert(failure.error);
+        self.summary.error.get_or_insert(*failure.error);
         if !self.engine.keep_going {
             self.engine.cancel.stop();
         }
@@ -240,6 +248,7 @@ impl Scheduler {
 }
 
 fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
-    let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
+    let text =
+        panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
     format!("this is a bug in rbuild: {}", text.unwrap_or("it panicked"))
 }

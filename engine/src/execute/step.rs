@@ -43,7 +43,8 @@ pub(super) fn make(
         return over_host(engine, step, &host, inputs, config);
     }
     let base = base(engine, step, inputs)?;
-    let applied = operations::apply(&inputs.context, &step.body, &base).map_err(|error| engine.located(error))?;
+    let applied =
+        operations::apply(&inputs.context, &step.body, &base).map_err(|error| engine.located(error))?;
     engine.warn_all(&step.name, applied.warnings);
     let (mut tree, mut log, mut warnings) = (applied.snapshot, None, Vec::new());
     if let Some(command) = &step.body.run {
@@ -53,7 +54,8 @@ pub(super) fn make(
         log = Some(ran.log);
         warnings = ran.changes.warnings;
     }
-    let removed = operations::remove(&inputs.context, &step.body.remove, &tree).map_err(|error| engine.located(error))?;
+    let removed = operations::remove(&inputs.context, &step.body.remove, &tree)
+        .map_err(|error| engine.located(error))?;
     engine.warn_all(&step.name, removed.warnings);
     let id = engine.store.put_snapshot(&removed.snapshot)?;
     let content = Content::Snapshot(id, Arc::new(removed.snapshot));
@@ -106,8 +108,12 @@ fn refuse_tree_operations(step: &Step) -> Result<()> {
     match used.iter().find(|(_, empty)| !empty) {
         None => Ok(()),
         Some((word, _)) => {
-            let message = format!("step `{}`: `{word}` over a `host` source is not yet in this version", step.name.value);
-            Err(Error::spec("not-yet", message).hint("do it in `run`, or in a later step over a tree of its own"))
+            let message = format!(
+                "step `{}`: `{word}` over a `host` source is not yet in this version",
+                step.name.value
+            );
+            Err(Error::spec("not-yet", message)
+                .hint("do it in `run`, or in a later step over a tree of its own"))
         }
     }
 }
@@ -167,7 +173,8 @@ fn conflict_error(step: &Step, names: &[String], conflicts: &[rbuild_tree::Confl
     if let Some(first) = conflicts.first() {
         let taker = first.changes.first().map_or("none", |(branch, _)| names[*branch].as_str());
         let path = first.path.to_string();
-        error = error.hint(format!("settle it in the step: resolve = [{{ path = {path:?}, take = {taker:?} }}]"));
+        error =
+            error.hint(format!("settle it in the step: resolve = [{{ path = {path:?}, take = {taker:?} }}]"));
     }
     let database = |path: &str| path.starts_with("/var/lib/dpkg/") || path.starts_with("/var/lib/rpm/");
     if conflicts.iter().any(|conflict| database(&conflict.path.to_string())) {
@@ -217,10 +224,12 @@ fn passed(name: &str, ran: &Ran) -> std::result::Result<(), Failure> {
     }
     let error = Error::step("step-failed", format!("step `{name}` failed: {}", exit_text(&ran.exit)));
     let error = match &ran.exit {
-        Exit::ExecFailed { .. } => error.hint("the command must be in the step's tree, for this machine's platform"),
+        Exit::ExecFailed { .. } => {
+            error.hint("the command must be in the step's tree, for this machine's platform")
+        }
         _ => error.hint(format!("the whole log: rbuild logs {name}")),
     };
-    Err(Failure { error, last_lines: ran.last_lines.clone(), log: Some(ran.log.clone()) })
+    Err(Failure { error: Box::new(error), last_lines: ran.last_lines.clone(), log: Some(ran.log.clone()) })
 }
 
 /// How a command ended, in words.
@@ -228,7 +237,8 @@ pub(super) fn exit_text(exit: &Exit) -> String {
     match exit {
         Exit::Code(code) => format!("its command ended with exit code {code}"),
         Exit::Signal(signal) => {
-            let name = nix::sys::signal::Signal::try_from(*signal).map_or("a signal", |signal| signal.as_str());
+            let name =
+                nix::sys::signal::Signal::try_from(*signal).map_or("a signal", |signal| signal.as_str());
             format!("its command was killed by {name} ({signal})")
         }
         Exit::ExecFailed { what } => format!("its command could not be started: {what}"),

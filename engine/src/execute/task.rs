@@ -42,7 +42,7 @@ pub(super) struct Done {
 
 /// A node that failed.
 pub(super) struct Failure {
-    pub(super) error: Error,
+    pub(super) error: Box<Error>,
     /// Of its command.
     pub(super) last_lines: Vec<String>,
     /// The object of the log, in hex.
@@ -51,7 +51,7 @@ pub(super) struct Failure {
 
 impl<E: Into<Error>> From<E> for Failure {
     fn from(error: E) -> Self {
-        Self { error: error.into(), last_lines: Vec::new(), log: None }
+        Self { error: Box::new(error.into()), last_lines: Vec::new(), log: None }
     }
 }
 
@@ -71,12 +71,7 @@ pub(super) enum Decided {
 impl Engine {
     /// An error of a tree operation, with its place in the file.
     pub(crate) fn located(&self, error: OperationError) -> Error {
-        let place = error.span().and_then(|span| self.loaded.warnings.files.place(span));
-        let error = Error::from(error);
-        match place {
-            Some(place) => error.within(&place),
-            None => error,
-        }
+        error.located(&self.loaded.warnings.files)
     }
 
     /// Tells the warnings of tree operations.
@@ -101,7 +96,12 @@ pub(super) fn decide(engine: &Engine, target: &Target, known: &Known) -> Result<
     }
 }
 
-fn question<'a>(engine: &'a Engine, node: &str, ingredients: &'a Ingredients, rerun: Option<Duration>) -> Question<'a> {
+fn question<'a>(
+    engine: &'a Engine,
+    node: &str,
+    ingredients: &'a Ingredients,
+    rerun: Option<Duration>,
+) -> Question<'a> {
     Question {
         key: ingredients.key(),
         ingredients,
@@ -118,7 +118,8 @@ fn decide_step(engine: &Engine, step: &Step, inputs: &Inputs<'_>) -> Result<Deci
     let question = question(engine, &node, &ingredients, step.body.rerun_after);
     match plan::decide_step(step, inputs, &question)? {
         Decision::Cached(cached) => {
-            let content = cached.content.ok_or_else(|| Error::internal("the record of a step holds no tree"))?;
+            let content =
+                cached.content.ok_or_else(|| Error::internal("the record of a step holds no tree"))?;
             warn_again(engine, &step.name, &cached.record);
             let value = step_value(step, inputs, content, config)?;
             let node = history_node(&ingredients, &cached.record, Some(&value));
@@ -325,14 +326,21 @@ impl Job {
     }
 }
 
-fn step_value(step: &Step, inputs: &Inputs<'_>, content: Content, config: Arc<ContainerConfig>) -> Result<Value> {
+fn step_value(
+    step: &Step,
+    inputs: &Inputs<'_>,
+    content: Content,
+    config: Arc<ContainerConfig>,
+) -> Result<Value> {
     let snapshot = match &content {
         Content::Snapshot(_, snapshot) => Some(snapshot.clone()),
         Content::Host(_) => None,
     };
     let (parent, branches) = match &step.base {
         Base::From(reference) if reference.is_scratch() => (None, Vec::new()),
-        Base::From(reference) if reference.path.is_root() => (Some(inputs.value(reference)?.lineage), Vec::new()),
+        Base::From(reference) if reference.path.is_root() => {
+            (Some(inputs.value(reference)?.lineage), Vec::new())
+        }
         // A directory of a tree is a new bottom.
         Base::From(reference) => {
             let bottom = Arc::new(inputs.snapshot(reference)?);

@@ -33,7 +33,8 @@ pub(super) fn make(
         Content::Host(host) => command_of(engine, test, inputs, config, Over::Host(&host))?,
         Content::Snapshot(..) => {
             let base = inputs.snapshot(from)?;
-            let applied = operations::apply(&inputs.context, &test.body, &base).map_err(|error| engine.located(error))?;
+            let applied = operations::apply(&inputs.context, &test.body, &base)
+                .map_err(|error| engine.located(error))?;
             engine.warn_all(&test.name, applied.warnings);
             command_of(engine, test, inputs, config, Over::Snapshot(&applied.snapshot))?
         }
@@ -45,11 +46,19 @@ pub(super) fn make(
         };
         let name = &test.name.value;
         let message = format!("test `{name}` failed: {}{wanted}", exit_text(&ran.exit));
-        let error = Error::step("test-failed", message).hint(format!("the whole log: rbuild logs test.{name}"));
-        return Err(Failure { error, last_lines: ran.last_lines, log: Some(ran.log) });
+        let error =
+            Error::step("test-failed", message).hint(format!("the whole log: rbuild logs test.{name}"));
+        return Err(Failure { error: Box::new(error), last_lines: ran.last_lines, log: Some(ran.log) });
     }
     let finished = jiff::Timestamp::now().as_second();
-    Ok(Record { result: Yield::Pass, log: Some(ran.log), duration: 0, finished, trace: None, warnings: Vec::new() })
+    Ok(Record {
+        result: Yield::Pass,
+        log: Some(ran.log),
+        duration: 0,
+        finished,
+        trace: None,
+        warnings: Vec::new(),
+    })
 }
 
 fn command_of(
@@ -78,7 +87,8 @@ fn command(engine: &Engine, test: &Test, config: &ContainerConfig) -> Result<Arg
     }
     let words: Vec<String> = config.entrypoint.iter().chain(&config.cmd).cloned().collect();
     if words.is_empty() {
-        let message = format!("test `{}` has no `run`, and its image neither entrypoint nor cmd", test.name.value);
+        let message =
+            format!("test `{}` has no `run`, and its image neither entrypoint nor cmd", test.name.value);
         return Err(Error::spec("missing-field", message));
     }
     Ok(Argv::Words(words))

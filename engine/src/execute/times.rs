@@ -80,11 +80,10 @@ impl SeenTimes {
         let mut latest = None;
         for (_, seen) in &mut self.caches {
             let known = seen.get(&name).filter(|seen| seen.content == content);
-            let time = known.map_or(self.now, |seen| Timestamp {
-                seconds: seen.seconds,
-                nanoseconds: seen.nanoseconds,
-            });
-            let fresh = Seen { content: content.clone(), seconds: time.seconds, nanoseconds: time.nanoseconds };
+            let time = known
+                .map_or(self.now, |seen| Timestamp { seconds: seen.seconds, nanoseconds: seen.nanoseconds });
+            let fresh =
+                Seen { content: content.clone(), seconds: time.seconds, nanoseconds: time.nanoseconds };
             seen.insert(name.clone(), fresh);
             latest = latest.max(Some(time));
         }

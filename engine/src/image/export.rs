@@ -9,7 +9,9 @@ use crate::{
     report::Written,
     spec::types::{Image, Output},
 };
-use rbuild_oci::{Exported, Image as Built, oci_spec::image::Digest, write_docker_archive, write_layout, write_oci_archive};
+use rbuild_oci::{
+    Exported, Image as Built, oci_spec::image::Digest, write_docker_archive, write_layout, write_oci_archive,
+};
 use rbuild_tree::{Snapshot, Timestamp};
 use std::{
     fs::{self, File},
@@ -48,8 +50,9 @@ pub(super) fn write(
             }
             Output::Tar(_) => replace(&path, |out| tree_tar(engine, snapshot, out))?,
             Output::Dir(_) => {
-                operations::export_directory(context, snapshot, &path)
-                    .map_err(|error| engine.located(error).within(&format!("image `{}`", image.name.value)))?;
+                operations::export_directory(context, snapshot, &path).map_err(|error| {
+                    engine.located(error).within(&format!("image `{}`", image.name.value))
+                })?;
             }
         }
         let named = matches!(output, Output::Oci { .. });

@@ -52,7 +52,8 @@ pub(super) fn cut(lineage: &Arc<Lineage>, layers: &Layers) -> Vec<Piece> {
         // The base is a piece of its own unless all is one.
         let is_base = bottom && chain.len() > 1 && !squash && *layers == Layers::BasePlusOne;
         if top || is_base || ends.contains(link.made_by.as_str()) {
-            let piece = LayerPiece { base: below.take(), result: snapshot.clone(), made_by: link.made_by.clone() };
+            let piece =
+                LayerPiece { base: below.take(), result: snapshot.clone(), made_by: link.made_by.clone() };
             pieces.push(Piece::Layer(piece));
             below = Some(snapshot.clone());
         }

@@ -93,7 +93,10 @@ fn root_of(
 ) -> Result<(Arc<Lineage>, Arc<rbuild_tree::Snapshot>)> {
     if image.from.path.is_root() {
         let snapshot = value.snapshot().cloned().ok_or_else(|| {
-            let message = format!("image `{}`: `{}` stands on this machine's files", image.name.value, image.from.value);
+            let message = format!(
+                "image `{}`: `{}` stands on this machine's files",
+                image.name.value, image.from.value
+            );
             Error::step("type-conflict", message).hint("copy what the image needs into a step of its own")
         })?;
         return Ok((value.lineage.clone(), snapshot));
@@ -125,7 +128,8 @@ fn check_config(
             _ => false,
         });
         if !executable {
-            let message = format!("image `{name}`: its entrypoint {program} is not an executable file of the image");
+            let message =
+                format!("image `{name}`: its entrypoint {program} is not an executable file of the image");
             engine.warn(Some("entrypoint-missing"), Some(&format!("image.{name}")), message);
         }
     }
@@ -134,10 +138,8 @@ fn check_config(
 
 /// Documents go into the store beside the layers: `inspect` and a later push find them there.
 fn keep(engine: &Engine, built: &Built) -> Result<()> {
-    let documents = [
-        (&built.configuration, &built.configuration_descriptor),
-        (&built.manifest, &built.descriptor),
-    ];
+    let documents =
+        [(&built.configuration, &built.configuration_descriptor), (&built.manifest, &built.descriptor)];
     for (bytes, descriptor) in documents {
         let sha256 = descriptor.digest().digest();
         if !engine.store.blob_path(sha256).exists() {

@@ -54,7 +54,8 @@ struct Shared {
 impl LayerQueue {
     /// An empty queue. `epoch` is the time of whiteouts.
     pub fn new(store: Arc<Store>, epoch: Timestamp) -> Self {
-        let shared = Arc::new(Shared { store, epoch, slots: Mutex::default(), closing: AtomicBool::new(false) });
+        let shared =
+            Arc::new(Shared { store, epoch, slots: Mutex::default(), closing: AtomicBool::new(false) });
         let (sender, receiver) = mpsc::channel::<(LayerPiece, Compression)>();
         let worker = shared.clone();
         let work = move || {
@@ -140,12 +141,13 @@ impl Shared {
         let file = File::create(&fresh).map_err(|error| Error::io("create", &fresh, error))?;
         let mut blob = BlobWriter::new(BufWriter::with_capacity(1 << 18, file), compression);
         let base = piece.base.as_deref();
-        let summary = write_layer(&*self.store, base, &piece.result, self.epoch, &mut blob).map_err(|error| {
-            if let rbuild_oci::Error::Object { id, .. } = &error {
-                self.store.drop_object(id);
-            }
-            Error::from(error)
-        });
+        let summary =
+            write_layer(&*self.store, base, &piece.result, self.epoch, &mut blob).map_err(|error| {
+                if let rbuild_oci::Error::Object { id, .. } = &error {
+                    self.store.drop_object(id);
+                }
+                Error::from(error)
+            });
         let summary = summary.map_err(|error| match error.code() {
             Some(STORE_DAMAGED) => error,
             _ => error.within(&format!("the layer of `{}`", piece.made_by)),

@@ -77,7 +77,8 @@ fn on_directory(overlay: &Overlay, path: &Path) -> Result<u8> {
     }
     let session = overlay.serve(device::mount(&path)?, THREADS)?;
     let signals = Signals::new([SIGINT, SIGTERM, SIGHUP]);
-    let mut signals = signals.map_err(|error| Error::environment("signals can't be watched").caused_by(error))?;
+    let mut signals =
+        signals.map_err(|error| Error::environment("signals can't be watched").caused_by(error))?;
     let handle = signals.handle();
     let told = path.clone();
     let watcher = thread::spawn(move || {
@@ -93,7 +94,8 @@ fn on_directory(overlay: &Overlay, path: &Path) -> Result<u8> {
 }
 
 fn for_command(overlay: &Overlay, argv: &[OsString]) -> Result<u8> {
-    let ids = rbuild_sandbox::probe().map_err(|error| Error::environment(error.to_string()).coded("no-tier"))?.ids;
+    let ids =
+        rbuild_sandbox::probe().map_err(|error| Error::environment(error.to_string()).coded("no-tier"))?.ids;
     let mut mounts = vec![Mount::Fuse { target: "/".to_owned(), source: String::new(), read_only: true }];
     for (path, mount) in [("proc", Mount::Proc), ("sys", Mount::Sys), ("dev", Mount::Dev)] {
         let lent = overlay.lend(&TreePath::parse(path.as_bytes())?, true);

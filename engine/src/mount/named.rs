@@ -6,7 +6,7 @@ use crate::{
     spec,
     store::Store,
 };
-use rbuild_oci::{Import, ImageSource, Platform};
+use rbuild_oci::{ImageSource, Import, Platform};
 use rbuild_overlay::{Live, Lower};
 use rbuild_tree::{Snapshot, SnapshotId};
 use std::{
@@ -75,7 +75,8 @@ impl Named<'_> {
             None => spec::find(Path::new("."))?,
         };
         let build = self.store.history().load(&absolute(&file)?);
-        let names = [name.to_owned(), format!("image.{name}"), format!("step.{name}"), format!("source.{name}")];
+        let names =
+            [name.to_owned(), format!("image.{name}"), format!("step.{name}"), format!("source.{name}")];
         let node = names.iter().find_map(|name| build.nodes.get(name));
         let unknown = || {
             Error::usage(format!("the last build of {} has nothing called `{name}`", file.display()))

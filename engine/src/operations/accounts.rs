@@ -1,4 +1,5 @@
-//! Users and groups as a tree's own /etc/passwd and /etc/group have them; those of this machine are never asked.
+//! Users and groups as a tree's own /etc/passwd and /etc/group have them; those of this machine are asked only
+//! for a step over them.
 //!
 //! The files are read as programs in the tree would: through symbolic links, lines that make no sense passed over, the
 //! first line of a name or number wins. `root` is 0 even where the tree has no files. Files of more than 16 MiB are
@@ -66,7 +67,7 @@ impl Accounts {
         Ok(Self::parse(&passwd, &group))
     }
 
-    /// Those of this machine, for a step over its files.
+    /// Those of this machine, for a step over its files; without the files there is nobody but root.
     pub fn of_machine(root: &std::path::Path) -> Self {
         let text = |path: &str| std::fs::read(root.join(path.trim_start_matches('/'))).unwrap_or_default();
         Self::parse(&text(PASSWD), &text(GROUP))

@@ -15,6 +15,7 @@ use crate::spec::{
     types::{Copy, Reference},
 };
 use rbuild_tree::{Entry, Kind, Metadata, Snapshot, Timestamp, Tree, TreeId, TreePath, lookup};
+use std::collections::BTreeMap;
 
 /// The digest of what a copy takes, in hex. That an optional one takes nothing has a digest, too.
 ///
@@ -25,18 +26,18 @@ pub fn copy_digest(context: &Context<'_>, copy: &Copy) -> Result<String> {
     let exclude = Exclude::new(&copy.exclude)?;
     let adjust = Adjust { store: context.store, rules: Rules::default(), exclude };
     let mut digest = Digest::new(b"rbuild copy 1");
-    let mut roots = Vec::new();
+    let mut roots = Roots::new();
     if !list.is_empty() {
         for placement in place(list, &copy.src, &copy.dest, copy.parents)? {
             let Placement { selected, landing, .. } = placement;
             let mut entry = adjust.entry(&selected.entry)?;
             digest.text(selected.path.as_bytes());
             digest.text(&[u8::from(landing == Landing::Content)]);
-            if let Kind::Directory(tree) = entry.kind {
-                roots.push((selected.real, Snapshot { tree, ..Snapshot::scratch() }));
-            } else {
-                roots.push((selected.real, Snapshot::scratch()));
-            }
+            let below = match entry.kind {
+                Kind::Directory(tree) => Snapshot { tree, ..Snapshot::scratch() },
+                _ => Snapshot::scratch(),
+            };
+            roots.entry(selected.real).or_default().push(below);
             if landing == Landing::Content && !copy.replace {
                 // Of a directory whose content is taken nothing but that arrives.
                 entry.metadata = Metadata::root(0, Timestamp::default());
@@ -79,13 +80,17 @@ pub fn reference_digest(context: &Context<'_>, reference: &Spanned<Reference>) -
     })
 }
 
+/// What is taken, by where it is in the source; what is below it, if it is a directory.
+type Roots = BTreeMap<TreePath, Vec<Snapshot>>;
+
 /// Whether a path of the source is among what is left after `exclude`.
-fn is_taken(context: &Context<'_>, roots: &[(TreePath, Snapshot)], path: &TreePath) -> Result<bool> {
-    for (root, below) in roots {
-        if let Some(tail) = path.strip_prefix(root)
-            && lookup(context.store, below, &tail)?.is_some()
-        {
-            return Ok(true);
+fn is_taken(context: &Context<'_>, roots: &Roots, path: &TreePath) -> Result<bool> {
+    for outer in std::iter::successors(Some(path.clone()), TreePath::parent) {
+        let Some(tail) = path.strip_prefix(&outer) else { continue };
+        for below in roots.get(&outer).into_iter().flatten() {
+            if lookup(context.store, below, &tail)?.is_some() {
+                return Ok(true);
+            }
         }
     }
     Ok(false)

@@ -2,7 +2,7 @@
 
 use crate::{
     error::{Error, Kind},
-    spec::Span,
+    spec::{Files, Span},
     store::StoreError,
 };
 use std::fmt;
@@ -31,9 +31,19 @@ impl OperationError {
         self
     }
 
+    /// The error with its place in the build file before it.
+    pub fn located(self, files: &Files) -> Error {
+        let place = self.span.and_then(|span| files.place(span));
+        let error = Error::from(self);
+        match place {
+            Some(place) => error.within(&place),
+            None => error,
+        }
+    }
+
     /// The field, `copy[2]`.
     #[must_use]
-    pub(super) fn within(mut self, field: &str) -> Self {
+    pub(crate) fn within(mut self, field: &str) -> Self {
         self.field.get_or_insert_with(|| field.to_owned());
         self
     }

@@ -15,7 +15,7 @@
 //! | `adjust` | a taken entry with `exclude`, `owner` and modes applied, before it lands |
 //! | `copy` | landing: merging, replacing, refusing; hard links |
 //! | `digest` | what a copy or mount takes, as one digest for the key |
-//! | [`export`] | artifacts and `dir` outputs |
+//! | [`mod@export`] | artifacts and `dir` outputs |
 //!
 //! **Times.** What is made here, and directories whose names change, get the epoch; copied entries keep theirs.
 //! **Errors** carry the field (`copy[2]`), the place in the build file where one is known, and the path.

@@ -5,7 +5,10 @@ use super::{
     accounts::Accounts,
     error::{OperationError, Result},
 };
-use crate::spec::{Spanned, types::Owner};
+use crate::spec::{
+    Spanned,
+    types::{Id, Owner},
+};
 use rbuild_tree::{Editor, Found, FoundKind, Kind, Metadata, Resolved, Snapshot, TreePath};
 
 /// Owner and group, numbers of the image.
@@ -41,6 +44,12 @@ impl<'a> Work<'a> {
 
     /// The numbers of an owner.
     pub(super) fn owner(&mut self, owner: &Spanned<Owner>) -> Result<Ids> {
+        // Numbers need no list, and work where the tree's is broken.
+        match (&owner.user, &owner.group) {
+            (Id::Number(uid), None) => return Ok((*uid, *uid)),
+            (Id::Number(uid), Some(Id::Number(gid))) => return Ok((*uid, *gid)),
+            _ => {}
+        }
         let accounts = match self.accounts.take() {
             Some(known) => known,
             None => Accounts::of(self.context.store, &mut self.editor)?,

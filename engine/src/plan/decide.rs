@@ -162,7 +162,8 @@ pub fn join_config(
 }
 
 fn merged_config(step: &Step, merge: &Merge, inputs: &Inputs<'_>) -> Result<ContainerConfig> {
-    let branches: Vec<Value> = merge.branches.iter().map(|branch| inputs.value(branch)).collect::<Result<_>>()?;
+    let branches: Vec<Value> =
+        merge.branches.iter().map(|branch| inputs.value(branch)).collect::<Result<_>>()?;
     let configs: Vec<&ContainerConfig> = branches.iter().map(|branch| &*branch.config).collect();
     let base = match &merge.base {
         Some(reference) => inputs.value(reference)?.config,
@@ -189,7 +190,8 @@ fn merged_config(step: &Step, merge: &Merge, inputs: &Inputs<'_>) -> Result<Cont
     if open.is_empty() {
         return Ok(merged);
     }
-    let message = format!("the branches of step `{}` set config {} differently", step.name.value, open.join(", "));
+    let message =
+        format!("the branches of step `{}` set config {} differently", step.name.value, open.join(", "));
     Err(Error::step("merge-conflict", message).hint("set it in the step's own `config`"))
 }
 
@@ -217,9 +219,10 @@ pub fn common_ancestor(merge: &Merge, inputs: &Inputs<'_>) -> Result<Option<Arc<
         let above = ancestors(branch, inputs)?;
         shared = Some(match shared {
             None => above,
-            Some(shared) => {
-                shared.into_iter().filter(|one| above.iter().any(|other| other.made_by == one.made_by)).collect()
-            }
+            Some(shared) => shared
+                .into_iter()
+                .filter(|one| above.iter().any(|other| other.made_by == one.made_by))
+                .collect(),
         });
     }
     let shared = shared.unwrap_or_default();

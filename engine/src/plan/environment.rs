@@ -11,8 +11,16 @@ use std::collections::BTreeMap;
 pub const CONTAINER_HOST_NAME: &str = "rbuild";
 
 /// Proxies pass by themselves while the network is on; lower and upper case are both in use.
-const PROXIES: [&str; 8] =
-    ["http_proxy", "https_proxy", "ftp_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY"];
+const PROXIES: [&str; 8] = [
+    "http_proxy",
+    "https_proxy",
+    "ftp_proxy",
+    "no_proxy",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "FTP_PROXY",
+    "NO_PROXY",
+];
 
 /// The environment of a command, apart from HOME, which the tree's /etc/passwd gives.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,7 +64,10 @@ pub fn environment(
     keyed.retain(|(name, _)| !body.pass_env.contains(name) || !caller.contains_key(name));
     let inherited: Vec<(String, String)> = config.env.iter().chain(&passed).cloned().collect();
     apply_environment(&mut keyed, &body.env, &inherited).map_err(|name| {
-        Error::spec("unknown-variable", format!("`${{env.{name}}}`: {name} is not set in what the step inherits"))
+        Error::spec(
+            "unknown-variable",
+            format!("`${{env.{name}}}`: {name} is not set in what the step inherits"),
+        )
     })?;
     Ok(StepEnvironment { keyed, passed })
 }

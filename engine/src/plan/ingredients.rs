@@ -19,7 +19,10 @@ use crate::{
     error::{Error, Result},
     key::Ingredients,
     operations::{self, Context},
-    spec::types::{Base, Body, Merge, Mount, MountKind, Reference, Run, Step, Subject, Test},
+    spec::{
+        Files,
+        types::{Base, Body, Merge, Mount, MountKind, Reference, Run, Step, Subject, Test},
+    },
     value::{Content, Value},
 };
 use rbuild_tree::{Snapshot, SnapshotId, subtree};
@@ -29,6 +32,8 @@ use std::collections::BTreeMap;
 pub struct Inputs<'a> {
     /// For the tree operations.
     pub context: Context<'a>,
+    /// The build file's text, for places in it.
+    pub files: &'a Files,
     /// By name of source or step.
     pub values: &'a BTreeMap<String, Value>,
     /// The file's `shell`.
@@ -144,7 +149,12 @@ fn add_merge(list: &mut Ingredients, merge: &Merge, inputs: &Inputs<'_>) -> Resu
     Ok(())
 }
 
-fn add_body(list: &mut Ingredients, body: &Body, inputs: &Inputs<'_>, config: &ContainerConfig) -> Result<()> {
+fn add_body(
+    list: &mut Ingredients,
+    body: &Body,
+    inputs: &Inputs<'_>,
+    config: &ContainerConfig,
+) -> Result<()> {
     let Body {
         groups,
         users,
@@ -155,15 +165,15 @@ fn add_body(list: &mut Ingredients, body: &Body, inputs: &Inputs<'_>, config: &C
         attrs,
         run,
         remove,
-        env: _,          // joined with the config's by `environment`
-        pass_env: _,     // in no key
+        env: _,      // joined with the config's by `environment`
+        pass_env: _, // in no key
         user,
         workdir,
         shell,
         network,
         mounts,
-        config: _,       // its env is in `config`
-        rerun_after: _,  // says which records are too old, not what a step is
+        config: _,      // its env is in `config`
+        rerun_after: _, // says which records are too old, not what a step is
     } = body;
     // Debug output of these plain structs shows every field and leaves out the places in the file.
     let mut field = |name: &str, empty: bool, text: String| {
@@ -180,7 +190,8 @@ fn add_body(list: &mut Ingredients, body: &Body, inputs: &Inputs<'_>, config: &C
     field("remove", remove.is_empty(), format!("{remove:?}"));
     for (at, copy) in copy.iter().enumerate() {
         list.add(format!("copy[{at}]"), format!("{copy:?}"));
-        let content = operations::copy_digest(&inputs.context, copy).map_err(Error::from)?;
+        let content = operations::copy_digest(&inputs.context, copy)
+            .map_err(|error| error.within(&format!("copy[{at}]")).located(inputs.files))?;
         list.add(format!("copy[{at}] content"), content);
     }
     if let Some(run) = run {
@@ -209,7 +220,8 @@ fn add_body(list: &mut Ingredients, body: &Body, inputs: &Inputs<'_>, config: &C
 fn add_mount(list: &mut Ingredients, at: usize, mount: &Mount, inputs: &Inputs<'_>) -> Result<()> {
     list.add(format!("mounts[{at}]"), format!("{mount:?}"));
     if let MountKind::Tree { from, .. } = &mount.kind {
-        let content = operations::reference_digest(&inputs.context, from).map_err(Error::from)?;
+        let content = operations::reference_digest(&inputs.context, from)
+            .map_err(|error| error.within(&format!("mounts[{at}]")).located(inputs.files))?;
         list.add(format!("mounts[{at}] content"), content);
     }
     Ok(())

@@ -7,7 +7,8 @@ mod ingredients;
 mod why;
 
 pub use decide::{
-    Cached, Decision, Question, common_ancestor, common_base, decide_step, decide_test, join_config, step_config,
+    Cached, Decision, Question, common_ancestor, common_base, decide_step, decide_test, join_config,
+    step_config,
 };
 pub use environment::{CONTAINER_HOST_NAME, StepEnvironment, environment};
 pub use ingredients::{Inputs, step_ingredients, test_ingredients};

@@ -33,9 +33,8 @@ pub(super) fn import(archive: &ArchiveSource, surroundings: &Surroundings<'_>) -
         let found = file_sha256(&path)?;
         if found != **wanted {
             let message = format!("{} has sha256 {found}, not {}", path.display(), wanted.value);
-            return Err(Error::source("digest-mismatch", message).hint(
-                "if the new archive is right, write its sha256 into the build file",
-            ));
+            return Err(Error::source("digest-mismatch", message)
+                .hint("if the new archive is right, write its sha256 into the build file"));
         }
     }
     let options = Import {
@@ -55,6 +54,8 @@ pub(super) fn import(archive: &ArchiveSource, surroundings: &Surroundings<'_>) -
     let id = store.put_snapshot(&snapshot)?;
     let result = Yield::Snapshot(id.to_string());
     let finished = jiff::Timestamp::now().as_second();
-    store.records().put(&key, &Record { result, log: None, duration: 0, finished, trace: None, warnings: vec![] })?;
+    store
+        .records()
+        .put(&key, &Record { result, log: None, duration: 0, finished, trace: None, warnings: vec![] })?;
     Ok(snapshot)
 }

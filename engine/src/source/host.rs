@@ -9,7 +9,8 @@ use crate::{
 };
 use rbuild_overlay::{Input, LiveInput, Stamp};
 use rbuild_tree::{
-    Change, Delta, DirectoryChange, Entry, Kind, Metadata, ObjectId, Snapshot, Timestamp, Tree, TreeId, TreePath, TreeStore,
+    Change, Delta, DirectoryChange, Entry, Kind, Metadata, ObjectId, Snapshot, Timestamp, Tree, TreeId,
+    TreePath, TreeStore,
 };
 use std::{
     fs::{self, File},
@@ -48,7 +49,10 @@ pub(super) fn open(name: &str, host: &HostSource, surroundings: &Surroundings<'_
 pub fn never_seen(root: &Path, store: &Path) -> Vec<TreePath> {
     let all = NEVER.iter().map(Path::new).chain([store]);
     let below = all.filter_map(|path| path.strip_prefix(root).ok());
-    below.filter_map(|path| TreePath::parse(path.as_os_str().as_bytes()).ok()).filter(|path| !path.is_root()).collect()
+    below
+        .filter_map(|path| TreePath::parse(path.as_os_str().as_bytes()).ok())
+        .filter(|path| !path.is_root())
+        .collect()
 }
 
 /// Answers, for checking a trace, what the machine's files are now; contents through the stat cache.
@@ -69,7 +73,8 @@ impl<'a> HostInput<'a> {
     pub fn new(store: &'a Store, tree: &HostTree) -> Result<Self> {
         let fresh = Fresh::default();
         let found = fresh.clone();
-        let hash = move |stamp: &Stamp, open: &mut dyn FnMut() -> io::Result<File>| hash(store, &found, stamp, open);
+        let hash =
+            move |stamp: &Stamp, open: &mut dyn FnMut() -> io::Result<File>| hash(store, &found, stamp, open);
         let live = LiveInput::new(&tree.root, tree.exclude.clone(), Box::new(hash))
             .map_err(|error| Error::environment(error.to_string()))?;
         Ok(Self { live, store, fresh })
@@ -112,7 +117,9 @@ impl Drop for HostInput<'_> {
     fn drop(&mut self) {
         let fresh = std::mem::take(&mut *self.fresh.lock().unwrap_or_else(PoisonError::into_inner));
         if !fresh.is_empty() {
-            self.store.index().remember(fresh.iter().map(|(path, stamp, digest)| (path.as_path(), *stamp, *digest)));
+            self.store
+                .index()
+                .remember(fresh.iter().map(|(path, stamp, digest)| (path.as_path(), *stamp, *digest)));
         }
     }
 }
@@ -125,10 +132,19 @@ impl Drop for HostInput<'_> {
 pub fn changed_tree(store: &Store, host: &HostTree, delta: &Delta) -> Result<Snapshot> {
     let scratch = Snapshot::scratch();
     let tree = changed_directory(store, host, &delta.root, &TreePath::root())?;
-    Ok(Snapshot { root: delta.root.metadata.clone().unwrap_or(scratch.root), tree, links: delta.links.clone() })
+    Ok(Snapshot {
+        root: delta.root.metadata.clone().unwrap_or(scratch.root),
+        tree,
+        links: delta.links.clone(),
+    })
 }
 
-fn changed_directory(store: &Store, host: &HostTree, change: &DirectoryChange, path: &TreePath) -> Result<TreeId> {
+fn changed_directory(
+    store: &Store,
+    host: &HostTree,
+    change: &DirectoryChange,
+    path: &TreePath,
+) -> Result<TreeId> {
     let mut entries = Vec::new();
     for (name, child) in &change.children {
         let entry = match child {
@@ -149,5 +165,9 @@ fn changed_directory(store: &Store, host: &HostTree, change: &DirectoryChange, p
 fn live_metadata(host: &HostTree, path: &TreePath) -> Metadata {
     let outside = host.root.join(std::ffi::OsStr::from_bytes(path.as_bytes()));
     let Ok(found) = fs::symlink_metadata(outside) else { return Metadata::root(0o755, Timestamp::default()) };
-    Metadata { uid: found.uid(), gid: found.gid(), ..Metadata::root(found.mode() & 0o7777, Timestamp::default()) }
+    Metadata {
+        uid: found.uid(),
+        gid: found.gid(),
+        ..Metadata::root(found.mode() & 0o7777, Timestamp::default())
+    }
 }

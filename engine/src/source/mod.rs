@@ -12,7 +12,10 @@ pub use host::{HostInput, changed_tree, never_seen};
 
 use crate::{
     error::{Error, Result},
-    spec::{Platform, types::{Source, SourceKind}},
+    spec::{
+        Platform,
+        types::{Source, SourceKind},
+    },
     store::{FileStamp, Store},
     value::{Content, Lineage, Value},
 };
@@ -52,7 +55,9 @@ pub fn fetch(source: &Source, surroundings: &Surroundings<'_>) -> Result<Value> 
         Some(_) => error,
     };
     match &source.kind {
-        SourceKind::Path(path) => plain(name, surroundings, path::import(path, surroundings).map_err(failed)?),
+        SourceKind::Path(path) => {
+            plain(name, surroundings, path::import(path, surroundings).map_err(failed)?)
+        }
         SourceKind::Archive(archive) => {
             plain(name, surroundings, archive::import(archive, surroundings).map_err(failed)?)
         }

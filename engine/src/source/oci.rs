@@ -66,11 +66,14 @@ fn unpack(
     let mut tar = image.open_tar(index)?;
     let snapshot = rbuild_oci::apply_layer(&mut tar, below, store)?;
     // The digests are checked at the end of the stream, which is past the end of the archive.
-    io::copy(&mut tar, &mut io::sink())
-        .map_err(|error| Error::source("digest-mismatch", format!("layer {}", layer.digest)).caused_by(error))?;
+    io::copy(&mut tar, &mut io::sink()).map_err(|error| {
+        Error::source("digest-mismatch", format!("layer {}", layer.digest)).caused_by(error)
+    })?;
     let id = store.put_snapshot(&snapshot)?;
     let (result, finished) = (Yield::Snapshot(id.to_string()), jiff::Timestamp::now().as_second());
-    store.records().put(&key, &Record { result, log: None, duration: 0, finished, trace: None, warnings: vec![] })?;
+    store
+        .records()
+        .put(&key, &Record { result, log: None, duration: 0, finished, trace: None, warnings: vec![] })?;
     Ok(snapshot)
 }
 
@@ -82,8 +85,9 @@ fn keep_blob(store: &Store, image: &ImageSource, index: usize, layer: &LayerDesc
     let fresh = store.scratch().fresh();
     let mut blob = image.open_layer(index)?;
     let mut file = fs::File::create(&fresh).map_err(|error| Error::io("create", &fresh, error))?;
-    io::copy(&mut blob, &mut file)
-        .map_err(|error| Error::source("digest-mismatch", format!("layer {}", layer.digest)).caused_by(error))?;
+    io::copy(&mut blob, &mut file).map_err(|error| {
+        Error::source("digest-mismatch", format!("layer {}", layer.digest)).caused_by(error)
+    })?;
     store.put_blob(sha256, &fresh)?;
     Ok(())
 }

@@ -15,7 +15,9 @@ use ignore::{
     gitignore::{Gitignore, GitignoreBuilder},
 };
 use rayon::prelude::*;
-use rbuild_tree::{Entry, Kind, Links, Metadata, ObjectId, Pattern, Snapshot, Timestamp, Tree, TreePath, TreeStore};
+use rbuild_tree::{
+    Entry, Kind, Links, Metadata, ObjectId, Pattern, Snapshot, Timestamp, Tree, TreePath, TreeStore,
+};
 use std::{
     fs::{self, FileType},
     os::unix::{
@@ -34,7 +36,8 @@ pub(super) fn import(source: &PathSource, surroundings: &Surroundings<'_>) -> Re
     let rules = Rules::new(source, &root, surroundings.written)?;
     let mut found = Vec::new();
     let above = if source.gitignore { ignores_above(&root)? } else { Vec::new() };
-    collect(&root, &TreePath::root(), &rules, &above, false, surroundings, &mut found)?;
+    let top = Folder { on_disk: &root, path: &TreePath::root(), ignores: &above, out: false };
+    collect(&top, &rules, surroundings, &mut found)?;
     let digests = digest_files(&root, &found, surroundings.store)?;
     let mut entries = found.into_iter().zip(digests).peekable();
     let tree = build(&TreePath::root(), &mut entries, surroundings)?;
@@ -83,14 +86,15 @@ impl Found {
             (What::Symlink(target), _) => {
                 Entry { metadata: Metadata::root(0o777, epoch), kind: Kind::Symlink(target.clone()) }
             }
-            _ => Entry { metadata: Metadata::root(0o755, epoch), kind: Kind::Directory(Tree::default().id()) },
+            _ => {
+                Entry { metadata: Metadata::root(0o755, epoch), kind: Kind::Directory(Tree::default().id()) }
+            }
         }
     }
 }
 
 /// What is taken and what is left out.
 struct Rules {
-    root: PathBuf,
     only: Vec<Pattern>,
     exclude: Gitignore,
     brings_back: bool,
@@ -100,7 +104,8 @@ struct Rules {
 
 impl Rules {
     fn new(source: &PathSource, root: &Path, written: &[PathBuf]) -> Result<Self> {
-        let bad = |text: &str, reason: String| Error::spec("bad-value", format!("pattern {text:?}: {reason}"));
+        let bad =
+            |text: &str, reason: String| Error::spec("bad-value", format!("pattern {text:?}: {reason}"));
         let mut only = Vec::new();
         for text in &source.only {
             only.push(Pattern::parse(text).map_err(|reason| bad(text, reason))?);
@@ -110,7 +115,6 @@ impl Rules {
             exclude.add_line(None, line).map_err(|error| bad(line, error.to_string()))?;
         }
         Ok(Self {
-            root: root.to_owned(),
             only,
             exclude: exclude.build().map_err(|error| Error::internal(error.to_string()))?,
             brings_back: source.exclude.iter().any(|line| line.starts_with('!')),
@@ -125,7 +129,8 @@ impl Rules {
             return (true, true);
         }
         let above = std::iter::successors(Some(path.clone()), TreePath::parent);
-        let taken = above.filter(|path| !path.is_root()).any(|path| self.only.iter().any(|only| only.matches(&path)));
+        let taken =
+            above.filter(|path| !path.is_root()).any(|path| self.only.iter().any(|only| only.matches(&path)));
         (taken, taken || self.only.iter().any(|only| only.could_match_below(path)))
     }
 
@@ -147,7 +152,9 @@ impl Rules {
 
 /// The `.gitignore` files from the top of the repository down to, not including, `root`.
 fn ignores_above(root: &Path) -> Result<Vec<Gitignore>> {
-    let Some(top) = root.ancestors().find(|folder| folder.join(".git").exists()) else { return Ok(Vec::new()) };
+    let Some(top) = root.ancestors().find(|folder| folder.join(".git").exists()) else {
+        return Ok(Vec::new());
+    };
     let folders: Vec<&Path> = root.ancestors().skip(1).take_while(|folder| folder.starts_with(top)).collect();
     folders.into_iter().rev().filter_map(|folder| ignore_of(folder).transpose()).collect()
 }
@@ -167,29 +174,39 @@ fn ignore_of(folder: &Path) -> Result<Option<Gitignore>> {
     }
 }
 
-/// Lists what is taken, in order: names sorted, each folder before what is in it. Says whether it found anything.
-fn collect(
-    folder: &Path,
-    path: &TreePath,
-    rules: &Rules,
-    above: &[Gitignore],
+/// A folder being listed.
+struct Folder<'a> {
+    on_disk: &'a Path,
+    path: &'a TreePath,
+    /// The `.gitignore` files that speak of it, the outermost first.
+    ignores: &'a [Gitignore],
+    /// It is left out itself: only what is brought back is of interest.
     out: bool,
+}
+
+/// Lists what is taken, in order: names sorted, each folder before what is in it.
+fn collect(
+    folder: &Folder<'_>,
+    rules: &Rules,
     surroundings: &Surroundings<'_>,
     found: &mut Vec<Found>,
 ) -> Result<()> {
-    let own = if rules.gitignore { ignore_of(folder)? } else { None };
-    let ignores: Vec<Gitignore> = above.iter().cloned().chain(own).collect();
-    let failed = |error| Error::io("list", folder, error);
-    let mut entries = fs::read_dir(folder).map_err(failed)?.collect::<Result<Vec<_>, _>>().map_err(failed)?;
+    let own = if rules.gitignore { ignore_of(folder.on_disk)? } else { None };
+    let ignores: Vec<Gitignore> = folder.ignores.iter().cloned().chain(own).collect();
+    let failed = |error| Error::io("list", folder.on_disk, error);
+    let mut entries =
+        fs::read_dir(folder.on_disk).map_err(failed)?.collect::<Result<Vec<_>, _>>().map_err(failed)?;
     entries.sort_by_key(fs::DirEntry::file_name);
     for entry in entries {
         let (name, absolute) = (entry.file_name(), entry.path());
         let kind = entry.file_type().map_err(|error| Error::io("look at", &absolute, error))?;
-        if name == ".git" || rules.written.contains(&absolute) || (path.is_root() && absolute == rules.root) {
+        // What a killed build left half written is nobody's source.
+        let left_over = name.as_bytes().starts_with(b".rbuild-");
+        if name == ".git" || left_over || rules.written.contains(&absolute) {
             continue;
         }
-        let path = path.join(name.as_bytes());
-        let out = rules.left_out(&absolute, kind.is_dir(), &ignores, out);
+        let path = folder.path.join(name.as_bytes());
+        let out = rules.left_out(&absolute, kind.is_dir(), &ignores, folder.out);
         let (taken, on_the_way) = rules.only_takes(&path);
         if kind.is_dir() {
             if (out && !rules.brings_back) || !on_the_way {
@@ -197,7 +214,8 @@ fn collect(
             }
             let place = found.len();
             found.push(Found { path: path.clone(), absolute: absolute.clone(), what: What::Directory });
-            collect(&absolute, &path, rules, &ignores, out, surroundings, found)?;
+            let below = Folder { on_disk: &absolute, path: &path, ignores: &ignores, out };
+            collect(&below, rules, surroundings, found)?;
             if (out || !taken) && found.len() == place + 1 {
                 found.truncate(place);
             }
@@ -217,7 +235,8 @@ fn look(absolute: &Path, kind: FileType, surroundings: &Surroundings<'_>) -> Res
         return Ok(Some(What::Symlink(target.as_os_str().as_bytes().into())));
     }
     if kind.is_file() {
-        let metadata = fs::symlink_metadata(absolute).map_err(|error| Error::io("look at", absolute, error))?;
+        let metadata =
+            fs::symlink_metadata(absolute).map_err(|error| Error::io("look at", absolute, error))?;
         return Ok(Some(What::of_file(&metadata)));
     }
     let word = match kind {
@@ -279,12 +298,19 @@ fn keep(store: &Store, file: &Found, digest: ObjectId) -> Result<(ObjectId, u64)
     }
 }
 
-type Entries = std::iter::Peekable<std::iter::Zip<std::vec::IntoIter<Found>, std::vec::IntoIter<Option<(ObjectId, u64)>>>>;
+type Entries = std::iter::Peekable<
+    std::iter::Zip<std::vec::IntoIter<Found>, std::vec::IntoIter<Option<(ObjectId, u64)>>>,
+>;
 
 /// Writes the tree of `path` from the entries that follow and lie below it.
-fn build(path: &TreePath, entries: &mut Entries, surroundings: &Surroundings<'_>) -> Result<rbuild_tree::TreeId> {
+fn build(
+    path: &TreePath,
+    entries: &mut Entries,
+    surroundings: &Surroundings<'_>,
+) -> Result<rbuild_tree::TreeId> {
     let mut tree = Vec::new();
-    while let Some((found, object)) = entries.next_if(|(found, _)| found.path.parent().as_ref() == Some(path)) {
+    while let Some((found, object)) = entries.next_if(|(found, _)| found.path.parent().as_ref() == Some(path))
+    {
         let mut entry = found.entry(object, surroundings.epoch);
         if matches!(found.what, What::Directory) {
             entry.kind = Kind::Directory(build(&found.path, entries, surroundings)?);

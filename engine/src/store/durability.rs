@@ -29,7 +29,8 @@ pub(super) struct Durability {
 
 impl Durability {
     pub(super) fn open(root: &Path) -> Result<Self> {
-        let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned();
+        let boot =
+            fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned();
         let (mark, doubt) = (root.join("unsynced"), root.join("doubt"));
         if let Ok(text) = fs::read_to_string(&mark) {
             let (marked, since) = text.split_once(' ').unwrap_or((&text, "0"));

@@ -62,7 +62,8 @@ impl History {
     /// The last build of this file; an empty one if there is none.
     pub fn load(&self, file: &Path) -> Build {
         let text = fs::read_to_string(self.path(file)).unwrap_or_default();
-        serde_json::from_str(&text).unwrap_or_else(|_| Build { file: file.to_owned(), nodes: BTreeMap::new() })
+        serde_json::from_str(&text)
+            .unwrap_or_else(|_| Build { file: file.to_owned(), nodes: BTreeMap::new() })
     }
 
     /// Keeps a build as the last one of its file.

@@ -36,7 +36,8 @@ pub struct FileStamp {
 impl FileStamp {
     /// The stamp of a file that was just looked at.
     pub fn of(metadata: &Metadata) -> Self {
-        let nanoseconds = |seconds: i64, rest: i64| seconds.saturating_mul(1_000_000_000).saturating_add(rest);
+        let nanoseconds =
+            |seconds: i64, rest: i64| seconds.saturating_mul(1_000_000_000).saturating_add(rest);
         Self {
             device: metadata.dev(),
             inode: metadata.ino(),
@@ -118,7 +119,8 @@ impl Index {
         let mut guard = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(connection) = guard.as_mut() else { return };
         let write = || -> rusqlite::Result<()> {
-            let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+            let transaction =
+                connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
             {
                 let mut insert = transaction
                     .prepare_cached("INSERT OR REPLACE INTO files VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)")?;

@@ -181,7 +181,8 @@ fn check_version(path: &Path) -> Result<()> {
     match fs::read_to_string(path) {
         Ok(version) if version == VERSION => Ok(()),
         Ok(version) => {
-            let other = format!("it is of version {:?}, this rbuild knows {:?}", version.trim(), VERSION.trim());
+            let other =
+                format!("it is of version {:?}, this rbuild knows {:?}", version.trim(), VERSION.trim());
             Err(io::Error::new(io::ErrorKind::InvalidData, other)).doing("read the store's", path)
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {

@@ -5,7 +5,10 @@ use super::{Result, Store, objects::fan_out};
 use crate::key::Key;
 use rbuild_tree::{DeltaId, ObjectId, SnapshotId};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use std::{fs, path::PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 /// How many results of one step over a live directory are kept; the oldest goes.
 const TRACED_KEPT: usize = 8;
@@ -146,7 +149,7 @@ impl<'a> Records<'a> {
         self.path(&operation.to_string()).with_extension("traced")
     }
 
-    fn read<T: DeserializeOwned>(&self, path: &PathBuf) -> Option<T> {
+    fn read<T: DeserializeOwned>(&self, path: &Path) -> Option<T> {
         let text = fs::read_to_string(path).ok()?;
         let (sum, json) = text.split_once('\n')?;
         if blake3::hash(json.as_bytes()).to_hex().as_str() != sum {
@@ -156,7 +159,7 @@ impl<'a> Records<'a> {
         serde_json::from_str(json).ok()
     }
 
-    fn write<T: Serialize>(&self, path: &PathBuf, value: &T) -> Result<()> {
+    fn write<T: Serialize>(&self, path: &Path, value: &T) -> Result<()> {
         // Serialising plain structs of strings and numbers can't fail.
         let json = serde_json::to_string(value).unwrap_or_default();
         let text = format!("{}\n{json}", blake3::hash(json.as_bytes()).to_hex());

@@ -129,7 +129,7 @@ mod tests {
         let inner = parent.path().join("a/b");
         fs::create_dir_all(&inner).unwrap();
         fs::write(inner.join("f"), "").unwrap();
-        fs::set_permissions(&inner, fs::Permissions::from_mode(0)).unwrap();
+        fs::set_permissions(&inner, fs::Permissions::from_mode(0o000)).unwrap();
         remove_all(&parent.path().join("a")).unwrap();
         assert!(!parent.path().join("a").exists());
     }

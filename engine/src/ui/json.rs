@@ -23,7 +23,9 @@ impl<W: Write + Send> Json<W> {
 impl<W: Write + Send> Reporter for Json<W> {
     fn report(&self, event: &Event) {
         let mut line = match event {
-            Event::Output { node, line } => encode(&Event::Output { node: node.clone(), line: text::line(line) }),
+            Event::Output { node, line } => {
+                encode(&Event::Output { node: node.clone(), line: text::line(line) })
+            }
             other => encode(other),
         };
         line.push(b'\n');
@@ -104,7 +106,7 @@ mod tests {
         let mut narrow = Narrow { taken: Vec::new(), left: usize::MAX };
         let json = Json::new(&mut narrow);
         events().iter().for_each(|event| json.report(event));
-        drop(json);
+        let _ = json;
         let text = String::from_utf8(narrow.taken).unwrap();
         let validator = jsonschema::validator_for(&schema()).unwrap();
         assert_eq!(text.lines().count(), events().len());
@@ -113,7 +115,10 @@ mod tests {
             assert!(validator.is_valid(&value), "{line}");
         }
         assert!(text.contains(r#"{"event":"output","node":"step.jar","line":"bold \"x\""}"#), "{text}");
-        assert!(text.contains(r#"{"event":"finished","node":"step.jar","outcome":"ran","duration":7}"#), "{text}");
+        assert!(
+            text.contains(r#"{"event":"finished","node":"step.jar","outcome":"ran","duration":7}"#),
+            "{text}"
+        );
     }
 
     #[test]
@@ -134,7 +139,7 @@ mod tests {
         let mut narrow = Narrow { taken: Vec::new(), left: 2 };
         let json = Json::new(&mut narrow);
         events().iter().for_each(|event| json.report(event));
-        drop(json);
+        let _ = json;
         assert_eq!(narrow.taken.iter().filter(|byte| **byte == b'\n').count(), 2);
     }
 }

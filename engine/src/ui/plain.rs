@@ -47,7 +47,12 @@ struct Running {
 impl Plain {
     /// At the beginning of a build.
     pub fn new(shell: Shell, options: Options) -> Self {
-        Self { shell, running: BTreeMap::new(), warned: BTreeSet::new(), summary: Summary::new(shell, options) }
+        Self {
+            shell,
+            running: BTreeMap::new(),
+            warned: BTreeSet::new(),
+            summary: Summary::new(shell, options),
+        }
     }
 
     /// What is to be written for an event, with line ends; may be nothing.
@@ -55,7 +60,11 @@ impl Plain {
         self.summary.keep(event);
         match event {
             Event::BuildStarted { file, nodes, jobs, store } => {
-                format!("{file}: {}, {}, store {store}\n", text::count(*nodes, "node"), text::count(*jobs, "job"))
+                format!(
+                    "{file}: {}, {}, store {store}\n",
+                    text::count(*nodes, "node"),
+                    text::count(*jobs, "job")
+                )
             }
             Event::Started { node, why } => {
                 self.running.insert(node.clone(), Running { since: now, next_sign: FIRST_SIGN });

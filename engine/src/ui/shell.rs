@@ -249,7 +249,8 @@ mod tests {
 
     #[test]
     fn one_mistake_of_a_file_is_told_once() {
-        let error = file(|span| vec![Diagnostic::error("unknown-key", "`form` is not a key").at(span, "here")]);
+        let error =
+            file(|span| vec![Diagnostic::error("unknown-key", "`form` is not a key").at(span, "here")]);
         assert_snapshot!(Shell::plain().render(&error), @r"
         error[unknown-key]: `form` is not a key
          --> build.toml:2:1

@@ -54,7 +54,9 @@ impl Summary {
 
     /// Whether a failure of this message was noted.
     pub fn has_failure(&self, message: &str) -> bool {
-        self.failures.iter().any(|event| matches!(event, Event::Failed { message: known, .. } if known == message))
+        self.failures
+            .iter()
+            .any(|event| matches!(event, Event::Failed { message: known, .. } if known == message))
     }
 
     /// The summary; `event` is the last one.
@@ -100,7 +102,10 @@ impl Summary {
                 let mut rendered = format!("image.{name} {digest}\n");
                 rendered += &block("tags", &[tags.join(", ")]);
                 rendered += &block("layers", &layer_lines(layers, self.options.verbose));
-                rendered += &block("written", &outputs.iter().map(|output| self.written_line(output)).collect::<Vec<_>>());
+                rendered += &block(
+                    "written",
+                    &outputs.iter().map(|output| self.written_line(output)).collect::<Vec<_>>(),
+                );
                 rendered + &block("look", &self.look(name, outputs))
             }
             Event::Artifact { name, path, files } => {
@@ -133,7 +138,8 @@ impl Summary {
     }
 
     fn written_line(&self, output: &Written) -> String {
-        let reference = output.reference.as_ref().map(|reference| format!(":{reference}")).unwrap_or_default();
+        let reference =
+            output.reference.as_ref().map(|reference| format!(":{reference}")).unwrap_or_default();
         format!("{} {}{reference}", output.kind, text::line(self.shown(&output.path)))
     }
 
@@ -148,7 +154,8 @@ impl Summary {
 fn look_command(output: &Written, path: &str) -> Option<String> {
     match output.kind.as_str() {
         "oci" | "oci-archive" => {
-            let reference = output.reference.as_ref().map(|reference| format!(":{reference}")).unwrap_or_default();
+            let reference =
+                output.reference.as_ref().map(|reference| format!(":{reference}")).unwrap_or_default();
             let place = text::quote(&format!("{}:{path}{reference}", output.kind));
             Some(format!("skopeo inspect {place}"))
         }
@@ -190,7 +197,10 @@ fn totals(event: &Event) -> String {
         return String::new();
     };
     let word = if *success { "built" } else { "failed" };
-    let mut totals = format!("{word} in {}: {ran} ran, {cached} cached", report::duration(Duration::from_millis(*duration)));
+    let mut totals = format!(
+        "{word} in {}: {ran} ran, {cached} cached",
+        report::duration(Duration::from_millis(*duration))
+    );
     for (number, word) in [(failed, "failed"), (skipped, "not reached")] {
         if *number > 0 {
             // Writing to a string can't fail.

@@ -1,8 +1,8 @@
 //! The link table of a delta: every group of the result that has a touched path, or gained or lost one.
 
 use super::Commit;
-use crate::{Error, lower::BaseKind, node::Node, table::NodeKey};
-use rbuild_tree::TreePath;
+use crate::{Error, node::Node, table::NodeKey};
+use rbuild_tree::{Change, DirectoryChange, TreePath};
 use std::{collections::HashSet, sync::Arc};
 
 impl Commit<'_> {
@@ -12,7 +12,7 @@ impl Commit<'_> {
         }
         let base = &self.overlay.0.base;
         // Groups of an earlier step's delta are part of the difference in any case.
-        let all = matches!(base.kind, BaseKind::Live { .. });
+        let all = base.live().is_some();
         for (group, paths) in base.links.groups().iter().enumerate() {
             if !all && !self.is_group_touched(paths) {
                 continue;
@@ -55,6 +55,22 @@ impl Commit<'_> {
         }
     }
 
+    /// The groups to tell: a node may have been looked at closely and turned out to be as it was.
+    pub(super) fn groups(&self, root: &DirectoryChange) -> Vec<Vec<TreePath>> {
+        let base = &self.overlay.0.base;
+        let told = |(node, paths): &(&Arc<Node>, Vec<TreePath>)| {
+            let group = node.lock().origin.as_ref().and_then(|origin| origin.group);
+            let before = match group {
+                Some(NodeKey::Group(group)) => Some(&base.links.groups()[group]),
+                _ => None,
+            };
+            before.is_some_and(|before| before != paths || base.live().is_some())
+                || paths.iter().any(|path| is_changed(root, path))
+        };
+        let groups = self.linked.values().map(|node| (node, self.paths(node)));
+        groups.filter(told).map(|(_, paths)| paths).collect()
+    }
+
     /// Whether a path of the lower is gone, replaced or changed, as far as touched names tell.
     fn is_group_touched(&self, paths: &[TreePath]) -> bool {
         paths.iter().any(|path| {
@@ -78,4 +94,17 @@ impl Commit<'_> {
         self.overlay.lower_child(&directory, name).map_err(Error::at(path))?;
         Ok(())
     }
+}
+
+/// Whether a change says what stands at a path.
+fn is_changed(root: &DirectoryChange, path: &TreePath) -> bool {
+    let mut directory = root;
+    for name in path.names() {
+        match directory.children.get(name) {
+            Some(Change::Directory(inner)) => directory = inner,
+            Some(Change::Removed | Change::Replaced(_)) => return true,
+            None => return false,
+        }
+    }
+    false
 }

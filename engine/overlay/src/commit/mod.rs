@@ -89,12 +89,13 @@ impl<'a> Commit<'a> {
 
     fn run(mut self) -> Result<Changes, Error> {
         let dirty = self.overlay.0.dirty.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let dirty: Vec<Arc<Node>> = dirty.into_iter().filter_map(|id| self.overlay.node(id).ok()).collect();
         dirty.iter().for_each(|node| self.touch(node));
         self.touch(&self.overlay.0.root);
         self.find_links(&dirty)?;
         let root = self.directory_change(&Arc::clone(&self.overlay.0.root), &TreePath::root())?;
-        let groups = self.linked.values().map(|node| self.paths(node)).collect::<Vec<_>>();
-        let delta = Delta { root, links: Links::new(groups) };
+        let links = Links::new(self.groups(&root));
+        let delta = Delta { root, links };
         let recorder = self.overlay.0.recorder.as_ref();
         let trace = recorder.map(|recorder| recorder.finish(self.overlay.0.base.live())).transpose();
         let trace = trace.unwrap_or_else(|reason| {

@@ -111,7 +111,10 @@ impl Filesystem for Adaptor {
     }
 
     fn forget(&self, _: &Request, id: INodeNo, count: u64) {
-        let _ = self.run(|overlay| Ok(overlay.forget(NodeId(id.0), count)));
+        let _ = self.run(|overlay| {
+            overlay.forget(NodeId(id.0), count);
+            Ok(())
+        });
     }
 
     fn getattr(&self, _: &Request, id: INodeNo, _: Option<FileHandle>, reply: ReplyAttr) {
@@ -434,5 +437,55 @@ impl Filesystem for Adaptor {
             FS_IOC_SETFLAGS => reply.error(fuser::Errno::EOPNOTSUPP),
             _ => reply.error(fuser::Errno::ENOTTY),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::{Error, Lower, Options, Store};
+    use rbuild_tree::{MemoryStore, ObjectId, Snapshot, Tree, TreeId, TreeStore};
+    use std::{fs::File, sync::Arc};
+
+    /// Keeps no bytes.
+    struct Trees(MemoryStore);
+
+    impl TreeStore for Trees {
+        fn tree(&self, id: &TreeId) -> rbuild_tree::Result<Arc<Tree>> {
+            self.0.tree(id)
+        }
+        fn put_tree(&self, tree: &Tree) -> rbuild_tree::Result<TreeId> {
+            self.0.put_tree(tree)
+        }
+    }
+
+    impl Store for Trees {
+        fn open(&self, _: &ObjectId) -> io::Result<File> {
+            Err(io::ErrorKind::NotFound.into())
+        }
+        fn put_bytes(&self, _: &[u8]) -> io::Result<ObjectId> {
+            Err(io::ErrorKind::Unsupported.into())
+        }
+        fn put_file(&self, _: &Path) -> io::Result<(ObjectId, u64)> {
+            Err(io::ErrorKind::Unsupported.into())
+        }
+    }
+
+    #[test]
+    fn a_panic_is_an_error_to_the_program_and_fails_the_step() {
+        let scratch = tempfile::tempdir().unwrap();
+        let store = Arc::new(Trees(MemoryStore::default()));
+        let lower = Lower::Snapshot(Snapshot::scratch());
+        let overlay = Overlay::new(store, lower, Options::new(scratch.path())).unwrap();
+        let adaptor = Adaptor::new(overlay.clone());
+        assert!(overlay.commit(None).is_ok());
+        let poisoning = |overlay: &Overlay| -> Result<(), Errno> {
+            let _guard = overlay.0.root.lock();
+            panic!("on purpose")
+        };
+        assert_eq!(adaptor.run(poisoning), Err(fuser::Errno::EIO));
+        assert!(adaptor.run(|overlay| overlay.getattr(NodeId::ROOT)).is_ok());
+        assert!(matches!(overlay.commit(None), Err(Error::Panicked)));
     }
 }

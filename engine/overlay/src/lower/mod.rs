@@ -20,14 +20,14 @@ const WORTH_ASKING: u64 = 1 << 20;
 
 /// The lower of one mount.
 pub(crate) struct Base {
-    pub kind: BaseKind,
+    kind: BaseKind,
     /// Link groups that are known from the start: the snapshot's, or those of the delta.
     pub links: Links,
     groups: HashMap<TreePath, usize>,
 }
 
 /// Which kind of lower.
-pub(crate) enum BaseKind {
+enum BaseKind {
     Snapshot(Snapshot),
     Live { root: LiveRoot, change: DirectoryChange },
 }

@@ -72,9 +72,7 @@ impl Acl {
     }
 
     fn each_class(&mut self, mut change: impl FnMut(&mut u16, u32)) {
-        for (class, shift) in [(self.find(USER_OBJECT), 6)] {
-            class.into_iter().for_each(|bits| change(bits, shift));
-        }
+        self.find(USER_OBJECT).into_iter().for_each(|bits| change(bits, 6));
         self.group_class().into_iter().for_each(|bits| change(bits, 3));
         self.find(OTHER).into_iter().for_each(|bits| change(bits, 0));
     }

@@ -1,11 +1,12 @@
 //! A store in a folder, and mounting without a sandbox: for tests and the example.
 #![allow(dead_code, clippy::unwrap_used)]
 
+pub mod random;
 pub mod view;
 
 use nix::mount::{MntFlags, MsFlags};
-use rbuild_overlay::{Overlay, Session, Store};
-use rbuild_tree::{Error, ObjectId, Tree, TreeId, TreeStore, encoding};
+use rbuild_overlay::{Live, Lower, Options, Overlay, Session, Store};
+use rbuild_tree::{Delta, Error, ObjectId, Tree, TreeId, TreeStore, encoding};
 use std::{
     fs::{self, File},
     io,
@@ -106,5 +107,37 @@ impl Mounted {
 impl Drop for Mounted {
     fn drop(&mut self) {
         self.unmount();
+    }
+}
+
+/// A store and folders for one test.
+pub struct Bench {
+    pub folder: tempfile::TempDir,
+    pub store: Arc<FolderStore>,
+}
+
+impl Bench {
+    pub fn new() -> Self {
+        let folder = tempfile::tempdir_in(".").or_else(|_| tempfile::tempdir()).unwrap();
+        let store = Arc::new(FolderStore::open(&folder.path().join("store")));
+        Self { folder, store }
+    }
+
+    pub fn folder(&self, name: &str) -> PathBuf {
+        let path = self.folder.path().join(name);
+        fs::create_dir_all(&path).unwrap();
+        path
+    }
+
+    pub fn overlay(&self, scratch: &str, lower: Lower) -> Overlay {
+        let mut options = Options::new(self.folder(scratch));
+        // Small, so that files move between memory and scratch.
+        (options.inline_limit, options.inline_total) = (100, 300);
+        options.record = true;
+        Overlay::new(self.store.clone(), lower, options).unwrap()
+    }
+
+    pub fn live(&self, root: &Path, delta: Option<Delta>) -> Lower {
+        Lower::Live(Live { root: root.into(), exclude: Vec::new(), delta })
     }
 }

@@ -6,7 +6,7 @@ use super::to_path;
 use crate::error::Error;
 use rbuild_tree::TreePath;
 use rustix::{
-    fd::{AsFd, OwnedFd},
+    fd::{AsFd, BorrowedFd, OwnedFd},
     fs::{self, AtFlags, Dir, FileType, Mode, OFlags, RenameFlags, Timespec, Timestamps, XattrFlags},
     io::Errno,
 };
@@ -45,6 +45,17 @@ impl Folder {
         self.path.join(OsStr::from_bytes(name))
     }
 
+    /// A folder of this name that is open already.
+    pub(super) fn below(&self, name: &[u8], fd: OwnedFd) -> Self {
+        Self { fd, path: self.path_of_name(name) }
+    }
+
+    /// An error if the folder itself was removed meanwhile: nothing can be made in it.
+    pub(super) fn check_still_there(&self) -> Result<()> {
+        let stat = fs::fstat(&self.fd).map_err(|errno| failed("look at", &self.path, errno))?;
+        if stat.st_nlink == 0 { Err(failed("write into", &self.path, Errno::NOENT)) } else { Ok(()) }
+    }
+
     /// What is under this name, if something is.
     pub(super) fn look(&self, name: &[u8]) -> Result<Option<FileType>> {
         match fs::statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW) {
@@ -58,7 +69,7 @@ impl Folder {
     pub(super) fn enter(&self, name: &[u8]) -> Result<Self> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         match fs::openat(&self.fd, name, flags, Mode::empty()) {
-            Ok(fd) => Ok(Self { fd, path: self.path_of_name(name) }),
+            Ok(fd) => Ok(self.below(name, fd)),
             Err(Errno::NOTDIR | Errno::LOOP) => Err(self.in_the_way(name)?),
             Err(errno) => Err(self.failed("open", name, errno)),
         }
@@ -96,7 +107,8 @@ impl Folder {
         Ok(Some(folder))
     }
 
-    fn again(&self) -> Result<Self> {
+    /// The same folder once more.
+    pub(super) fn again(&self) -> Result<Self> {
         let fd = self.fd.try_clone().map_err(|error| Error::io("open", &self.path, error))?;
         Ok(Self { fd, path: self.path.clone() })
     }
@@ -127,13 +139,6 @@ impl Folder {
                 return name;
             }
         }
-    }
-
-    /// A new file of the caller's alone.
-    pub(super) fn create(&self, name: &[u8]) -> Result<std::fs::File> {
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let fd = fs::openat(&self.fd, name, flags, Mode::RUSR | Mode::WUSR);
-        Ok(fd.map_err(|errno| self.failed("make", name, errno))?.into())
     }
 
     /// A new symbolic link.
@@ -210,7 +215,7 @@ impl Folder {
         match fs::fsetxattr(&self.fd, MARK, b"1", XattrFlags::empty()) {
             Err(Errno::NOTSUP | Errno::PERM | Errno::NOSPC) => {
                 if self.look(MARK_FILE)?.is_none() {
-                    self.create(MARK_FILE)?;
+                    self.claim_file(MARK_FILE)?;
                 }
                 Ok(())
             }
@@ -262,6 +267,12 @@ pub(super) fn word(kind: FileType) -> &'static str {
         FileType::Socket => "socket",
         FileType::CharacterDevice | FileType::BlockDevice => "device",
         _ => "thing of an unknown kind",
+    }
+}
+
+impl AsFd for Folder {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
     }
 }
 

@@ -7,6 +7,7 @@
 //! A build file may be a stranger's and the workspace may hold anything: a symbolic link in it is replaced where a file
 //! goes and refused on the way, never followed (folder.rs).
 
+mod claim;
 mod folder;
 mod write;
 
@@ -97,25 +98,20 @@ pub fn export_directory(context: &Context<'_>, tree: &Snapshot, folder: &Path) -
     let parent = Folder::open(parent)?;
     let replaces = is_own(&parent, name.as_bytes())?;
     let mut writer = Writer::new(context.store);
-    let fresh = parent.fresh_name();
-    let written = write_fresh(&mut writer, &parent, &fresh, tree).and_then(|()| {
+    let unfinished = claim::unfinished_name(name.as_bytes());
+    // Open, and so locked, until it has its name.
+    let claimed = parent.claim_folder(&unfinished)?;
+    let written = writer.root(&claimed, tree).and_then(|()| claimed.mark()).and_then(|()| {
         if replaces {
-            parent.exchange(&fresh, name.as_bytes())
+            parent.exchange(&unfinished, name.as_bytes())
         } else {
-            parent.rename(&fresh, name.as_bytes())
+            parent.rename(&unfinished, name.as_bytes())
         }
     });
     // By now either the old folder is under that name, or one that was not finished.
-    parent.remove(&fresh)?;
+    parent.remove(&unfinished)?;
     written?;
     Ok(writer.exported(folder.to_owned()))
-}
-
-fn write_fresh(writer: &mut Writer<'_>, parent: &Folder, name: &[u8], tree: &Snapshot) -> Result<()> {
-    let kind = rbuild_tree::Kind::Directory(tree.tree);
-    let entry = rbuild_tree::Entry { metadata: tree.root.clone(), kind };
-    writer.entry(parent, &TreePath::root().join(name), &entry)?;
-    parent.enter(name)?.mark()
 }
 
 /// Whether a folder of our own is there; nothing, or an empty one, is fine as well.

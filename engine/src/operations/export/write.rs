@@ -7,10 +7,11 @@ use super::{
         error::{OperationError, Result},
     },
     Exported,
+    claim::unfinished_name,
     folder::{Folder, finish, times, word},
 };
 use crate::{error::Error, store::Store};
-use rbuild_tree::{Entry, Kind, Metadata, Name, Tree, TreeId, TreePath, TreeStore};
+use rbuild_tree::{Entry, Kind, Metadata, Name, ObjectId, Snapshot, Tree, TreeId, TreePath, TreeStore};
 use std::{collections::BTreeSet, io, path::PathBuf};
 
 const SET_ID: u32 = 0o6000;
@@ -60,6 +61,12 @@ impl<'a> Writer<'a> {
         self.fill(vec![Open { folder, path: path.clone(), rest: self.entries(tree)?, finish: None }])
     }
 
+    /// Writes a whole tree into a new folder.
+    pub(super) fn root(&mut self, folder: &Folder, tree: &Snapshot) -> Result<()> {
+        let (rest, finish) = (self.entries(tree.tree)?, Some(tree.root.clone()));
+        self.fill(vec![Open { folder: folder.again()?, path: TreePath::root(), rest, finish }])
+    }
+
     fn entries(&self, tree: TreeId) -> Result<std::vec::IntoIter<(Name, Entry)>> {
         Ok(Tree::clone(&*self.store.tree(&tree)?).into_iter())
     }
@@ -105,43 +112,40 @@ impl<'a> Writer<'a> {
                 return Ok(());
             }
         }
-        if let Some(kind) = folder.look(name)?.filter(|kind| kind.is_dir()) {
-            let there = folder.path_of_name(name);
-            let message = format!(
-                "{} is a {}; a {} can't take its place",
-                there.display(),
-                word(kind),
-                entry.kind.word()
-            );
-            let error = OperationError::new("type-conflict", message);
-            return Err(
-                error.hint(format!("to write into it let `dest` end in `/`, or remove {}", there.display()))
-            );
-        }
-        let fresh = folder.fresh_name();
-        let written = self.leaf(folder, &fresh, path, entry).and_then(|()| folder.rename(&fresh, name));
-        if written.is_err() {
-            // What went wrong is the error, not that its rest can't be removed.
-            let _ = folder.remove(&fresh);
-        }
+        refuse_folder(folder, name, &entry.kind)?;
         self.files += 1;
-        written
-    }
-
-    fn leaf(&self, folder: &Folder, fresh: &[u8], path: &TreePath, entry: &Entry) -> Result<()> {
-        let mtime = times(entry.metadata.mtime);
         match &entry.kind {
-            Kind::Symlink(target) => folder.link(fresh, target, mtime),
-            Kind::File { object, .. } => {
-                let mut from = self.store.open_object(object).map_err(|cause| missing_object(path, cause))?;
-                let mut file = folder.create(fresh)?;
-                let shown = folder.path_of_name(path.name().unwrap_or_default());
-                io::copy(&mut from, &mut file).map_err(|error| Error::io("write", &shown, error))?;
-                finish(&file, entry.metadata.mode & !SET_ID, mtime)
-                    .map_err(|errno| folder.failed("set the mode and time of", fresh, errno))
+            Kind::File { object, .. } => self.file(folder, path, name, object, &entry.metadata),
+            Kind::Symlink(target) => {
+                let fresh = folder.fresh_name();
+                folder.link(&fresh, target, times(entry.metadata.mtime))?;
+                folder.rename(&fresh, name)
             }
             _ => Ok(()),
         }
+    }
+
+    /// Writes a file under another name and moves it, so that it is never there by half.
+    fn file(
+        &self,
+        folder: &Folder,
+        path: &TreePath,
+        name: &[u8],
+        object: &ObjectId,
+        metadata: &Metadata,
+    ) -> Result<()> {
+        let mut from = self.store.open_object(object).map_err(|cause| missing_object(path, cause))?;
+        let unfinished = unfinished_name(name);
+        let mut file = folder.claim_file(&unfinished)?;
+        let written = io::copy(&mut from, &mut file)
+            .and_then(|_| Ok(finish(&file, metadata.mode & !SET_ID, times(metadata.mtime))?))
+            .map_err(|error| Error::io("write", &folder.path_of_name(name), error).into())
+            .and_then(|()| folder.rename(&unfinished, name));
+        if written.is_err() {
+            // What went wrong is the error, not that its rest can't be removed.
+            let _ = folder.remove(&unfinished);
+        }
+        written
     }
 
     /// Removes what is in the folder at `path` below `base` and was not written.
@@ -160,4 +164,13 @@ impl<'a> Writer<'a> {
         }
         Ok(())
     }
+}
+
+/// A folder of the workspace is no place for a file.
+fn refuse_folder(folder: &Folder, name: &[u8], kind: &Kind) -> Result<()> {
+    let Some(there) = folder.look(name)?.filter(|there| there.is_dir()) else { return Ok(()) };
+    let path = folder.path_of_name(name);
+    let message = format!("{} is a {}; a {} can't take its place", path.display(), word(there), kind.word());
+    let error = OperationError::new("type-conflict", message);
+    Err(error.hint(format!("to write into it let `dest` end in `/`, or remove {}", path.display())))
 }

@@ -12,6 +12,9 @@ const SOURCE: &str = "
     /a/l ->g
     /b/f =B";
 
+/// What is in the source, and what stands there instead.
+type Edits = &'static [(&'static str, &'static str)];
+
 fn digest(source: &str, fields: &str) -> Option<String> {
     let world = World::with(source);
     let body = world.body(&format!("copy = [{{ from = 'src', {fields} }}]"));
@@ -21,7 +24,7 @@ fn digest(source: &str, fields: &str) -> Option<String> {
 #[test]
 fn only_what_is_taken_counts() {
     // (fields, changes that don't matter, changes that do)
-    let table: &[(&str, &[(&str, &str)], &[(&str, &str)])] = &[
+    let table: &[(&str, Edits, Edits)] = &[
         (
             "src = '/a/f', dest = '/d'",
             &[("/a/g =G", "/a/g =other"), ("/b/f =B", "/c =new"), ("/a/l ->g", "")],

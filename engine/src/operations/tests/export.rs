@@ -292,6 +292,48 @@ fn a_directory_output_that_fails_leaves_the_old_one() {
 }
 
 #[test]
+fn what_a_killed_process_left_is_replaced_and_what_a_live_one_writes_is_waited_for() {
+    let workspace = Workspace::new();
+    let unfinished = |name: &str| {
+        let hash = blake3::hash(name.as_bytes()).to_hex();
+        workspace.folder.join(format!(".rbuild-{}", &hash[..16]))
+    };
+    // Of a file a half one, of a folder one that is closed to its owner's own listing, of a hostile workspace a link.
+    fs::write(unfinished("a.jar"), "half").unwrap();
+    symlink("/etc/passwd", unfinished("run")).unwrap();
+    fs::create_dir_all(unfinished("root").join("sub")).unwrap();
+    workspace.check(
+        "path = '/out/{a.jar,run}'\ndest = './'",
+        &format!(
+            "/{}/\n/{0}/sub/\n/a.jar =jar 0600 @500\n/run =run 0755 @500",
+            unfinished("root").file_name().unwrap().display()
+        ),
+    );
+    let world = &workspace.world;
+    export_directory(&world.context(), &world.snapshot("/f =1"), &workspace.folder.join("root")).unwrap();
+    assert!(!unfinished("root").exists());
+    // A live writer holds a lock; when it lets go, having finished or not, we go on.
+    let live = fs::File::create(unfinished("a.jar")).unwrap();
+    live.lock().unwrap();
+    std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| workspace.export("path = '/other/a.jar'\ndest = './'"));
+        fs::rename(unfinished("a.jar"), workspace.folder.join("a.jar")).unwrap();
+        drop(live);
+        waiting.join().unwrap().unwrap();
+    });
+    assert_eq!(fs::read_to_string(workspace.folder.join("a.jar")).unwrap(), "other");
+}
+
+#[test]
+fn an_optional_artifact_that_is_gone_mirrors_nothing() {
+    let workspace = Workspace::new();
+    workspace.put("dist/stale", "x");
+    let fields = "path = '/nope'\ndest = 'dist/'\noptional = true";
+    workspace.check(fields, "/dist/\n/dist/stale =x");
+    workspace.check(&format!("{fields}\nmirror = true"), "/dist/");
+}
+
+#[test]
 fn paths_of_outputs_stay_inside() {
     let workspace = Workspace::new();
     symlink("/", workspace.folder.join("link")).unwrap();

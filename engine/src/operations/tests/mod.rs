@@ -53,6 +53,11 @@ impl World {
         Self { folder, store, trees: BTreeMap::new() }
     }
 
+    /// Over the same store, with no tree to copy from.
+    pub(super) fn again(&self) -> Self {
+        Self { folder: tempfile::tempdir().unwrap(), store: self.store.clone(), trees: BTreeMap::new() }
+    }
+
     /// With one tree to copy from, named `src`.
     pub(super) fn with(lines: &str) -> Self {
         let mut world = Self::new();

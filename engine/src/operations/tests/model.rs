@@ -1,7 +1,10 @@
 //! Copies of random trees against a plain model: a map from paths to what is there.
 
 use super::{World, lines_of};
-use proptest::prelude::*;
+use proptest::{
+    prelude::*,
+    test_runner::{TestCaseError, TestRunner},
+};
 use std::collections::BTreeMap;
 
 /// A directory, or the content of a file.
@@ -53,34 +56,56 @@ fn plain(lines: Vec<String>) -> Vec<String> {
     plain
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+/// Runs a check on pairs of random trees: what was there, and what is copied, which is the tree `src` of the world.
+fn each(check: impl Fn(&World, &Model, &Model) -> Result<(), TestCaseError>) {
+    // One store for all: opening one is what takes time.
+    let store = World::new();
+    let mut runner =
+        TestRunner::new(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(128) });
+    let checked = runner.run(&(tree(), tree()), |(base, source)| {
+        let mut world = store.again();
+        world.add("src", &text(&source));
+        check(&world, &base, &source)
+    });
+    checked.unwrap_or_else(|error| panic!("{error}"));
+}
 
-    #[test]
-    fn a_copy_is_the_union(base in tree(), source in tree()) {
-        let world = World::with(&text(&source));
-        let copied = world.try_apply(&text(&base), "copy = [{ from = 'src', dest = '/' }]");
-        match (merged(&base, &source), copied) {
+#[test]
+fn a_copy_is_the_union() {
+    each(|world, base, source| {
+        let copied = world.try_apply(&text(base), "copy = [{ from = 'src', dest = '/' }]");
+        match (merged(base, source), copied) {
             (Some(model), Ok(applied)) => {
                 prop_assert_eq!(plain(world.lines(&applied.snapshot)), plain(lines_of(&text(&model))));
             }
             (None, Err(error)) => prop_assert_eq!(error.code(), Some("type-conflict")),
-            (model, copied) => prop_assert!(false, "{model:?} but {:?}", copied.map(|a| world.lines(&a.snapshot))),
+            (model, copied) => {
+                prop_assert!(false, "{model:?} but {:?}", copied.map(|a| world.lines(&a.snapshot)))
+            }
         }
-    }
+        Ok(())
+    });
+}
 
-    #[test]
-    fn a_copy_that_replaces_is_the_source(base in tree(), source in tree()) {
-        let world = World::with(&text(&source));
-        let applied = world.try_apply(&text(&base), "copy = [{ from = 'src', dest = '/', replace = true }]").unwrap();
-        prop_assert_eq!(applied.snapshot, world.snapshot(&text(&source)));
-    }
+#[test]
+fn a_copy_that_replaces_is_the_source() {
+    each(|world, base, source| {
+        let applied =
+            world.try_apply(&text(base), "copy = [{ from = 'src', dest = '/', replace = true }]").unwrap();
+        prop_assert_eq!(applied.snapshot, world.snapshot(&text(source)));
+        Ok(())
+    });
+}
 
-    #[test]
-    fn a_copy_and_its_removal_leave_the_base(base in tree(), source in tree()) {
-        let world = World::with(&text(&source));
+#[test]
+fn a_copy_and_its_removal_leave_the_base() {
+    each(|world, base, _| {
         let toml = "copy = [{ from = 'src', dest = '/new/' }]\nremove = ['/new']";
-        let applied = world.try_apply(&text(&base), toml).unwrap();
-        prop_assert_eq!(plain(world.lines(&applied.snapshot)), plain(world.lines(&world.snapshot(&text(&base)))));
-    }
+        let applied = world.try_apply(&text(base), toml).unwrap();
+        prop_assert_eq!(
+            plain(world.lines(&applied.snapshot)),
+            plain(world.lines(&world.snapshot(&text(base))))
+        );
+        Ok(())
+    });
 }

@@ -79,14 +79,49 @@ fn a_build_that_works() {
         output("step.jar", ""),
         output("step.jar", "\u{1b}[1m10%\r100%\u{1b}[0m"),
         finished("step.jar", Outcome::Ran, 45_200),
-        Event::Warning { code: Some("remove-nothing".into()), node: Some("step.jar".into()), message: "no /x".into() },
-        Event::Warning { code: Some("remove-nothing".into()), node: Some("step.jar".into()), message: "no /x".into() },
+        Event::Warning {
+            code: Some("remove-nothing".into()),
+            node: Some("step.jar".into()),
+            message: "no /x".into(),
+        },
+        Event::Warning {
+            code: Some("remove-nothing".into()),
+            node: Some("step.jar".into()),
+            message: "no /x".into(),
+        },
         image(),
         finished("image.shop", Outcome::Ran, 80),
         Event::Artifact { name: "jar".into(), path: "dist/shop.jar".into(), files: 1 },
         over(true, [1, 3, 0, 0]),
     ];
-    assert_snapshot!(all(&mut plain(), &events), @"");
+    assert_snapshot!(all(&mut plain(), &events), @r"
+    build.toml: 5 nodes, 2 jobs, store /store
+    [source.code] cached
+    [jar] runs: no record of it yet
+    [jar] compiling
+    [jar]
+    [jar] 100%
+    [jar] done in 45s
+    warning[remove-nothing]: step.jar: no /x
+    [image.shop] is sha256:0000000000000000000000000000000000000000000000000000000000000000, 2 layers, 45.0 MiB
+    [image.shop] done in 0.1s
+    [artifact.jar] is dist/shop.jar, 1 file
+
+    built in 12s: 1 ran, 3 cached
+
+    image.shop sha256:0000000000000000000000000000000000000000000000000000000000000000
+      tags     shop:dev, shop:1.0
+      layers   2, 45.0 MiB
+               45.0 MiB  999999999999  base
+                  912 B  aaaaaaaaaaaa  runtime
+      written  oci dist/shop:dev
+               oci dist/shop:1.0
+               docker-archive dist/my shop.tar
+      look     rbuild inspect image.shop
+               skopeo inspect oci:dist/shop:dev
+               docker load -i 'dist/my shop.tar'
+    artifact.jar dist/shop.jar, 1 file
+    ");
 }
 
 #[test]
@@ -99,7 +134,22 @@ fn a_build_that_fails_ends_with_the_reason() {
         over(false, [0, 2, 1, 1]),
     ];
     let mut plain = plain();
-    assert_snapshot!(all(&mut plain, &events), @"");
+    assert_snapshot!(all(&mut plain, &events), @r"
+    [jar] runs: no record of it yet
+    [jar] cc: main.c: no such file
+    [jar] failed after 3.2s: step.jar ended with exit code 2
+    [image.shop] not reached
+
+    failed in 12s: 0 ran, 2 cached, 1 failed, 1 not reached
+
+    error[step-failed]: step.jar ended with exit code 2
+      its last lines:
+        | cc: main.c: no such file
+        | make: *** [all] Error 1
+
+    hint: `rbuild logs step.jar` shows all it wrote
+    hint: `rbuild explain step-failed` tells more
+    ");
     assert!(plain.has_failure("step.jar ended with exit code 2"));
     assert!(!plain.has_failure("something else"));
     assert_eq!(plain.untold_failures(), "", "the summary has told it");
@@ -110,17 +160,23 @@ fn a_failure_is_told_even_if_the_build_does_not_end() {
     let mut plain = plain();
     all(&mut plain, &[started("test.starts"), failed("test.starts")]);
     let told = plain.untold_failures();
-    assert!(told.starts_with("error[step-failed]: test.starts ended with exit code 2\n"), "{told}");
+    assert!(told.starts_with("\nerror[step-failed]: test.starts ended with exit code 2\n"), "{told}");
     assert_eq!(plain.untold_failures(), "");
 }
 
 #[test]
 fn what_another_command_line_needs_is_in_the_hints() {
-    let options =
-        Options { file: Some("specs/hello/build.toml".into()), store: Some("/my store".into()), ..Options::default() };
+    let options = Options {
+        file: Some("specs/hello/build.toml".into()),
+        store: Some("/my store".into()),
+        ..Options::default()
+    };
     let mut plain = Plain::new(Shell::plain(), options);
     let told = all(&mut plain, &[image(), over(true, [1, 0, 0, 0])]);
-    assert!(told.contains("rbuild inspect -f specs/hello/build.toml --store '/my store' image.shop\n"), "{told}");
+    assert!(
+        told.contains("rbuild inspect -f specs/hello/build.toml --store '/my store' image.shop\n"),
+        "{told}"
+    );
 }
 
 #[test]
@@ -154,7 +210,7 @@ fn signs_that_were_missed_are_given_once() {
     plain.event(seconds(50), &started("step.b"));
     assert_eq!(plain.next_sign(), Some(seconds(30)));
     // The machine slept.
-    assert_eq!(plain.signs(seconds(3_700)), "[a] still running, 1h 1m 0s\n[b] still running, 1h 0m\n");
+    assert_eq!(plain.signs(seconds(3_700)), "[a] still running, 1h 1m\n[b] still running, 1h 0m\n");
     assert!(plain.next_sign().unwrap() > seconds(3_700));
 }
 
