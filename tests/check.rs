@@ -17,26 +17,93 @@ output = [{ oci = "dist/shop" }]
 
 #[test]
 fn a_good_file() {
-    snapshot!(Project::new(SHOP).rbuild(["check"]), @"");
+    snapshot!(Project::new(SHOP).rbuild(["check"]), @r"
+    $ rbuild check
+    --- stdout
+    build.toml: 1 source, 1 step, 1 test, 1 image
+    --- exit code 0
+    ");
 }
 
 #[test]
 fn every_mistake_at_its_place() {
     let spec = "version = 1\n[step.root]\nform = \"code\"\ncopy = [{ from = \"cod\", dest = \"/\" }]\n[source.code]\npath = \"src\"\n";
-    snapshot!(Project::new(spec).rbuild(["check"]), @"");
+    snapshot!(Project::new(spec).rbuild(["check"]), @r#"
+    $ rbuild check
+    --- stderr
+    error[unknown-key]: `form` is not a key of a step
+     --> build.toml:3:1
+      |
+    3 | form = "code"
+      | ^^^^
+      |
+      = help: did you mean `from`?
+
+    error[unknown-name]: no source or step is named `cod`
+     --> build.toml:4:18
+      |
+    4 | copy = [{ from = "cod", dest = "/" }]
+      |                  ^^^^^
+      |
+      = help: did you mean `code`?
+
+    error: the build file has 2 errors
+
+    hint: `rbuild explain unknown-key` tells more
+    --- exit code 2
+    "#);
 }
 
 #[test]
 fn warnings_end_nothing_unless_denied() {
     let project = Project::new(&format!("{SHOP}[source.spare]\npath = \"spare\"\n"));
-    snapshot!(project.rbuild(["check"]), @"");
-    snapshot!(project.rbuild(["check", "--deny-warnings"]), @"");
+    snapshot!(project.rbuild(["check"]), @r"
+    $ rbuild check
+    --- stdout
+    build.toml: 2 sources, 1 step, 1 test, 1 image
+    --- stderr
+    warning[unused]: source `spare` is not used
+      --> build.toml:12:9
+       |
+    12 | [source.spare]
+       |         ^^^^^
+
+    --- exit code 0
+    ");
+    snapshot!(project.rbuild(["check", "--deny-warnings"]), @r"
+    $ rbuild check --deny-warnings
+    --- stderr
+    warning[unused]: source `spare` is not used
+      --> build.toml:12:9
+       |
+    12 | [source.spare]
+       |         ^^^^^
+
+    error: 1 warning in build.toml
+
+    hint: without --deny-warnings they end nothing
+    --- exit code 2
+    ");
 }
 
 #[test]
 fn a_cycle_is_told_whole() {
     let spec = "version = 1\n[step.a]\nfrom = \"b\"\n[step.b]\nfrom = \"a\"\n";
-    snapshot!(Project::new(spec).rbuild(["check"]), @"");
+    snapshot!(Project::new(spec).rbuild(["check"]), @r#"
+    $ rbuild check
+    --- stderr
+    error[cycle]: steps need one another: a → b → a
+     --> build.toml:3:8
+      |
+    3 | from = "b"
+      |        ^^^ `a` needs `b`
+    4 | [step.b]
+    5 | from = "a"
+      |        --- `b` needs `a`
+
+    hint: `rbuild explain cycle` tells more
+    --- exit code 2
+    "#);
 }
 
 #[test]
@@ -55,7 +122,8 @@ fn both_formats_are_read() {
 
 #[test]
 fn the_file_is_found_or_named() {
-    let project = Project::new(SHOP).file("sub/ci.yml", "version: 1\n").file("sub/build.toml", "version = 1\n");
+    let project =
+        Project::new(SHOP).file("sub/ci.yml", "version: 1\n").file("sub/build.toml", "version = 1\n");
     for (arguments, file) in [
         (vec!["check"], "build.toml"),
         (vec!["check", "build.toml"], "build.toml"),
@@ -72,10 +140,26 @@ fn the_file_is_found_or_named() {
 #[test]
 fn no_file_or_two_are_an_error() {
     let project = Project::empty();
-    snapshot!(project.rbuild(["check"]), @"");
+    snapshot!(project.rbuild(["check"]), @r"
+    $ rbuild check
+    --- stderr
+    error[unreadable]: . holds neither build.toml nor build.yaml
+
+    hint: name another file by -f FILE
+    hint: `rbuild explain unreadable` tells more
+    --- exit code 2
+    ");
     project.write("build.toml", "version = 1\n");
     project.write("build.yaml", "version: 1\n");
-    snapshot!(project.rbuild(["check"]), @"");
+    snapshot!(project.rbuild(["check"]), @r"
+    $ rbuild check
+    --- stderr
+    error[unreadable]: . holds both build.toml and build.yaml
+
+    hint: say which one by -f FILE
+    hint: `rbuild explain unreadable` tells more
+    --- exit code 2
+    ");
 }
 
 #[test]

@@ -52,7 +52,31 @@ fn manual_pages_of_every_command() {
 
 #[test]
 fn help_names_every_command() {
-    snapshot!(Project::empty().rbuild(["-h"]), @"");
+    snapshot!(Project::empty().rbuild(["-h"]), @r"
+    $ rbuild -h
+    --- stdout
+    Builds OCI images from a declarative build graph: without a daemon, without root
+
+    Usage: rbuild <COMMAND>
+
+    Commands:
+      apply        Builds what the build file declares
+      plan         Says what `apply` would run, and why
+      check        Reads the build file and tells everything that is wrong with it
+      graph        Draws the build graph: of the whole file, or of what some targets need
+      inspect      Shows an image or step of the last build: config, layers, tree
+      mount        Shows a tree as a read-only filesystem, until it is unmounted or a command has ended
+      logs         Prints all that a step or test wrote when it last ran
+      explain      Tells what the code of an error or warning means, and what to do about it
+      schema       Prints a JSON Schema, for editors and for programs that read events
+      completions  Prints the completions of a shell: `source <(rbuild completions bash)`
+      man          Prints the manual page, or writes those of all subcommands to a folder
+
+    Options:
+      -h, --help     Print help (see more with '--help')
+      -V, --version  Print version
+    --- exit code 0
+    ");
 }
 
 #[test]
@@ -66,5 +90,33 @@ fn long_help_says_what_exit_codes_and_variables_mean() {
 
 #[test]
 fn help_of_apply() {
-    snapshot!(Project::empty().rbuild(["apply", "-h"]), @"");
+    snapshot!(Project::empty().rbuild(["apply", "-h"]), @r"
+    $ rbuild apply -h
+    --- stdout
+    Builds what the build file declares
+
+    Usage: rbuild apply [OPTIONS] [TARGET]...
+
+    Arguments:
+      [TARGET]...  What to build: NAME or KIND.NAME; a first one that ends in .toml, .yaml or .yml is
+                   the build file
+
+    Options:
+      -f, --file <FILE>       The build file, or its folder [default: build.toml or build.yaml]
+          --set <NAME=VALUE>  Gives a variable a value; may be repeated
+          --vars <FILE>       Takes values of variables from a TOML or YAML file; may be repeated
+          --store <DIR>       Where everything built is kept [default: $RBUILD_STORE, else
+                              $XDG_DATA_HOME/rbuild]
+          --locked            Fail rather than write to the lock file
+          --deny-warnings     Warnings are errors
+      -v, --verbose           Tell more
+      -j, --jobs <N>          How many steps run at once [default: as many as there are processors for
+                              this process]
+      -k, --keep-going        After a failure, go on with what does not need what failed
+          --out <DIR>         Write outputs and artifacts below this folder instead of the build file's
+          --progress <STYLE>  How the build is told [default: plain] [possible values: plain, json,
+                              quiet]
+      -h, --help              Print help (see more with '--help')
+    --- exit code 0
+    ");
 }

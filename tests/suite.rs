@@ -4,10 +4,24 @@
 #[macro_use]
 mod support;
 
+mod cache_mounts;
+mod caching;
 mod check;
+mod crash;
+mod damage;
 mod explain;
 mod graph;
+mod host;
+mod images;
+mod judges;
+mod mounts;
+mod parallel;
+mod progress;
 mod reference;
+mod reproducible;
+mod run_steps;
+mod specs;
+mod tree_operations;
 mod usage;
 
 /// A file that is not declared above would be a test that never runs.
@@ -26,6 +40,9 @@ fn every_file_is_declared() {
             _ => continue,
         };
         let module = module.and_then(|module| module.to_str()).expect("a module's name");
-        assert!(module == "suite" || declared.contains(&module), "tests/{module} is not declared in tests/suite.rs");
+        assert!(
+            module == "suite" || declared.contains(&module),
+            "tests/{module} is not declared in tests/suite.rs"
+        );
     }
 }

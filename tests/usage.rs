@@ -5,17 +5,46 @@ use std::{io::Read, process::Stdio};
 
 #[test]
 fn a_wrong_command() {
-    snapshot!(Project::empty().rbuild(["aply"]), @"");
+    snapshot!(Project::empty().rbuild(["aply"]), @r"
+    $ rbuild aply
+    --- stderr
+    error: unrecognized subcommand 'aply'
+
+      tip: a similar subcommand exists: 'apply'
+
+    Usage: rbuild <COMMAND>
+
+    For more information, try '--help'.
+    --- exit code 2
+    ");
 }
 
 #[test]
 fn a_wrong_option() {
-    snapshot!(Project::empty().rbuild(["apply", "--job", "2"]), @"");
+    snapshot!(Project::empty().rbuild(["apply", "--job", "2"]), @r"
+    $ rbuild apply --job 2
+    --- stderr
+    error: unexpected argument '--job' found
+
+      tip: a similar argument exists: '--jobs'
+
+    Usage: rbuild apply --jobs <N> [TARGET]...
+
+    For more information, try '--help'.
+    --- exit code 2
+    ");
 }
 
 #[test]
 fn a_wrong_value() {
-    snapshot!(Project::empty().rbuild(["apply", "--set", "tag"]), @"");
+    snapshot!(Project::empty().rbuild(["apply", "--set", "tag"]), @r"
+    $ rbuild apply --set tag
+    --- stderr
+    error: invalid value 'tag' for '--set <NAME=VALUE>': it has the form NAME=VALUE
+
+    For more information, try '--help'.
+    --- exit code 2
+    ");
 }
 
 #[test]
@@ -47,7 +76,15 @@ fn every_wrong_command_line_ends_with_2() {
 
 #[test]
 fn the_log_filter_is_checked() {
-    snapshot!(Project::empty().rbuild_with(&[("RBUILD_LOG", "rbuild=loud")], ["explain", "cycle"]), @"");
+    snapshot!(Project::empty().rbuild_with(&[("RBUILD_LOG", "rbuild=loud")], ["explain", "cycle"]), @r#"
+    $ rbuild explain cycle
+    --- stderr
+    error: RBUILD_LOG is no filter
+      caused by: error parsing level filter: expected one of "off", "error", "warn", "info", "debug", "trace", or a number 0-5
+
+    hint: `debug`, or a list of modules with their levels as `rbuild=trace,rbuild_overlay=info`
+    --- exit code 2
+    "#);
 }
 
 #[test]
@@ -64,14 +101,31 @@ fn a_place_for_the_store_is_needed() {
     let output = output.expect("rbuild can be started");
     let told = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(3), "{told}");
-    assert!(told.contains("nothing says where the store is") && told.contains("hint: say --store DIR"), "{told}");
+    assert!(
+        told.contains("nothing says where the store is") && told.contains("hint: say --store DIR"),
+        "{told}"
+    );
 }
 
 #[test]
 fn nothing_was_built_yet() {
     let project = Project::new("version = 1\n");
-    snapshot!(project.rbuild(["inspect", "image.shop"]), @"");
-    snapshot!(project.rbuild(["logs", "jar"]), @"");
+    snapshot!(project.rbuild(["inspect", "image.shop"]), @r"
+    $ rbuild inspect image.shop
+    --- stderr
+    error: build.toml was not built yet with the store [DIR]/store
+
+    hint: `rbuild apply` builds it
+    --- exit code 2
+    ");
+    snapshot!(project.rbuild(["logs", "jar"]), @r"
+    $ rbuild logs jar
+    --- stderr
+    error: build.toml was not built yet with the store [DIR]/store
+
+    hint: `rbuild apply` builds it
+    --- exit code 2
+    ");
 }
 
 #[test]

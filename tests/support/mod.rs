@@ -9,10 +9,19 @@
 
 #[macro_use]
 pub mod needs;
+mod busybox;
+mod entries;
+mod events;
+mod layout;
 mod output;
+mod process;
 mod project;
 
+pub use busybox::busybox;
+pub use entries::entries;
+pub use events::Build;
 pub use output::Output;
+pub use process::{adopt_orphans, names, nothing_runs};
 pub use project::Project;
 
 /// Compares what a command did with a snapshot that stands in the test, after the redactions of [`output::FILTERS`].

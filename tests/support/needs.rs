@@ -19,6 +19,7 @@ macro_rules! needs {
 ///
 /// # Panics
 /// If it is, and `CI` is set.
+#[expect(clippy::print_stdout, reason = "a skip is told where the test runner shows it")]
 pub fn is_missing(thing: &str, test: &str) -> bool {
     let Err(reason) = look_for(thing.trim_matches('"')) else { return false };
     let in_ci = std::env::var_os("CI").is_some_and(|value| !value.is_empty());
@@ -33,6 +34,8 @@ fn look_for(thing: &str) -> Result<(), String> {
         "root" if !is_root() => Err("this is an ordinary user".to_owned()),
         "user" if is_root() => Err("this is root".to_owned()),
         "root" | "user" => Ok(()),
+        "base" if Path::new(env!("CARGO_MANIFEST_DIR")).join("specs/ci-java/base.tar").is_file() => Ok(()),
+        "base" => Err("specs/ci-java/make-base has not made base.tar".to_owned()),
         program => {
             let folders = ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
             let found = folders.iter().any(|folder| Path::new(folder).join(program).is_file());
@@ -58,6 +61,9 @@ fn is_root() -> bool {
 #[test]
 fn what_is_there_is_found() {
     assert_eq!(look_for("sh"), Ok(()));
-    assert_eq!(look_for("no-such-program-anywhere"), Err("there is no program no-such-program-anywhere".to_owned()));
+    assert_eq!(
+        look_for("no-such-program-anywhere"),
+        Err("there is no program no-such-program-anywhere".to_owned())
+    );
     assert_ne!(look_for("root").is_ok(), look_for("user").is_ok());
 }

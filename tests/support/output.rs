@@ -23,7 +23,12 @@ pub struct Output {
 impl Output {
     pub(super) fn new(command: String, output: &process::Output, folder: &Path) -> Self {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).replace(&*folder.to_string_lossy(), "[DIR]");
-        Self { stdout: text(&output.stdout), stderr: text(&output.stderr), code: output.status.code(), command }
+        Self {
+            stdout: text(&output.stdout),
+            stderr: text(&output.stderr),
+            code: output.status.code(),
+            command,
+        }
     }
 
     /// Fails the test unless the command did what it was told; gives its standard output.

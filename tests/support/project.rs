@@ -6,7 +6,7 @@ use std::{
     fs,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::{self, Command, Stdio},
 };
 
 /// A project in a temporary folder of its own, with its own HOME and store; gone when dropped.
@@ -36,7 +36,6 @@ impl Project {
     }
 
     /// One that is a copy of a folder of this repository, as `specs/hello`.
-    #[allow(dead_code, reason = "for the tests of the specs that ship")]
     pub fn copy_of(folder: &str) -> Self {
         let project = Self::empty();
         copy(&Path::new(env!("CARGO_MANIFEST_DIR")).join(folder), &project.path(""));
@@ -57,13 +56,12 @@ impl Project {
     }
 
     /// Sets permission bits.
-    #[allow(dead_code, reason = "for tests of sources")]
     pub fn chmod(&self, path: &str, mode: u32) {
-        fs::set_permissions(self.path(path), fs::Permissions::from_mode(mode)).expect("a file of the project");
+        fs::set_permissions(self.path(path), fs::Permissions::from_mode(mode))
+            .expect("a file of the project");
     }
 
     /// Reads a file.
-    #[allow(dead_code, reason = "for tests of outputs")]
     pub fn read(&self, path: &str) -> String {
         fs::read_to_string(self.path(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
     }
@@ -89,12 +87,18 @@ impl Project {
         environment: &[(&str, &str)],
         arguments: impl IntoIterator<Item = S>,
     ) -> Output {
-        let arguments: Vec<OsString> = arguments.into_iter().map(|argument| argument.as_ref().to_owned()).collect();
+        let arguments: Vec<OsString> =
+            arguments.into_iter().map(|argument| argument.as_ref().to_owned()).collect();
         let words = arguments.iter().map(|argument| argument.to_string_lossy());
         let line = ["rbuild".into()].into_iter().chain(words).collect::<Vec<_>>().join(" ");
         let output = self.command().envs(environment.iter().copied()).args(&arguments).output();
+        self.output(line, &output.expect("rbuild can be started"))
+    }
+
+    /// What a command did that the test started by itself.
+    pub fn output(&self, command: String, output: &process::Output) -> Output {
         let folder = fs::canonicalize(self.folder.path()).expect("the folder of the project");
-        Output::new(line, &output.expect("rbuild can be started"), &folder)
+        Output::new(command, output, &folder)
     }
 
     /// The command without arguments, for tests that do more than wait for it. Nothing of the caller's environment is

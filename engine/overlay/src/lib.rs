@@ -170,7 +170,7 @@ impl Overlay {
         let table = Table::default();
         let root = table.adopt(NodeId::ROOT, |id| Node::new(id, NodeId::ROOT, root));
         let recorder = options.record.then(Recorder::default);
-        Ok(Self(Arc::new(Shared {
+        let overlay = Self(Arc::new(Shared {
             store,
             base,
             table,
@@ -185,7 +185,10 @@ impl Overlay {
             dirty: Mutex::default(),
             deepest: AtomicUsize::new(0),
             panicked: AtomicBool::new(false),
-        })))
+        }));
+        // No look-up leads to it, but all that is made in it depends on its owner and mode.
+        overlay.saw_attributes(&overlay.0.root.lock());
+        Ok(overlay)
     }
 }
 

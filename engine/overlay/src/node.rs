@@ -1,7 +1,7 @@
 //! Inodes: what the mount knows of one file, whatever it is called and wherever it is.
 
 use crate::{content::Data, directory::Directory, place::Place, table::NodeKey, trace::recorder::Content};
-use rbuild_tree::{Device, Metadata, Timestamp, Xattrs};
+use rbuild_tree::{Device, Metadata, ObjectId, Timestamp, Xattrs};
 use std::{
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -146,6 +146,15 @@ pub(crate) struct Origin {
     pub traced: bool,
     /// Which link group of the lower it stands for.
     pub group: Option<NodeKey>,
+    /// What a trace says of that group.
+    pub links: Option<ObjectId>,
+}
+
+impl Origin {
+    /// Of what stood at a place and was not looked at under any other name.
+    pub fn new(place: Arc<Place>, traced: bool) -> Self {
+        Self { place, aliases: Vec::new(), traced, group: None, links: None }
+    }
 }
 
 /// A name in a directory; shared by all who mention it.

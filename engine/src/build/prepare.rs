@@ -84,7 +84,12 @@ pub(super) fn engine(
     let store = Store::open(&request.store)?;
     let folder = absolute(&loaded.folder)?;
     let out = match &request.out {
-        Some(out) => absolute(out)?,
+        Some(out) => {
+            if locking == Locking::Write {
+                std::fs::create_dir_all(out).map_err(|error| Error::io("make", out, error))?;
+            }
+            absolute(out)?
+        }
         None => folder.clone(),
     };
     let mut written: Vec<PathBuf> =

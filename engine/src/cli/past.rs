@@ -57,7 +57,10 @@ impl Past {
         let file = self.file.display();
         let of_kind = |known: &&String| known.split_once('.').is_some_and(|(kind, _)| kinds.contains(&kind));
         let known: Vec<&str> = self.build.nodes.keys().filter(of_kind).map(String::as_str).collect();
-        let error = Error::usage(format!("the last build of {file} has no {} `{name}`", kinds.join(" or ")));
+        let kinds = kinds.join(", ");
+        let kinds =
+            kinds.rsplit_once(", ").map_or(kinds.clone(), |(others, last)| format!("{others} or {last}"));
+        let error = Error::usage(format!("the last build of {file} has no {kinds} `{name}`"));
         if known.is_empty() { error } else { error.hint(format!("it has {}", known.join(", "))) }
     }
 

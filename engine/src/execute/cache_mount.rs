@@ -7,10 +7,11 @@
 use super::{Cancel, Engine, lock::Lock};
 use crate::{
     error::{Error, Result},
-    spec::types::Sharing,
+    spec::types::{Body, MountKind, Sharing},
 };
 use rbuild_sandbox::IdMap;
 use std::{
+    collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
 };
@@ -21,24 +22,38 @@ pub(super) struct CacheDirectory {
     pub(super) _lock: Option<Lock>,
 }
 
-pub(super) fn open(
-    engine: &Engine,
-    name: &str,
-    sharing: Sharing,
-    ids: &IdMap,
-    cancel: &Cancel,
-) -> Result<CacheDirectory> {
-    let base = base_path(engine, name, ids);
+/// The caches of a step, by name.
+pub(super) type Caches = BTreeMap<String, CacheDirectory>;
+
+/// Opens the caches of a step, in the order of their names, so that two steps never wait for each other.
+///
+/// # Errors
+/// A folder or lock can't be made, the build is stopped while a `locked` one is waited for.
+pub(super) fn open_all(engine: &Engine, body: &Body, ids: &IdMap) -> Result<Caches> {
+    let mut wanted = BTreeMap::new();
+    for mount in &body.mounts {
+        if let MountKind::Cache { name, sharing, .. } = &mount.kind {
+            wanted.insert(name.value.clone(), *sharing);
+        }
+    }
+    let open = |(name, sharing): (String, Sharing)| {
+        let cache = open(&base_path(engine, &name, ids), sharing, &engine.cancel)?;
+        Ok((name, cache))
+    };
+    wanted.into_iter().map(open).collect()
+}
+
+fn open(base: &Path, sharing: Sharing, cancel: &Cancel) -> Result<CacheDirectory> {
     let lock_path = |path: &Path| suffixed(path, "lock");
     match sharing {
-        Sharing::Shared => directory(base, None),
+        Sharing::Shared => directory(base.to_owned(), None),
         Sharing::Locked => {
-            let lock = Lock::wait(&lock_path(&base), cancel)?;
-            directory(base, Some(lock))
+            let lock = Lock::wait(&lock_path(base), cancel)?;
+            directory(base.to_owned(), Some(lock))
         }
         Sharing::Private => {
             for number in 0.. {
-                let path = suffixed(&base, &number.to_string());
+                let path = suffixed(base, &number.to_string());
                 if let Some(lock) = Lock::attempt(&lock_path(&path))? {
                     return directory(path, Some(lock));
                 }
@@ -49,7 +64,7 @@ pub(super) fn open(
 }
 
 /// The folder of a cache; a private one's has a number behind it.
-pub(super) fn base_path(engine: &Engine, name: &str, ids: &IdMap) -> PathBuf {
+fn base_path(engine: &Engine, name: &str, ids: &IdMap) -> PathBuf {
     let platform = engine.platform_text().replace('/', "-");
     let owner = ids.host_uid(0).unwrap_or_default();
     engine.store.cache_path(&format!("{name}.{platform}.{owner}"))

@@ -3,10 +3,7 @@
 //! A mount needs something to stand on. In the root and in `from` mounts that is lent by the overlay, so that nothing
 //! of it stays; in a cache it is made.
 
-use super::{
-    Engine,
-    cache_mount::{self, CacheDirectory},
-};
+use super::{Engine, cache_mount::Caches};
 use crate::{
     error::{Error, Result},
     operations::{self, Taken},
@@ -16,7 +13,7 @@ use crate::{
     value::HostTree,
 };
 use rbuild_overlay::{Lower, Options, Overlay};
-use rbuild_sandbox::{IdMap, Mount};
+use rbuild_sandbox::Mount;
 use rbuild_tree::{Snapshot, Tree, TreePath, TreeStore, resolve};
 use std::{fs, path::PathBuf, sync::Arc};
 
@@ -31,8 +28,6 @@ pub(super) struct Mounts {
     pub(super) list: Vec<Mount>,
     /// One for each [`Mount::Fuse`], in order; the first is the root.
     pub(super) overlays: Vec<Overlay>,
-    /// Held while the command runs.
-    pub(super) caches: Vec<CacheDirectory>,
 }
 
 /// Where a target lies.
@@ -46,7 +41,6 @@ enum Ground {
 pub(super) struct Builder<'a> {
     engine: &'a Engine,
     root: Root<'a>,
-    ids: &'a IdMap,
     mounts: Mounts,
     /// Targets of mounts so far, with what lies there.
     grounds: Vec<(TreePath, Ground)>,
@@ -57,7 +51,7 @@ impl<'a> Builder<'a> {
     ///
     /// # Errors
     /// The root can't be opened, or something stands where /proc must be.
-    pub(super) fn new(engine: &'a Engine, root: Root<'a>, ids: &'a IdMap, network: Network) -> Result<Self> {
+    pub(super) fn new(engine: &'a Engine, root: Root<'a>, network: Network) -> Result<Self> {
         let lower = match &root {
             Root::Snapshot(snapshot) => Lower::Snapshot((*snapshot).clone()),
             Root::Host(host) => Lower::Live(rbuild_overlay::Live {
@@ -70,9 +64,9 @@ impl<'a> Builder<'a> {
         options.record = matches!(root, Root::Host(_));
         let overlay = open(&engine.store, lower, options)?;
         let list = vec![Mount::Fuse { target: "/".to_owned(), source: String::new(), read_only: false }];
-        let mounts = Mounts { list, overlays: vec![overlay], caches: Vec::new() };
+        let mounts = Mounts { list, overlays: vec![overlay] };
         let grounds = vec![(TreePath::root(), Ground::Overlay(0))];
-        let mut builder = Self { engine, root, ids, mounts, grounds };
+        let mut builder = Self { engine, root, mounts, grounds };
         for (path, mount) in [("proc", Mount::Proc), ("sys", Mount::Sys), ("dev", Mount::Dev)] {
             builder.lend(&TreePath::parse(path.as_bytes())?, true)?;
             builder.mounts.list.push(mount);
@@ -134,11 +128,12 @@ impl<'a> Builder<'a> {
     /// The mounts of the step, outer ones first.
     ///
     /// # Errors
-    /// A tree that is not there, a target that can't be made, an interrupted wait for a locked cache.
+    /// A tree that is not there, a target that can't be made.
     pub(super) fn declared(
         &mut self,
         body: &Body,
         inputs: &Inputs<'_>,
+        caches: &Caches,
         owner: &dyn Fn(&Declared) -> Result<(u32, u32)>,
         times: &mut dyn FnMut(&Declared, Snapshot) -> Result<Snapshot>,
     ) -> Result<()> {
@@ -147,21 +142,6 @@ impl<'a> Builder<'a> {
             targets.push((self.resolved(&mount.target)?, mount));
         }
         targets.sort_by(|a, b| a.0.cmp(&b.0));
-        // Locks are taken in the order of names, so that two steps never wait for each other.
-        let mut caches: Vec<(&str, crate::spec::types::Sharing)> = Vec::new();
-        for (_, mount) in &targets {
-            if let MountKind::Cache { name, sharing, .. } = &mount.kind {
-                caches.push((name.as_str(), *sharing));
-            }
-        }
-        caches.sort_unstable_by(|a, b| a.0.cmp(b.0));
-        caches.dedup_by(|a, b| a.0 == b.0);
-        let mut folders = std::collections::BTreeMap::new();
-        for (name, sharing) in caches {
-            let cache = cache_mount::open(self.engine, name, sharing, self.ids, &self.engine.cancel)?;
-            folders.insert(name.to_owned(), cache.path.clone());
-            self.mounts.caches.push(cache);
-        }
         for (target, mount) in targets {
             match &mount.kind {
                 MountKind::Tree { from, discard } => {
@@ -169,7 +149,7 @@ impl<'a> Builder<'a> {
                     self.tree(&target, taken, *discard, &mut |snapshot| times(mount, snapshot))?;
                 }
                 MountKind::Cache { name, mode, .. } => {
-                    let path = folders[name.as_str()].clone();
+                    let path = caches[name.as_str()].path.clone();
                     let (uid, gid) = owner(mount)?;
                     self.ground(&target, true)?;
                     self.mounts.list.push(Mount::Own { path: path.clone(), uid, gid, mode: *mode });

@@ -1,7 +1,7 @@
 //! Runs one command over an overlay, in a sandbox.
 
 use super::{
-    Engine,
+    Engine, cache_mount,
     mounts::{Builder, Mounts, Root},
     output,
     times::SeenTimes,
@@ -16,11 +16,7 @@ use crate::{
 use rbuild_overlay::{Caller, Changes, FileKind, NodeId, Overlay, Session};
 use rbuild_sandbox::{Command, Exit, Limits, Output, Running, Sandbox, Setup};
 use rbuild_tree::{Snapshot, TreePath, apply};
-use std::{
-    ffi::OsString,
-    path::{Path, PathBuf},
-    thread,
-};
+use std::{ffi::OsString, path::Path, thread};
 
 /// A command to be run.
 pub(super) struct Request<'a> {
@@ -56,15 +52,19 @@ pub(super) struct Ran {
     pub(super) log: String,
     pub(super) last_lines: Vec<String>,
     pub(super) changes: Changes,
+    /// The tree as the command saw it; none over this machine's files.
+    seen: Option<Snapshot>,
+    times: SeenTimes,
 }
 
 impl Ran {
-    /// The snapshot that the changes make of `base`.
+    /// The snapshot that the command left, if it ran over `base`.
     ///
     /// # Errors
     /// Those of the store.
     pub(super) fn applied(&self, engine: &Engine, base: &Snapshot) -> Result<Snapshot> {
-        Ok(apply(&*engine.store, base, &self.changes.delta)?)
+        let left = apply(&*engine.store, self.seen.as_ref().unwrap_or(base), &self.changes.delta)?;
+        self.times.restore(&engine.store, left)
     }
 }
 
@@ -87,8 +87,9 @@ pub(super) fn run(engine: &Engine, inputs: &Inputs<'_>, over: Over<'_>, request:
         Over::Host(host) => Accounts::of_machine(&host.root),
     };
     let identity = identity(&accounts, &request.user)?;
-    // A step with a cache mount sees other times than those of its tree; what it changes is put on the tree itself.
-    let mut times = SeenTimes::load(cache_folders(engine, request.body, ids), engine.epoch());
+    // Locks first: what other steps of a cache saw is known only when they are done.
+    let caches = cache_mount::open_all(engine, request.body, ids)?;
+    let mut times = SeenTimes::load(caches.values().map(|cache| cache.path.clone()), engine.epoch());
     let seen = match over {
         Over::Snapshot(snapshot) => Some(times.apply(&engine.store, &TreePath::root(), snapshot.clone())?),
         Over::Host(_) => None,
@@ -97,7 +98,7 @@ pub(super) fn run(engine: &Engine, inputs: &Inputs<'_>, over: Over<'_>, request:
         (Some(snapshot), _) | (None, Over::Snapshot(snapshot)) => Root::Snapshot(snapshot),
         (None, Over::Host(host)) => Root::Host(host),
     };
-    let mut builder = Builder::new(engine, root, ids, request.body.network)?;
+    let mut builder = Builder::new(engine, root, request.body.network)?;
     make_workdir(builder.root_overlay(), &request.workdir, &identity)?;
     let argv = match request.argv {
         Argv::Words(words) => words,
@@ -109,10 +110,10 @@ pub(super) fn run(engine: &Engine, inputs: &Inputs<'_>, over: Over<'_>, request:
         }
         _ => Ok((identity.uid, identity.gid)),
     };
-    builder.declared(request.body, inputs, &owner, &mut |mount, snapshot| {
+    builder.declared(request.body, inputs, &caches, &owner, &mut |mount, snapshot| {
         times.apply(&engine.store, &mount.target, snapshot)
     })?;
-    times.save()?;
+    times.save(&engine.store)?;
     let mounts = builder.finish();
     let text = |text: &String| OsString::from(text);
     let setup = Setup {
@@ -143,7 +144,8 @@ pub(super) fn run(engine: &Engine, inputs: &Inputs<'_>, over: Over<'_>, request:
     let (exit, last_lines) = carry_out(engine, &setup, &mounts, request.node, &log)?;
     let changes = mounts.overlays[0].commit(Some(engine.epoch()))?;
     let (log, _) = engine.store.put_object_file(&log)?;
-    Ok(Ran { exit, log: log.to_string(), last_lines, changes })
+    drop(caches);
+    Ok(Ran { exit, log: log.to_string(), last_lines, changes, seen, times })
 }
 
 fn carry_out(
@@ -231,12 +233,4 @@ fn make_workdir(overlay: &Overlay, path: &TreePath, identity: &Identity) -> Resu
         };
     }
     Ok(())
-}
-
-fn cache_folders(engine: &Engine, body: &Body, ids: &rbuild_sandbox::IdMap) -> Vec<PathBuf> {
-    let names = body.mounts.iter().filter_map(|mount| match &mount.kind {
-        MountKind::Cache { name, .. } => Some(name.as_str()),
-        _ => None,
-    });
-    names.map(|name| super::cache_mount::base_path(engine, name, ids)).collect()
 }

@@ -11,10 +11,10 @@ use crate::{
     error::{Error, Result},
     store::Store,
 };
-use rbuild_tree::{Editor, Kind, ObjectId, Snapshot, Timestamp, TreePath, walk};
+use rbuild_tree::{Editor, Kind, Metadata, ObjectId, Snapshot, Timestamp, TreePath, walk};
 use serde::{Deserialize, Serialize};
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashSet},
     fs,
     path::PathBuf,
     time::{SystemTime, UNIX_EPOCH},
@@ -23,6 +23,8 @@ use std::{
 /// What the steps of some caches saw, and now see.
 pub(super) struct SeenTimes {
     caches: Vec<(PathBuf, BTreeMap<String, Seen>)>,
+    /// The times that were shown, to be told from those of the tree.
+    shown: HashSet<Timestamp>,
     epoch: Timestamp,
     now: Timestamp,
 }
@@ -44,7 +46,7 @@ impl SeenTimes {
         };
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let now = Timestamp { seconds: since.as_secs() as i64, nanoseconds: since.subsec_nanos() };
-        Self { caches: folders.into_iter().map(read).collect(), epoch, now }
+        Self { caches: folders.into_iter().map(read).collect(), shown: HashSet::new(), epoch, now }
     }
 
     /// `snapshot` as the step sees it at `target`.
@@ -65,13 +67,25 @@ impl SeenTimes {
             }
             Ok(())
         })?;
-        let mut editor = Editor::new(store, &snapshot);
-        for (path, time) in changed {
-            if let Some(found) = editor.get(&path)? {
-                editor.set_metadata(&path, rbuild_tree::Metadata { mtime: time, ..found.metadata })?;
-            }
+        set_times(store, &snapshot, changed)
+    }
+
+    /// What a step left, with the times that it was shown put back: a file that it moved or linked has kept its own.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub(super) fn restore(&self, store: &Store, snapshot: Snapshot) -> Result<Snapshot> {
+        if self.shown.is_empty() {
+            return Ok(snapshot);
         }
-        Ok(editor.finish()?)
+        let mut shown = Vec::new();
+        walk(store, &snapshot.tree, &mut |path, entry| {
+            if matches!(entry.kind, Kind::File { .. }) && self.shown.contains(&entry.metadata.mtime) {
+                shown.push((path.clone(), self.epoch));
+            }
+            Ok(())
+        })?;
+        set_times(store, &snapshot, shown)
     }
 
     /// When the content of this path last changed for these caches: the latest, if they differ.
@@ -87,20 +101,30 @@ impl SeenTimes {
             seen.insert(name.clone(), fresh);
             latest = latest.max(Some(time));
         }
-        latest.unwrap_or(self.epoch)
+        let time = latest.unwrap_or(self.epoch);
+        self.shown.insert(time);
+        time
     }
 
     /// Remembers what the step is going to see.
     ///
     /// # Errors
     /// The file beside the cache can't be written.
-    pub(super) fn save(&self) -> Result<()> {
+    pub(super) fn save(&self, store: &Store) -> Result<()> {
         for (path, seen) in &self.caches {
-            let fresh = suffixed(path, &std::process::id().to_string());
-            let json = serde_json::to_string(seen).unwrap_or_default();
-            fs::write(&fresh, json).map_err(|error| Error::io("write", &fresh, error))?;
+            let fresh = store.scratch().write(serde_json::to_string(seen).unwrap_or_default().as_bytes())?;
             fs::rename(&fresh, path).map_err(|error| Error::io("write", path, error))?;
         }
         Ok(())
     }
+}
+
+fn set_times(store: &Store, snapshot: &Snapshot, times: Vec<(TreePath, Timestamp)>) -> Result<Snapshot> {
+    let mut editor = Editor::new(store, snapshot);
+    for (path, mtime) in times {
+        if let Some(found) = editor.get(&path)? {
+            editor.set_metadata(&path, Metadata { mtime, ..found.metadata })?;
+        }
+    }
+    Ok(editor.finish()?)
 }

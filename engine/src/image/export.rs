@@ -86,25 +86,36 @@ fn make_parent(path: &Path) -> Result<()> {
     fs::create_dir_all(parent).map_err(|error| Error::io("make", parent, error))
 }
 
-/// Writes a file in one go, as far as others can see.
+/// Writes a file in one go, as far as others can see. The file beside it that it is written to has one name: what a
+/// killed build left there is written over, and two builds of one file wait for each other.
 fn replace(path: &Path, write: impl FnOnce(&mut dyn Write) -> Result<()>) -> Result<()> {
     make_parent(path)?;
-    let parent = path.parent().unwrap_or(path);
-    let fresh = tempfile::Builder::new().prefix(".rbuild-").tempfile_in(parent);
-    let fresh = fresh.map_err(|error| Error::io("write in", parent, error))?;
     let failed = |error| Error::io("write", path, error);
-    let mut out = BufWriter::with_capacity(1 << 18, fresh.as_file());
-    write(&mut out)?;
-    out.flush().map_err(failed)?;
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let fresh = path.with_file_name(format!(".rbuild-{name}"));
+    let file = own(&fresh).map_err(failed)?;
+    file.set_len(0).map_err(failed)?;
+    let mut out = BufWriter::with_capacity(1 << 18, &file);
+    let written = write(&mut out).and_then(|()| out.flush().map_err(failed));
     drop(out);
-    readable(fresh.as_file()).map_err(failed)?;
-    fresh.persist(path).map_err(|error| failed(error.error))?;
-    Ok(())
+    let done = written.and_then(|()| fs::rename(&fresh, path).map_err(failed));
+    if done.is_err() {
+        let _ = fs::remove_file(&fresh);
+    }
+    done
 }
 
-/// Temporary files are 0600; an output is like any file the caller makes.
-fn readable(file: &File) -> io::Result<()> {
-    use std::os::unix::fs::PermissionsExt;
-    // Reading the umask means setting it, which other threads would see: 0644 is what nearly everybody has.
-    file.set_permissions(fs::Permissions::from_mode(0o644))
+/// Opens the file and locks it; opens it again if whoever had the lock has moved it away meanwhile.
+fn own(path: &Path) -> io::Result<File> {
+    use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+    loop {
+        let mut options = File::options();
+        options.create(true).truncate(false).write(true).custom_flags(nix::libc::O_NOFOLLOW);
+        let file = options.open(path)?;
+        file.lock()?;
+        let own = file.metadata()?.ino();
+        if fs::symlink_metadata(path).is_ok_and(|named| named.ino() == own) {
+            return Ok(file);
+        }
+    }
 }

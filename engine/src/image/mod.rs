@@ -142,7 +142,7 @@ fn keep(engine: &Engine, built: &Built) -> Result<()> {
         [(&built.configuration, &built.configuration_descriptor), (&built.manifest, &built.descriptor)];
     for (bytes, descriptor) in documents {
         let sha256 = descriptor.digest().digest();
-        if !engine.store.blob_path(sha256).exists() {
+        if !engine.store.has_blob(sha256) {
             let fresh = engine.store.scratch().write(bytes)?;
             engine.store.put_blob(sha256, &fresh)?;
         }

@@ -126,14 +126,16 @@ impl Shared {
         let warnings = memo.warnings;
         let Some(diff_id) = memo.diff_id else { return Some(WrittenLayer { descriptor: None, warnings }) };
         let digest = rbuild_oci::oci_spec::image::Digest::from_str(&memo.digest).ok()?;
-        let there = std::fs::metadata(self.store.blob_path(digest.digest())).ok()?;
+        if !self.store.has_blob(digest.digest()) {
+            return None;
+        }
         let descriptor = LayerDescriptor {
             media_type: memo.media_type.as_str().into(),
             diff_id: rbuild_oci::oci_spec::image::Digest::from_str(&diff_id).ok()?,
             size: memo.size,
             digest,
         };
-        (there.len() == memo.size).then_some(WrittenLayer { descriptor: Some(descriptor), warnings })
+        Some(WrittenLayer { descriptor: Some(descriptor), warnings })
     }
 
     fn write(&self, piece: &LayerPiece, compression: Compression, name: &str) -> Result<WrittenLayer> {

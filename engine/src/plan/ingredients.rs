@@ -89,6 +89,7 @@ impl Inputs<'_> {
 pub fn step_ingredients(step: &Step, inputs: &Inputs<'_>, config: &ContainerConfig) -> Result<Ingredients> {
     let mut list = Ingredients::default();
     list.add("kind", "step");
+    add_circumstances(&mut list, inputs);
     match &step.base {
         Base::From(reference) => add_base(&mut list, reference, inputs)?,
         Base::Merge(merge) => add_merge(&mut list, merge, inputs)?,
@@ -109,6 +110,7 @@ pub fn test_ingredients(
 ) -> Result<Ingredients> {
     let mut list = Ingredients::default();
     list.add("kind", "test");
+    add_circumstances(&mut list, inputs);
     add_base(&mut list, from, inputs)?;
     list.add("expect-exit", test.expect_exit.to_string());
     add_body(&mut list, &test.body, inputs, config)?;
@@ -119,6 +121,12 @@ pub fn test_ingredients(
         list.add("image command", format!("{:?} {:?}", config.entrypoint, config.cmd));
     }
     Ok(list)
+}
+
+/// First, since a change of these changes sources, too: the reason is told, not what follows from it.
+fn add_circumstances(list: &mut Ingredients, inputs: &Inputs<'_>) {
+    list.add("epoch", inputs.context.epoch.seconds.to_string());
+    list.add("platform", inputs.platform.clone());
 }
 
 fn add_base(list: &mut Ingredients, reference: &Reference, inputs: &Inputs<'_>) -> Result<()> {
@@ -212,8 +220,6 @@ fn add_body(
     for (at, mount) in mounts.iter().enumerate() {
         add_mount(list, at, mount, inputs)?;
     }
-    list.add("epoch", inputs.context.epoch.seconds.to_string());
-    list.add("platform", inputs.platform.clone());
     Ok(())
 }
 

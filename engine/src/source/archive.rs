@@ -2,12 +2,12 @@
 //!
 //! What an archive unpacks to is remembered by the blake3 of the file and the options, so it is read once.
 
-use super::{Surroundings, file_digest, file_sha256, locate};
+use super::{Surroundings, file_digest, locate};
 use crate::{
     error::{Error, Result},
     key::Ingredients,
     spec::types::{ArchiveOwner, ArchiveSource},
-    store::{Record, Yield},
+    store::{Record, Yield, file_sha256},
 };
 use rbuild_oci::{Import, Owner};
 use rbuild_tree::Snapshot;
@@ -30,7 +30,7 @@ pub(super) fn import(archive: &ArchiveSource, surroundings: &Surroundings<'_>) -
         return Ok(snapshot);
     }
     if let Some(wanted) = &archive.sha256 {
-        let found = file_sha256(&path)?;
+        let found = file_sha256(&path).map_err(|error| Error::io("read", &path, error))?;
         if found != **wanted {
             let message = format!("{} has sha256 {found}, not {}", path.display(), wanted.value);
             return Err(Error::source("digest-mismatch", message)

@@ -22,7 +22,6 @@ use crate::{
 use rbuild_tree::{ObjectId, Snapshot, Timestamp};
 use std::{
     fs::{self, File},
-    io::Read,
     path::{Path, PathBuf},
     sync::Arc,
     time::SystemTime,
@@ -97,20 +96,6 @@ fn file_digest(store: &Store, path: &Path) -> Result<ObjectId> {
         store.index().remember([(path, stamp, digest)]);
     }
     Ok(digest)
-}
-
-/// The sha256 of a file, in hex.
-fn file_sha256(path: &Path) -> Result<String> {
-    use sha2::{Digest, Sha256};
-    let mut file = File::open(path).map_err(|error| Error::io("open", path, error))?;
-    let (mut hasher, mut buffer) = (Sha256::new(), vec![0; 1 << 20]);
-    loop {
-        match file.read(&mut buffer).map_err(|error| Error::io("read", path, error))? {
-            0 => break,
-            count => hasher.update(&buffer[..count]),
-        }
-    }
-    Ok(hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 /// A path of the build file, absolute and without symbolic links.

@@ -79,7 +79,7 @@ fn unpack(
 
 fn keep_blob(store: &Store, image: &ImageSource, index: usize, layer: &LayerDescriptor) -> Result<()> {
     let sha256 = layer.digest.digest();
-    if store.blob_path(sha256).exists() {
+    if store.has_blob(sha256) {
         return Ok(());
     }
     let fresh = store.scratch().fresh();

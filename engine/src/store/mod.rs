@@ -27,6 +27,7 @@ mod trees;
 
 pub use history::{Build, History, ImageNode, Node};
 pub use index::{FileStamp, Index};
+pub use objects::file_sha256;
 pub use record::{LayerMemo, Record, Records, Yield};
 pub use scratch::Scratch;
 
@@ -140,6 +141,27 @@ impl Store {
         self.durability.note_write();
         fs::rename(file, &path).doing("move a blob to", &path)?;
         Ok(path)
+    }
+
+    /// Whether the blob of this sha256 is there and its bytes are what its name says; a damaged one is removed. Looked
+    /// into once for each state of the file.
+    pub fn has_blob(&self, sha256: &str) -> bool {
+        let path = self.blob_path(sha256);
+        let Ok(metadata) = fs::metadata(&path) else { return false };
+        let (read, stamp) = (std::time::SystemTime::now(), FileStamp::of(&metadata));
+        // The stat cache holds 32 bytes a file; for a blob they are its sha256.
+        if self.index.digest(&path, &stamp).is_some_and(|known| known.to_string() == sha256) {
+            return true;
+        }
+        if file_sha256(&path).is_ok_and(|found| found == sha256) {
+            if let (true, Ok(known)) = (stamp.was_quiet(read), sha256.parse()) {
+                self.index.remember([(path.as_path(), stamp, known)]);
+            }
+            return true;
+        }
+        let removed = fs::remove_file(&path);
+        tracing::warn!(?path, ?removed, "damaged blob in the store");
+        false
     }
 
     /// The folder of a cache mount.

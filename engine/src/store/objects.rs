@@ -143,6 +143,21 @@ fn hash_file(path: &Path) -> io::Result<ObjectId> {
     Ok(hasher.finalize().into())
 }
 
+/// The sha256 of any file, 64 hex digits.
+///
+/// # Errors
+/// As from reading a file.
+pub fn file_sha256(path: &Path) -> io::Result<String> {
+    use sha2::{Digest, Sha256};
+    let (mut file, mut hasher, mut buffer) = (File::open(path)?, Sha256::new(), vec![0; CHUNK]);
+    loop {
+        match file.read(&mut buffer)? {
+            0 => return Ok(hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect()),
+            count => hasher.update(&buffer[..count]),
+        }
+    }
+}
+
 /// `ab/cdef…`: a folder never holds all of them.
 pub(super) fn fan_out(folder: &Path, hex: &str) -> PathBuf {
     folder.join(&hex[..2]).join(&hex[2..])

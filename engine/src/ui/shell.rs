@@ -96,6 +96,7 @@ impl Shell {
         // One mistake of a file has said its message already.
         if error.diagnostics().is_none_or(|diagnostics| diagnostics.errors().count() != 1) {
             let failure = Failure {
+                node: None,
                 code: error.code().filter(|_| error.diagnostics().is_none()),
                 message: error.message(),
                 causes: &error.causes(),
@@ -114,8 +115,12 @@ impl Shell {
     /// What failed, its causes and the last lines it printed; no hints.
     pub fn failure(&self, failure: &Failure<'_>) -> String {
         let mut rendered = self.headline(Paint::Error, "error", failure.code, failure.message);
-        for cause in failure.causes {
+        // Its name is in the message of a step that ended badly; of a wrong field only the place is.
+        if let Some(node) = failure.node.filter(|node| !names(failure.message, node)) {
             // Writing to a string can't fail, here and below.
+            let _ = writeln!(rendered, "  in {node}");
+        }
+        for cause in failure.causes {
             let _ = writeln!(rendered, "  caused by: {}", indented(cause, "    "));
         }
         if !failure.last_lines.is_empty() {
@@ -162,6 +167,8 @@ impl Shell {
 /// What is told of something that failed.
 #[derive(Clone, Copy, Debug)]
 pub struct Failure<'a> {
+    /// `step.jar`
+    pub node: Option<&'a str>,
     /// What `rbuild explain` knows.
     pub code: Option<&'a str>,
     /// What happened.
@@ -170,6 +177,12 @@ pub struct Failure<'a> {
     pub causes: &'a [String],
     /// Of its log.
     pub last_lines: &'a [String],
+}
+
+/// Whether a message says which node it is about: "step `jar` …", "step.jar …".
+fn names(message: &str, node: &str) -> bool {
+    let quoted = node.split_once('.').map(|(kind, name)| format!("{kind} `{name}`"));
+    message.contains(node) || quoted.is_some_and(|quoted| message.contains(&quoted))
 }
 
 /// Safe for the terminal; lines after the first stand under it.
@@ -207,6 +220,19 @@ mod tests {
         hint: make it by base.sh
         hint: `rbuild explain source-failed` tells more
         ");
+    }
+
+    #[test]
+    fn a_failure_names_its_node_once() {
+        let failure =
+            |message| Failure { node: Some("step.jar"), code: None, message, causes: &[], last_lines: &[] };
+        for (message, told) in [
+            ("no /x", "error: no /x\n  in step.jar\n"),
+            ("step `jar` ended with 2", "error: step `jar` ended with 2\n"),
+            ("step.jar: no /x", "error: step.jar: no /x\n"),
+        ] {
+            assert_eq!(Shell::plain().failure(&failure(message)), told);
+        }
     }
 
     #[test]

@@ -67,17 +67,20 @@ impl Summary {
         if *success {
             return format!("\n{totals}{gap}{made}");
         }
-        format!("{gap}{made}\n{totals}{}", self.failures())
+        let failures = self.failures();
+        // Without one the build was stopped by something else, which is told next.
+        let end = if failures.is_empty() { "\n" } else { &failures };
+        format!("{gap}{made}\n{totals}{end}")
     }
 
     /// The failures that were not told whole so far.
     pub fn failures(&mut self) -> String {
         let mut rendered = String::new();
         for event in &self.failures[self.told..] {
-            if let Event::Failed { code, message, causes, hints, last_lines, .. } = event {
-                let code = code.as_deref();
+            if let Event::Failed { node, code, message, causes, hints, last_lines, .. } = event {
+                let (node, code) = (Some(node.as_str()), code.as_deref());
                 rendered += "\n";
-                rendered += &self.shell.failure(&Failure { code, message, causes, last_lines });
+                rendered += &self.shell.failure(&Failure { node, code, message, causes, last_lines });
                 let hints = self.shell.hints(hints, code);
                 if !hints.is_empty() {
                     rendered += "\n";

@@ -109,7 +109,8 @@ impl Commit<'_> {
             return Ok(());
         };
         let tree = self.overlay.0.store.tree(id)?;
-        recorder.listing(path.clone(), tree_listing(entry.metadata.mtime, &tree));
+        let groups = &self.overlay.0.base.groups;
+        recorder.listing(path.clone(), tree_listing(path, entry.metadata.mtime, &tree, groups));
         for (name, child) in tree.iter() {
             self.saw_entry(&path.join(name), child)?;
         }

@@ -10,10 +10,11 @@ use crate::{
     node::{Body, Inode, Name, Origin, Original},
     place::Place,
     table::{NodeKey, lower_id},
+    trace::groups::{Groups, live_links},
 };
 use live::{Found, LiveRoot};
 use rbuild_tree::{DirectoryChange, Entry, Kind, Links, Snapshot, TreePath};
-use std::{collections::HashMap, os::unix::fs::MetadataExt, sync::Arc};
+use std::{os::unix::fs::MetadataExt, sync::Arc};
 
 /// Objects from this size on are asked for their holes, so that copying tools know that a file is sparse.
 const WORTH_ASKING: u64 = 1 << 20;
@@ -23,7 +24,7 @@ pub(crate) struct Base {
     kind: BaseKind,
     /// Link groups that are known from the start: the snapshot's, or those of the delta.
     pub links: Links,
-    groups: HashMap<TreePath, usize>,
+    pub groups: Groups,
 }
 
 /// Which kind of lower.
@@ -69,10 +70,7 @@ impl Base {
                 (BaseKind::Live { root, change: delta.root }, delta.links)
             }
         };
-        let number = |(group, paths): (usize, &Vec<TreePath>)| {
-            paths.iter().map(move |path| (path.clone(), group)).collect::<Vec<_>>()
-        };
-        let groups = links.groups().iter().enumerate().flat_map(number).collect();
+        let groups = Groups::new(&links);
         Ok(Self { kind, links, groups })
     }
 
@@ -82,7 +80,7 @@ impl Base {
         match &self.kind {
             BaseKind::Snapshot(snapshot) => {
                 let source = Source::Tree(snapshot.tree, store.tree(&snapshot.tree)?);
-                let origin = Origin { place, aliases: Vec::new(), traced: true, group: None };
+                let origin = Origin::new(place, true);
                 let body = Body::Directory(Box::new(Directory::new(source)));
                 Ok(Inode::new(snapshot.root.clone(), body, Some(origin)))
             }
@@ -130,13 +128,17 @@ impl Base {
         };
         if let Some(origin) = &mut inode.origin {
             origin.group = key;
+            // Of a live lower, the groups are those of an earlier step, which no trace speaks of.
+            if let (Some(NodeKey::Group(group)), None) = (key, self.live()) {
+                origin.links = self.groups.digest(group);
+            }
         }
         let traced = inode.is_traced();
         Born { inode, id, key, traced }
     }
 
     fn group_of(&self, place: &Place) -> Option<usize> {
-        if self.groups.is_empty() { None } else { self.groups.get(&place.path()).copied() }
+        if self.groups.is_empty() { None } else { self.groups.number(&place.path()) }
     }
 }
 
@@ -153,7 +155,7 @@ fn entry_inode(store: &dyn Store, entry: &Entry, place: Arc<Place>, traced: bool
         }
         other => plain_body(other),
     };
-    let origin = Origin { place, aliases: Vec::new(), traced, group: None };
+    let origin = Origin::new(place, traced);
     Ok(Inode::new(entry.metadata.clone(), body, Some(origin)))
 }
 
@@ -169,7 +171,8 @@ fn live_inode(found: Found, place: Arc<Place>, change: Option<DirectoryChange>) 
         })),
         other => plain_body(other),
     };
-    let origin = Origin { place, aliases: Vec::new(), traced: true, group: None };
+    let links = live_links(found.links).filter(|_| !found.kind.is_directory());
+    let origin = Origin { links, ..Origin::new(place, true) };
     let mut inode = Inode::new(found.metadata, body, Some(origin));
     inode.nlink = found.links;
     if let Some(change) = change {

@@ -4,7 +4,8 @@
 //! trace       "rbR" 1, count, (path, seen)*        paths strictly ascending bytewise by name
 //! path        shared (bytes in common with the path before), length and bytes of the rest
 //! seen        flags (1 attributes, 2 absent, 4 listing, 8 content), then attributes, listing (32), content (32)
-//! attributes  kind, mode, uid, gid, flags (1 time, 2 xattrs), seconds (8), nanoseconds (4), xattrs digest (32)
+//! attributes  kind, mode, uid, gid, flags (1 time, 2 xattrs, 4 links), seconds (8), nanoseconds (4),
+//!             xattrs digest (32), links digest (32)
 //! kind        0 file: size | 1 directory | 2 symbolic link: target | 3, 4 devices: major, minor | 5 fifo | 6 socket
 //! ```
 //! Fixed numbers are little-endian, others LEB128 in their shortest form. Any change needs new magic bytes.

@@ -1,6 +1,10 @@
 //! What a trace is checked against: a live directory, or a snapshot.
 
-use super::{Attributes, SeenKind, listing, whole};
+use super::{
+    Attributes, SeenKind,
+    groups::{Groups, live_links},
+    listing, whole,
+};
 use crate::{
     Errno, Error, Stamp,
     directory::subdirectories,
@@ -64,7 +68,7 @@ impl Input for LiveInput<'_> {
         let Some(found) = self.root.look(path)? else { return Ok(None) };
         Ok(Some(match found.kind {
             Kind::File { .. } => (self.hash)(&found.stamp, &mut || self.root.file(path))?,
-            _ => whole(&attributes(&found), found.metadata.mtime),
+            _ => whole(attributes(&found), found.metadata.mtime),
         }))
     }
 }
@@ -76,7 +80,8 @@ impl std::fmt::Debug for LiveInput<'_> {
 }
 
 fn attributes(found: &Found) -> Attributes {
-    Attributes::of(&found.metadata, &found.kind)
+    let links = live_links(found.links).filter(|_| !found.kind.is_directory());
+    Attributes::of(&found.metadata, &found.kind, links)
 }
 
 /// Digest of the listing of a live directory.
@@ -96,12 +101,13 @@ pub(crate) fn live_listing(root: &LiveRoot, path: &TreePath) -> io::Result<Optio
 pub struct SnapshotInput<'a> {
     store: &'a dyn TreeStore,
     snapshot: &'a Snapshot,
+    groups: Groups,
 }
 
 impl<'a> SnapshotInput<'a> {
     /// This one.
     pub fn new(store: &'a dyn TreeStore, snapshot: &'a Snapshot) -> Self {
-        Self { store, snapshot }
+        Self { store, snapshot, groups: Groups::new(&snapshot.links) }
     }
 
     fn tree(&self, path: &TreePath) -> io::Result<Option<(Metadata, Arc<Tree>)>> {
@@ -135,11 +141,12 @@ impl<'a> SnapshotInput<'a> {
 
 impl Input for SnapshotInput<'_> {
     fn look(&self, path: &TreePath) -> io::Result<Option<Attributes>> {
-        Ok(self.entry(path)?.map(|entry| Attributes::of(&entry.metadata, &entry.kind)))
+        let entry = self.entry(path)?;
+        Ok(entry.map(|entry| Attributes::of(&entry.metadata, &entry.kind, self.groups.of(path))))
     }
 
     fn listing(&self, path: &TreePath) -> io::Result<Option<ObjectId>> {
-        Ok(self.tree(path)?.map(|(metadata, tree)| tree_listing(metadata.mtime, &tree)))
+        Ok(self.tree(path)?.map(|(metadata, tree)| tree_listing(path, metadata.mtime, &tree, &self.groups)))
     }
 
     fn content(&self, path: &TreePath) -> io::Result<Option<ObjectId>> {
@@ -148,9 +155,11 @@ impl Input for SnapshotInput<'_> {
 }
 
 /// Digest of the listing of a directory of the store.
-pub(crate) fn tree_listing(mtime: Timestamp, tree: &Tree) -> ObjectId {
-    let entries =
-        tree.iter().map(|(name, entry)| (name.into(), Attributes::of(&entry.metadata, &entry.kind)));
+pub(crate) fn tree_listing(path: &TreePath, mtime: Timestamp, tree: &Tree, groups: &Groups) -> ObjectId {
+    let links = |name: &[u8]| if groups.is_empty() { None } else { groups.of(&path.join(name)) };
+    let entries = tree
+        .iter()
+        .map(|(name, entry)| (name.into(), Attributes::of(&entry.metadata, &entry.kind, links(name))));
     listing(mtime, subdirectories(tree).saturating_add(2), entries)
 }
 
@@ -158,7 +167,7 @@ pub(crate) fn tree_listing(mtime: Timestamp, tree: &Tree) -> ObjectId {
 pub(crate) fn entry_content(entry: &Entry) -> ObjectId {
     match &entry.kind {
         Kind::File { object, .. } => *object,
-        kind => whole(&Attributes::of(&entry.metadata, kind), entry.metadata.mtime),
+        kind => whole(Attributes::of(&entry.metadata, kind, None), entry.metadata.mtime),
     }
 }
 
@@ -174,7 +183,8 @@ pub(crate) fn inode_attributes(inode: &crate::node::Inode) -> Attributes {
         Body::Fifo => SeenKind::Fifo,
         Body::Socket => SeenKind::Socket,
     };
-    Attributes::from_parts(&inode.lower_metadata(), kind)
+    let links = inode.origin.as_ref().and_then(|origin| origin.links);
+    Attributes::from_parts(&inode.lower_metadata(), kind, links)
 }
 
 /// Hashes an open file if it still has the stamp it had when the step saw it.

@@ -5,7 +5,7 @@
 //!
 //! | part | recorded when | covers |
 //! |---|---|---|
-//! | attributes | a name was looked up | all of them; of a directory not its time and link count |
+//! | attributes | a name was looked up | all of them, and which names are the same file; of a directory not its time and link count |
 //! | absent | a name was looked up in vain | that there is nothing |
 //! | listing | a directory was listed or found empty | names, their attributes, time and link count |
 //! | content | bytes were read; or the input reappears in the result | a file's bytes; of anything else all metadata |
@@ -15,6 +15,7 @@
 //! time and link count as a look-up of it shows them are not recorded.
 
 mod encoding;
+pub(crate) mod groups;
 pub mod input;
 pub(crate) mod recorder;
 mod wire;
@@ -59,6 +60,8 @@ pub struct Attributes {
     pub mtime: Option<Timestamp>,
     /// Digest of the extended attributes, if there are any.
     pub xattrs: Option<ObjectId>,
+    /// Tells which names are this file, if it has several: their paths; in a live directory only how many.
+    pub links: Option<ObjectId>,
 }
 
 /// What an entry is, as far as a look-up shows it.
@@ -81,8 +84,8 @@ pub enum SeenKind {
 }
 
 impl Attributes {
-    /// Those of an entry of a tree.
-    pub fn of(metadata: &Metadata, kind: &Kind) -> Self {
+    /// Those of an entry; see [`Attributes::links`] for the last.
+    pub fn of(metadata: &Metadata, kind: &Kind, links: Option<ObjectId>) -> Self {
         let kind = match kind {
             Kind::File { size, .. } => SeenKind::File(*size),
             Kind::Directory(_) => SeenKind::Directory,
@@ -92,10 +95,10 @@ impl Attributes {
             Kind::Fifo => SeenKind::Fifo,
             Kind::Socket => SeenKind::Socket,
         };
-        Self::from_parts(metadata, kind)
+        Self::from_parts(metadata, kind, links)
     }
 
-    pub(crate) fn from_parts(metadata: &Metadata, kind: SeenKind) -> Self {
+    pub(crate) fn from_parts(metadata: &Metadata, kind: SeenKind, links: Option<ObjectId>) -> Self {
         let mtime = matches!(kind, SeenKind::File(_)).then_some(metadata.mtime);
         let xattrs = (!metadata.xattrs.is_empty()).then(|| {
             let mut out = Writer::default();
@@ -105,14 +108,14 @@ impl Attributes {
             });
             out.digest()
         });
-        Self { kind, mode: metadata.mode, uid: metadata.uid, gid: metadata.gid, mtime, xattrs }
+        Self { kind, mode: metadata.mode, uid: metadata.uid, gid: metadata.gid, mtime, xattrs, links }
     }
 }
 
-/// Digest of all metadata of what is no regular file: what stands for its content.
-pub(crate) fn whole(attributes: &Attributes, mtime: Timestamp) -> ObjectId {
+/// Digest of all metadata of what is no regular file: what stands for its content. Its names are no part of that.
+pub(crate) fn whole(attributes: Attributes, mtime: Timestamp) -> ObjectId {
     let mut out = Writer::default();
-    out.attributes(attributes);
+    out.attributes(&Attributes { links: None, ..attributes });
     out.time(mtime);
     out.digest()
 }
@@ -168,7 +171,9 @@ impl fmt::Display for Attributes {
         if let Some(time) = self.mtime {
             write!(f, ", time {}.{:09}", time.seconds, time.nanoseconds)?;
         }
-        self.xattrs.map_or(Ok(()), |xattrs| write!(f, ", attributes {}", xattrs.short()))
+        let digest = |digest: Option<ObjectId>| digest.map(|digest| digest.short());
+        digest(self.xattrs).map_or(Ok(()), |xattrs| write!(f, ", attributes {xattrs}"))?;
+        digest(self.links).map_or(Ok(()), |links| write!(f, ", linked {links}"))
     }
 }
 

@@ -152,7 +152,10 @@ impl Overlay {
             return;
         }
         match (source, self.0.base.live()) {
-            (Source::Tree(_, tree), _) => recorder.listing(path, tree_listing(mtime, &tree)),
+            (Source::Tree(_, tree), _) => {
+                let digest = tree_listing(&path, mtime, &tree, &self.0.base.groups);
+                recorder.listing(path, digest);
+            }
             (Source::Live(_), Some(live)) => match live_listing(live, &path) {
                 Ok(Some(digest)) => recorder.listing(path, digest),
                 Ok(None) => recorder.spoil(format!("{path} changed or vanished while the step ran")),
@@ -194,6 +197,6 @@ pub(crate) fn lower_content(inode: &Inode) -> Option<Content> {
         Body::File(Data::Lower { source: Bytes::Object(id), .. }) => Some(Content::Known(*id)),
         Body::File(Data::Lower { source: Bytes::Live { stamp, .. }, .. }) => Some(Content::Live(*stamp)),
         Body::File(_) | Body::Directory(_) => None,
-        _ => Some(Content::Known(whole(&inode_attributes(inode), inode.mtime))),
+        _ => Some(Content::Known(whole(inode_attributes(inode), inode.mtime))),
     }
 }

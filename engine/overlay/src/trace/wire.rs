@@ -53,11 +53,12 @@ impl Writer {
         for value in [attributes.mode, attributes.uid, attributes.gid] {
             self.number(value.into());
         }
-        self.byte(u8::from(attributes.mtime.is_some()) | u8::from(attributes.xattrs.is_some()) << 1);
+        let parts = [attributes.mtime.is_some(), attributes.xattrs.is_some(), attributes.links.is_some()];
+        self.byte(parts.iter().rev().fold(0, |byte, part| byte << 1 | u8::from(*part)));
         if let Some(time) = attributes.mtime {
             self.time(time);
         }
-        self.digests(&[attributes.xattrs]);
+        self.digests(&[attributes.xattrs, attributes.links]);
     }
 
     fn device(&mut self, tag: u8, device: Device) {
@@ -143,11 +144,12 @@ impl<'a> Reader<'a> {
         };
         let (mode, uid, gid) = (self.small()?, self.small()?, self.small()?);
         let flags = self.byte()?;
-        if flags > 3 {
+        if flags > 7 {
             return Err("attributes have unknown parts");
         }
         let mtime = if flags & 1 == 0 { None } else { Some(self.time()?) };
-        Ok(Attributes { kind, mode, uid, gid, mtime, xattrs: self.digest(flags & 2 != 0)? })
+        let (xattrs, links) = (self.digest(flags & 2 != 0)?, self.digest(flags & 4 != 0)?);
+        Ok(Attributes { kind, mode, uid, gid, mtime, xattrs, links })
     }
 
     fn device(&mut self) -> Read<Device> {

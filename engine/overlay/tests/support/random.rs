@@ -135,3 +135,20 @@ pub fn on_plain(root: &Path, op: &Op) -> Result<(), Errno> {
         }
     }
 }
+
+/// Operations about names of files alone.
+pub fn name_op() -> impl Strategy<Value = Op> {
+    let path = || {
+        proptest::collection::vec(prop_oneof![Just("a"), Just("b")], 1..3).prop_map(|names| names.join("/"))
+    };
+    prop_oneof![
+        2 => path().prop_map(Op::Create),
+        1 => path().prop_map(Op::Mkdir),
+        1 => path().prop_map(Op::Unlink),
+        3 => (path(), path()).prop_map(|(from, to)| Op::Link(from, to)),
+        2 => (path(), path(), prop_oneof![3 => Just(0), 1 => Just(2)])
+            .prop_map(|(from, to, flags)| Op::Rename(from, to, flags)),
+        1 => (path(), any::<bool>()).prop_map(|(path, bit)| Op::Write(path, 0, vec![u8::from(bit); 1])),
+        1 => (path(), any::<bool>()).prop_map(|(path, bit)| Op::Chmod(path, if bit { 0o600 } else { 0o644 })),
+    ]
+}

@@ -75,6 +75,7 @@ impl Staging {
         for (index, step) in setup.mounts.iter().enumerate().skip(1) {
             if let Some(target) = step.target() {
                 let source = place_of(index, step);
+                ensure(&source, target).named(Part::Mount, || format!("make {target} for: {step}"))?;
                 move_mount(&source, target).named(Part::Mount, || step.to_string())?;
             }
         }
@@ -111,6 +112,21 @@ fn hideable() -> io::Result<PathBuf> {
     places.retain(|path| !NEEDED.iter().any(|needed| path == Path::new(needed)));
     let mut places = [PathBuf::from("/tmp")].into_iter().chain(places);
     places.find(|path| is_directory(path)).ok_or_else(|| io::Error::from_raw_os_error(libc::ENOENT))
+}
+
+/// Makes what a mount stands on where it is missing: in memory or a directory that an earlier mount brought.
+fn ensure(source: &str, target: &str) -> io::Result<()> {
+    let target = Path::new(target);
+    if fs::symlink_metadata(target).is_ok() {
+        return Ok(());
+    }
+    if fs::metadata(source)?.is_dir() {
+        return fs::create_dir_all(target);
+    }
+    if let Some(parent) = target.parent() {
+        fs::create_dir_all(parent)?;
+    }
+    fs::File::create_new(target).map(drop)
 }
 
 fn move_mount(source: &str, target: &str) -> nix::Result<()> {

@@ -26,7 +26,15 @@ pub fn main(tests: &[&[Case]], inner: &[&[Case]]) -> ExitCode {
         part();
         return ExitCode::SUCCESS;
     }
-    let names: Vec<_> = arguments.iter().filter(|argument| !argument.starts_with('-')).collect();
+    // nextest lists by `--list --format terse`, whose second word is no name.
+    let format = arguments.iter().position(|argument| argument == "--format").map(|at| at + 1);
+    let is_name = |at: usize, argument: &str| !argument.starts_with('-') && Some(at) != format;
+    let names: Vec<_> = arguments
+        .iter()
+        .enumerate()
+        .filter(|(at, argument)| is_name(*at, argument))
+        .map(|(_, name)| name)
+        .collect();
     let wanted = |name: &str| {
         names.is_empty()
             || names.iter().any(|n| if has("--exact") { *n == name } else { name.contains(n.as_str()) })

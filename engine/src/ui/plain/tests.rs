@@ -156,6 +156,12 @@ fn a_build_that_fails_ends_with_the_reason() {
 }
 
 #[test]
+fn a_build_that_is_stopped_leaves_room_for_the_reason() {
+    let told = all(&mut plain(), &[Event::Skipped { node: "step.jar".into() }, over(false, [0, 0, 0, 1])]);
+    assert_eq!(told, "[jar] not reached\n\nfailed in 12s: 0 ran, 0 cached, 1 not reached\n\n");
+}
+
+#[test]
 fn a_failure_is_told_even_if_the_build_does_not_end() {
     let mut plain = plain();
     all(&mut plain, &[started("test.starts"), failed("test.starts")]);

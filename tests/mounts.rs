@@ -1,0 +1,174 @@
+//! What a step mounts: what it can do with it, and that nothing of it stays.
+
+use crate::support::busybox;
+
+/// A source with a file in a folder.
+const CODE: &str = "[source.code]\npath = 'code'\n";
+
+#[test]
+fn sandbox_mount_points_vanish() {
+    needs!(fuse, busybox);
+    let project = busybox(
+        r#"
+[step.ground]
+from = "base"
+dirs = [{ path = "/kept", owner = "3:4", mode = "0700" }]
+files = [{ path = "/kept/file", content = "own" }, { path = "/kept/covered", content = "own" }]
+links = [{ path = "/linked", target = "kept" }]
+[step.it]
+from = "ground"
+mounts = [
+  { tmpfs = "1M", target = "/deep/er/tmpfs" },
+  { cache = "c", target = "/deep/cache" },
+  { from = "busybox", target = "/trees/lent", write = "discard" },
+  { from = "busybox:/busybox", target = "/trees/file" },
+  { tmpfs = "1M", target = "/kept" },
+  { tmpfs = "1M", target = "/linked/below" },
+  { tmpfs = "1M", target = "/etc/both" },
+]
+run = '''
+for place in /deep/er/tmpfs /deep/cache /trees/lent /kept /linked/below /etc/both; do echo lost > $place/written; done
+test -x /trees/file && test ! -e /kept/file && test -e /kept/below/written
+'''
+[step.stays]
+from = "ground"
+mounts = [{ tmpfs = "1M", target = "/made/by/mount" }, { tmpfs = "1M", target = "/other/by/mount" }]
+run = 'echo mine > /made/by/step; touch /made/by/mount/lost'
+"#,
+    );
+    project.apply(["step.it", "step.stays"]).success();
+    assert_eq!(project.tree("it"), project.tree("ground"), "as if nothing had been mounted");
+    let ground = project.paths("ground");
+    let added: Vec<String> =
+        project.paths("stays").into_iter().filter(|path| !ground.contains(path)).collect();
+    assert_eq!(added, ["/made/", "/made/by/", "/made/by/step"], "only what the step put something into");
+}
+
+#[test]
+fn sandbox_a_mounted_tree_refuses_writes_even_of_root() {
+    needs!(fuse, busybox);
+    let project = busybox(&format!(
+        r#"{CODE}
+[step.it]
+from = "base"
+mounts = [{{ from = "code", target = "/code" }}, {{ from = "code:/sub/file", target = "/file" }}]
+run = '''
+refused() {{ if "$@" 2> /tmp/told; then echo "allowed: $*"; exit 1; fi; grep -q "Read-only file system" /tmp/told; }}
+refused touch /code/new
+refused touch /code/sub/file
+refused mkdir /code/sub/new
+refused rm /code/sub/file
+refused mv /code/sub /code/bus
+refused chmod 0777 /code/sub/file
+refused chown 1:1 /code
+refused ln -s x /code/link
+refused dd if=/dev/zero of=/code/sub/file count=1
+refused dd if=/dev/zero of=/file count=1
+refused chmod 0777 /file
+mount -o remount,rw /code 2> /dev/null && exit 1
+cat /code/sub/file /file
+'''
+"#
+    ))
+    .file("code/sub/file", "inside\n");
+    assert_eq!(project.apply(["step.it"]).success().lines("step.it"), ["inside", "inside"]);
+}
+
+#[test]
+fn sandbox_discarded_writes_are_seen_by_the_step_alone() {
+    needs!(fuse, busybox);
+    let project = busybox(&format!(
+        r#"{CODE}
+[step.writes]
+from = "base"
+mounts = [{{ from = "code", target = "/code", write = "discard" }}]
+run = 'echo more >> /code/sub/file; rm -r /code/gone; mkdir /code/new; cat /code/sub/file; ls /code'
+[step.reads]
+from = "writes"
+mounts = [{{ from = "code", target = "/code" }}]
+run = 'cat /code/sub/file; ls /code'
+"#
+    ))
+    .file("code/sub/file", "first\n")
+    .file("code/gone/file", "");
+    let build = project.apply(["step.reads"]).success();
+    assert_eq!(build.lines("step.writes"), ["first", "more", "new", "sub"]);
+    assert_eq!(build.lines("step.reads"), ["first", "gone", "sub"]);
+    assert_eq!(project.read("code/sub/file"), "first\n", "nor does it reach the workspace");
+}
+
+#[test]
+fn sandbox_the_order_of_nested_mounts_means_nothing() {
+    needs!(fuse, busybox);
+    let mounts = [
+        "{ from = 'code', target = '/a' }",
+        "{ tmpfs = '1M', target = '/a/sub/memory' }",
+        "{ from = 'code:/sub', target = '/a/sub/memory/tree' }",
+        "{ cache = 'c', target = '/a/cache' }",
+        "{ from = 'code:/sub/file', target = '/a/cache/deep/file' }",
+    ];
+    let run = "run = 'find /a -type f | sort; touch /a/cache/written /a/sub/memory/written'";
+    let mut turned = mounts;
+    turned.reverse();
+    let (forth, back) = (mounts.join(", "), turned.join(", "));
+    let project = busybox(&format!(
+        "{CODE}[step.forth]\nfrom = 'base'\nmounts = [{forth}]\n{run}\n[step.back]\nfrom = 'base'\nmounts = [{back}]\n{run}\n",
+    ))
+    .file("code/sub/file", "");
+    for step in ["step.forth", "step.back"] {
+        let build = project.apply([step]).success();
+        let mut lines = build.lines(step);
+        lines.retain(|line| *line != "/a/cache/written");
+        assert_eq!(lines, ["/a/cache/deep/file", "/a/sub/file", "/a/sub/memory/tree/file"], "{step}");
+    }
+}
+
+#[test]
+fn sandbox_memory_has_its_size_and_mode() {
+    needs!(fuse, busybox);
+    let project = busybox(
+        r#"
+[step.it]
+from = "base"
+mounts = [{ tmpfs = "256K", target = "/small", mode = "0750" }, { tmpfs = "1M", target = "/usual" }]
+run = '''
+stat -c %a /small /usual
+dd if=/dev/zero of=/small/fits bs=1024 count=200 2> /dev/null
+dd if=/dev/zero of=/small/not bs=1024 count=200 2>&1 | grep -o "No space left on device"
+df -k /usual | sed -n '2s/  */ /gp' | cut -d' ' -f2
+'''
+[step.lent]
+from = "base"
+remove = ["/tmp"]
+run = "true"
+[step.none]
+from = "lent"
+run = "stat -c %a /tmp; touch /tmp/x"
+"#,
+    );
+    let build = project.apply(["step.it", "step.none"]).success();
+    assert_eq!(build.lines("step.it"), ["750", "1777", "No space left on device", "1024"]);
+    assert_eq!(build.lines("step.none"), ["1777"], "a missing /tmp is lent");
+    assert_eq!(project.tree("none"), project.tree("lent"));
+}
+
+#[test]
+fn sandbox_a_mount_over_a_file_of_another_kind_is_refused() {
+    needs!(fuse, busybox);
+    let project = busybox("");
+    for (mount, message) in [
+        ("{ tmpfs = '1M', target = '/etc/passwd' }", "nothing can be mounted on /etc/passwd"),
+        ("{ from = 'busybox:/busybox', target = '/etc' }", "nothing can be mounted on /etc"),
+        ("{ from = 'busybox', target = '/etc/passwd/below' }", "/etc/passwd: is a file, not a directory"),
+    ] {
+        project.write_steps(&format!("[step.it]\nfrom = 'base'\nmounts = [{mount}]\nrun = 'true'\n"));
+        let build = project.apply(["step.it"]).failure(1);
+        let failed = build.failed("step.it");
+        assert_eq!((failed.code, failed.message), ("type-conflict", message), "{mount}");
+    }
+    project.write_steps(
+        "[step.it]\nfrom = 'base'\nmounts = [{ from = 'busybox:/absent', target = '/x' }]\nrun = 'true'\n",
+    );
+    let build = project.apply(["step.it"]).failure(1);
+    assert_eq!(build.failed("step.it").code, "no-match");
+}

@@ -1,0 +1,160 @@
+//! The specs that ship, each from an empty store, with the lock file that is committed.
+
+use crate::support::{Build, Project};
+use std::{
+    ffi::OsString,
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+fn repository(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
+/// Applies a spec where it is; what it writes goes to the project's folder.
+fn apply(project: &Project, spec: &str) -> Build {
+    let mut line: Vec<OsString> = ["--locked", "--out"].map(OsString::from).to_vec();
+    line.extend([project.path("").into(), "-f".into(), repository(spec).into()]);
+    project.apply(line)
+}
+
+/// Applies a spec twice: the second time everything is known.
+#[track_caller]
+fn applied(project: &Project, spec: &str) -> Build {
+    let build = apply(project, spec).success();
+    let again = apply(project, spec).success();
+    assert_eq!(again.ran(), [""; 0], "{spec}: {}", again.output);
+    build
+}
+
+#[test]
+fn sandbox_hello() {
+    needs!(fuse, gcc);
+    let (toml, yaml) = (Project::empty(), Project::empty());
+    let build = applied(&toml, "specs/hello/build.toml");
+    assert_eq!(build.ran(), ["step.compile", "step.root", "test.greets"]);
+    let greeting = build.lines("test.greets");
+    assert!(greeting.len() == 1 && greeting[0].contains("rbuild"), "{greeting:?}");
+    let layout = toml.layout("dist/hello");
+    layout.check("latest");
+    assert_eq!(layout.names("latest"), [["./", "hello"]], "the image is one file");
+    let other = applied(&yaml, "specs/hello-yaml/build.yaml");
+    assert_eq!(other.digest("hello"), build.digest("hello"), "the YAML form gives the same image");
+    let told = toml.rbuild([
+        OsString::from("inspect"),
+        "-f".into(),
+        repository("specs/hello").into(),
+        "image.hello".into(),
+    ]);
+    assert!(told.success().contains("Entrypoint = [\"/hello\"]"));
+}
+
+#[test]
+fn sandbox_hello_as_an_ordinary_user() {
+    needs!(fuse, gcc, root, setpriv, unshare);
+    let (root, user) = (Project::empty(), Project::empty());
+    let digest = applied(&root, "specs/hello/build.toml").digest("hello").to_owned();
+    let folder = user.path("").parent().expect("the project's folder").to_owned();
+    for name in ["specs/hello/build.toml", "specs/hello/rbuild.lock", "specs/hello/src/hello.c"] {
+        user.write(
+            name.strip_prefix("specs/hello/").unwrap_or(name),
+            fs::read(repository(name)).expect("a spec"),
+        );
+    }
+    fs::copy(env!("CARGO_BIN_EXE_rbuild"), folder.join("rbuild")).expect("rbuild");
+    let script = r#"
+        device=$(mktemp -d)
+        mknod -m 666 $device/fuse c 10 229
+        mount --bind $device/fuse /dev/fuse
+        rm -r $device 2> /dev/null || true
+        chown -R 65533:65533 "$1"
+        exec setpriv --reuid=65533 --regid=65533 --clear-groups "$1/rbuild" apply --locked --progress json"#;
+    let like = user.command();
+    let mut command = Command::new("unshare");
+    command.args(["-m", "sh", "-euc", script, "sh"]).arg(&folder).current_dir(user.path("")).env_clear();
+    command.envs(like.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let output = command.output().expect("unshare can be started");
+    let build = Build::read(user.output("rbuild apply, as a user".to_owned(), &output)).success();
+    assert_eq!(build.digest("hello"), digest);
+    user.layout("dist/hello").check("latest");
+}
+
+#[test]
+fn sandbox_graph() {
+    let project = Project::empty();
+    let build = applied(&project, "specs/graph/build.toml");
+    assert_eq!(build.ran().len(), 40, "{:?}", build.ran());
+    project.layout("dist/release").check("release");
+    for (path, content) in [("dist/slim/etc/os-release", "VARIANT=branded"), ("dist/slim/VERSION", "")] {
+        let file = project.path(path);
+        assert_eq!(file.exists(), !content.is_empty(), "{path}");
+        assert!(content.is_empty() || project.read(path).contains(content), "{path}");
+    }
+    for name in ["slim.tar", "appliance.oci.tar", "appliance.docker.tar"] {
+        let size = fs::metadata(project.path("dist").join(name)).expect("an output").len();
+        assert!(size > 10_000, "{name}: {size}");
+    }
+    assert!(project.path("dist/manual").is_dir());
+}
+
+/// Debian's root for the specs that stand on one; none is a skipped test, and a failure in CI.
+fn base_is_missing() -> bool {
+    let missing = !repository("specs/ci-java/base.tar").is_file();
+    let in_ci = std::env::var_os("CI").is_some_and(|value| !value.is_empty());
+    assert!(!(missing && in_ci), "specs/ci-java/base.tar is missing: specs/ci-java/make-base makes it");
+    if missing {
+        println!("skipped: there is no specs/ci-java/base.tar; specs/ci-java/make-base makes it");
+    }
+    missing
+}
+
+#[test]
+fn debian_moves() {
+    needs!(fuse);
+    if base_is_missing() {
+        return;
+    }
+    let project = Project::empty();
+    let build = applied(&project, "specs/moves/build.toml");
+    assert!(build.ran().contains(&"test.still-a-system"), "{:?}", build.ran());
+    let small = project.layout("dist/small");
+    small.check("moves:small".split_once(':').map_or("", |(_, tag)| tag));
+    let names: Vec<String> = small.names("small").concat();
+    for absent in ["data/left/never", "data/new/queue", ".rbuild-run"] {
+        assert!(!names.iter().any(|name| name == absent), "{absent}: {names:?}");
+    }
+    for present in ["data/.wh.old", "data/new/a", "data/gone/z", "data/pair/.wh.one"] {
+        assert!(names.iter().any(|name| name == present), "{present}: {names:?}");
+    }
+    project.layout("dist/large").check("large");
+}
+
+#[test]
+fn debian_ci_java() {
+    needs!(fuse);
+    if base_is_missing() {
+        return;
+    }
+    let project = Project::empty();
+    let build = apply(&project, "specs/ci-java/build.toml").success();
+    let steps = ["step.jar", "step.jre", "step.runtime", "step.toolchain"];
+    assert!(steps.iter().all(|step| build.ran().contains(step)), "{:?}", build.ran());
+    for image in ["toolchain", "runtime"] {
+        assert!(build.digest(image).starts_with("sha256:"));
+        project.layout(&format!("dist/{image}")).check("dev");
+    }
+    let again = apply(&project, "specs/ci-java/build.toml").success();
+    assert_eq!(again.ran(), [""; 0]);
+    for image in ["toolchain", "runtime"] {
+        assert_eq!(again.digest(image), build.digest(image));
+    }
+    // The runtime is only that: no compiler, no package manager's downloads.
+    let names: Vec<String> = project.layout("dist/runtime").names("dev").concat();
+    let has = |end: &str| names.iter().any(|name| name.ends_with(end));
+    assert!(has("/greeter.jar") && has("/bin/java"), "the program and what runs it");
+    assert!(
+        !has("/bin/javac") && !has("/bin/mvn") && !has(".deb") && !has("/bin/node"),
+        "and nothing to build it"
+    );
+}
