@@ -83,7 +83,11 @@ fn sandbox_each_ingredient_runs_the_step_again_and_says_why() {
             "[step.tools]\nfrom = \"base\"\ndirs = [{ path = \"/srv\" }]",
             "from: /srv differs",
         ),
-        ("version = 1\nepoch = 1700000000", "version = 1\nepoch = 1700000001", "from: /bin differs"),
+        (
+            "version = 1\nepoch = 1700000000",
+            "version = 1\nepoch = 1700000001",
+            "epoch was \"1700000000\", is \"1700000001\"",
+        ),
     ] {
         project.write_steps(SPEC);
         project.build();

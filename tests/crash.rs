@@ -79,8 +79,9 @@ fn crash_at_any_moment() {
         nothing_runs();
         project.nothing_is_mounted();
         let digest = apply(&project, &round.to_string());
-        let left = names(&project.store().join("tmp"));
-        assert_eq!(left, [""; 0], "round {round}: engine {engine} was killed after {wait:?}");
+        let scratch = names(&project.store().join("tmp"));
+        let outlived = scratch.iter().any(|name| name.starts_with(&format!("{engine}-")));
+        assert!(!outlived, "round {round}: engine {engine} was killed after {wait:?}: {scratch:?}");
         project.layout("dist/app").check("latest");
         assert_eq!(
             names(&project.path("dist")),

@@ -423,7 +423,8 @@ fn other_images_of_a_layout_stay() {
 
 #[test]
 fn outputs_that_are_gone_are_written_again() {
-    let lines = r#"output = [{ oci = "dist" }, { oci-archive = "a.tar" }, { docker-archive = "d.tar" }, { tar = "t.tar" }]"#;
+    let lines = r#"tags = ["app:latest"]
+output = [{ oci = "dist" }, { oci-archive = "a.tar" }, { docker-archive = "d.tar" }, { tar = "t.tar" }]"#;
     let project = Project::new(&small(lines));
     project.rbuild(["apply"]).success();
     let files = ["dist/index.json", "dist/oci-layout", "a.tar", "d.tar", "t.tar"];

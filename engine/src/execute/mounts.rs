@@ -15,7 +15,7 @@ use crate::{
 use rbuild_overlay::{Lower, Options, Overlay};
 use rbuild_sandbox::Mount;
 use rbuild_tree::{Snapshot, Tree, TreePath, TreeStore, resolve};
-use std::{fs, path::PathBuf, sync::Arc};
+use std::{fs, sync::Arc};
 
 /// What the root of a step is.
 pub(super) enum Root<'a> {
@@ -33,9 +33,8 @@ pub(super) struct Mounts {
 /// Where a target lies.
 enum Ground {
     Overlay(usize),
-    Folder(PathBuf),
-    /// The sandbox makes what is missing in it.
-    Memory,
+    /// Memory or a cache: the sandbox makes what is missing in it, where no link leads out.
+    Sandbox,
 }
 
 pub(super) struct Builder<'a> {
@@ -87,7 +86,7 @@ impl<'a> Builder<'a> {
         }
         self.lend(&path, true)?;
         self.mounts.list.push(Mount::Tmpfs { target: "/tmp".to_owned(), size: 1 << 30, mode: 0o1777 });
-        self.grounds.push((path, Ground::Memory));
+        self.grounds.push((path, Ground::Sandbox));
         Ok(())
     }
 
@@ -154,19 +153,19 @@ impl<'a> Builder<'a> {
                     self.ground(&target, true)?;
                     self.mounts.list.push(Mount::Own { path: path.clone(), uid, gid, mode: *mode });
                     let bind = Mount::Bind {
-                        source: path.clone(),
+                        source: path,
                         target: target.to_string(),
                         read_only: false,
                         recursive: false,
                     };
                     self.mounts.list.push(bind);
-                    self.grounds.push((target, Ground::Folder(path)));
+                    self.grounds.push((target, Ground::Sandbox));
                 }
                 MountKind::Tmpfs { size, mode } => {
                     self.ground(&target, true)?;
                     let target_text = target.to_string();
                     self.mounts.list.push(Mount::Tmpfs { target: target_text, size: *size, mode: *mode });
-                    self.grounds.push((target, Ground::Memory));
+                    self.grounds.push((target, Ground::Sandbox));
                 }
             }
         }
@@ -207,19 +206,8 @@ impl<'a> Builder<'a> {
         });
         let Some((_, rest, ground)) = below.max_by_key(|(length, ..)| *length) else { return Ok(()) };
         match ground {
-            Ground::Memory => Ok(()),
+            Ground::Sandbox => Ok(()),
             Ground::Overlay(index) => lend(&self.mounts.overlays[*index], &rest, target, directory),
-            Ground::Folder(folder) => {
-                use std::os::unix::ffi::OsStrExt;
-                let path = folder.join(std::ffi::OsStr::from_bytes(rest.as_bytes()));
-                let made = match directory || path.exists() {
-                    true => fs::create_dir_all(&path),
-                    false => {
-                        path.parent().map_or(Ok(()), fs::create_dir_all).and_then(|()| fs::write(&path, ""))
-                    }
-                };
-                made.map_err(|error| Error::io("make", &path, error))
-            }
         }
     }
 

@@ -154,6 +154,8 @@ impl Scheduler {
                 std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)).unwrap_or_else(|panic| {
                     Err(Error::internal(format!("{target}: {}", panic_text(&*panic))).into())
                 });
+            // The last one to let go of the engine removes the scratch folder: not a thread that the process leaves behind.
+            drop(engine);
             // Nobody listens any more only if the scheduler's thread panicked.
             let _ = sender.send(Message { id, key, result, ingredients, duration: start.elapsed() });
         });

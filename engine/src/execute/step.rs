@@ -170,15 +170,14 @@ fn conflict_error(step: &Step, names: &[String], conflicts: &[rbuild_tree::Confl
         text.push_str(&format!("\n  … and {} more", conflicts.len() - SHOWN));
     }
     let mut error = Error::step("merge-conflict", text);
-    if let Some(first) = conflicts.first() {
+    let database = |path: &str| path.starts_with("/var/lib/dpkg/") || path.starts_with("/var/lib/rpm/");
+    if conflicts.iter().any(|conflict| database(&conflict.path.to_string())) {
+        error = error.hint("package databases can't be merged: install in one step");
+    } else if let Some(first) = conflicts.first() {
         let taker = first.changes.first().map_or("none", |(branch, _)| names[*branch].as_str());
         let path = first.path.to_string();
         error =
             error.hint(format!("settle it in the step: resolve = [{{ path = {path:?}, take = {taker:?} }}]"));
-    }
-    let database = |path: &str| path.starts_with("/var/lib/dpkg/") || path.starts_with("/var/lib/rpm/");
-    if conflicts.iter().any(|conflict| database(&conflict.path.to_string())) {
-        error = error.hint("package databases can't be merged: install all packages in one step");
     }
     error
 }

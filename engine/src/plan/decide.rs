@@ -89,16 +89,17 @@ fn over_host(store: &Store, host: &HostTree, question: &Question<'_>) -> Result<
         return Ok(Decision::Run(Why::compare(store, question.ingredients, question.last)));
     }
     let input = HostInput::new(store, host)?;
-    let mut why = Why::Lost;
+    // The newest record is the one people have in mind.
+    let mut why = None;
     for record in records {
         if let Some(age) = too_old(&record, question) {
-            why = Why::TooOld(age);
+            why.get_or_insert(Why::TooOld(age));
             continue;
         }
         let Some(trace) = read_trace(store, &record) else { continue };
         let mismatch = trace.check(&input).map_err(|error| Error::io("check", &host.root, error))?;
         if let Some(mismatch) = mismatch {
-            why = Why::Read(mismatch);
+            why.get_or_insert(Why::Read(mismatch));
             continue;
         }
         let delta = record.result.delta().and_then(|id| store.delta(&id).ok());
@@ -107,7 +108,7 @@ fn over_host(store: &Store, host: &HostTree, question: &Question<'_>) -> Result<
             return Ok(Decision::Cached(Cached { content: Some(content), record }));
         }
     }
-    Ok(Decision::Run(why))
+    Ok(Decision::Run(why.unwrap_or(Why::Lost)))
 }
 
 fn read_trace(store: &Store, record: &Record) -> Option<Trace> {

@@ -118,7 +118,9 @@ pub struct Bench {
 
 impl Bench {
     pub fn new() -> Self {
-        let folder = tempfile::tempdir_in(".").or_else(|_| tempfile::tempdir()).unwrap();
+        // A real filesystem where there is one: not every tmpfs keeps user attributes.
+        let folder =
+            option_env!("CARGO_TARGET_TMPDIR").map_or_else(tempfile::tempdir, tempfile::tempdir_in).unwrap();
         let store = Arc::new(FolderStore::open(&folder.path().join("store")));
         Self { folder, store }
     }
