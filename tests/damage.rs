@@ -34,7 +34,9 @@ fn project() -> Project {
 }
 
 /// What happens to a file.
-const DAMAGES: [(&str, fn(&Path)); 3] = [
+type Damage = fn(&Path);
+
+const DAMAGES: [(&str, Damage); 3] = [
     ("removed", |path| fs::remove_file(path).expect("a file of the store")),
     ("cut", |path| {
         let bytes = fs::read(path).expect("a file of the store");

@@ -98,23 +98,9 @@ fn sandbox_graph() {
     assert!(project.path("dist/manual").is_dir());
 }
 
-/// Debian's root for the specs that stand on one; none is a skipped test, and a failure in CI.
-fn base_is_missing() -> bool {
-    let missing = !repository("specs/ci-java/base.tar").is_file();
-    let in_ci = std::env::var_os("CI").is_some_and(|value| !value.is_empty());
-    assert!(!(missing && in_ci), "specs/ci-java/base.tar is missing: specs/ci-java/make-base makes it");
-    if missing {
-        println!("skipped: there is no specs/ci-java/base.tar; specs/ci-java/make-base makes it");
-    }
-    missing
-}
-
 #[test]
 fn debian_moves() {
-    needs!(fuse);
-    if base_is_missing() {
-        return;
-    }
+    needs!(fuse, base);
     let project = Project::empty();
     let build = applied(&project, "specs/moves/build.toml");
     assert!(build.ran().contains(&"test.still-a-system"), "{:?}", build.ran());
@@ -124,7 +110,7 @@ fn debian_moves() {
     for absent in ["data/left/never", ".rbuild-run"] {
         assert!(!names.iter().any(|name| name == absent), "{absent}: {names:?}");
     }
-    for present in ["data/.wh.old", "data/new/a", "data/gone/z", "data/pair/.wh.one"] {
+    for present in ["data/.wh.old", "data/new/a", "data/gone/z", "data/pair/.wh.one", "data/new/.wh.queue"] {
         assert!(names.iter().any(|name| name == present), "{present}: {names:?}");
     }
     project.layout("dist/large").check("large");
@@ -132,10 +118,7 @@ fn debian_moves() {
 
 #[test]
 fn debian_ci_java() {
-    needs!(fuse);
-    if base_is_missing() {
-        return;
-    }
+    needs!(fuse, base);
     let project = Project::empty();
     let build = apply(&project, "specs/ci-java/build.toml").success();
     let steps = ["step.jar", "step.jre", "step.runtime", "step.toolchain"];

@@ -1,5 +1,5 @@
-//! Makes what the targets need: one thread owns the state ([`scheduler`]), a pool of workers makes nodes ([`task`]),
-//! messages go both ways. A step's command runs in a sandbox over an overlay ([`run`], [`mounts`]).
+//! Makes what the targets need: one thread owns the state (`scheduler`), a pool of workers makes nodes (`task`),
+//! messages go both ways. A step's command runs in a sandbox over an overlay (`run`, `mounts`).
 
 mod cache_mount;
 mod cancel;

@@ -89,9 +89,9 @@ fn over_host(store: &Store, host: &HostTree, question: &Question<'_>) -> Result<
         return Ok(Decision::Run(Why::compare(store, question.ingredients, question.last)));
     }
     let input = HostInput::new(store, host)?;
-    // The newest record is the one people have in mind.
+    // The record that was used last is the one people have in mind.
     let mut why = None;
-    for record in records {
+    for (age_rank, record) in records.into_iter().enumerate() {
         if let Some(age) = too_old(&record, question) {
             why.get_or_insert(Why::TooOld(age));
             continue;
@@ -104,6 +104,10 @@ fn over_host(store: &Store, host: &HostTree, question: &Question<'_>) -> Result<
         }
         let delta = record.result.delta().and_then(|id| store.delta(&id).ok());
         if let Some(delta) = delta {
+            if age_rank > 0 {
+                // The one in use is the one the next miss is compared with, and the last to be forgotten.
+                store.records().add_traced(&question.key, record.clone())?;
+            }
             let content = Content::Host(HostTree { delta: Some(Arc::new(delta)), ..host.clone() });
             return Ok(Decision::Cached(Cached { content: Some(content), record }));
         }
