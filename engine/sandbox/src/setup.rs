@@ -42,7 +42,8 @@ pub enum Network {
     Host,
 }
 
-/// One mount, or a preparation for one. Targets are absolute paths inside the new root and must exist there.
+/// One mount, or a preparation for one. Targets are absolute paths inside the new root and must exist there;
+/// below an earlier [`Mount::Bind`] or [`Mount::Tmpfs`] they are made.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Mount {

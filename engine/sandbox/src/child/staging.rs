@@ -75,7 +75,9 @@ impl Staging {
         for (index, step) in setup.mounts.iter().enumerate().skip(1) {
             if let Some(target) = step.target() {
                 let source = place_of(index, step);
-                ensure(&source, target).named(Part::Mount, || format!("make {target} for: {step}"))?;
+                if lies_in_earlier(setup, index, target) {
+                    ensure(&source, target).named(Part::Mount, || format!("make {target} for: {step}"))?;
+                }
                 move_mount(&source, target).named(Part::Mount, || step.to_string())?;
             }
         }
@@ -112,6 +114,16 @@ fn hideable() -> io::Result<PathBuf> {
     places.retain(|path| !NEEDED.iter().any(|needed| path == Path::new(needed)));
     let mut places = [PathBuf::from("/tmp")].into_iter().chain(places);
     places.find(|path| is_directory(path)).ok_or_else(|| io::Error::from_raw_os_error(libc::ENOENT))
+}
+
+/// Whether the target lies in memory or a directory that an earlier mount brought; the root's own are the caller's.
+fn lies_in_earlier(setup: &Setup, index: usize, target: &str) -> bool {
+    setup.mounts[1..index].iter().any(|earlier| match earlier {
+        Mount::Bind { target: place, .. } | Mount::Tmpfs { target: place, .. } => {
+            Path::new(target).starts_with(place)
+        }
+        _ => false,
+    })
 }
 
 /// Makes what a mount stands on where it is missing: in memory or a directory that an earlier mount brought.
