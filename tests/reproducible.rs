@@ -34,8 +34,6 @@ enum User {
 /// A copy of a spec below `specs/` in a project of its own, with a copy of rbuild that any user can reach.
 fn copy_of(spec: &str, user: User) -> Project {
     let project = Project::copy_of(&format!("specs/{spec}"));
-    // What the checkout was last built to.
-    let _ = fs::remove_dir_all(project.path("dist"));
     if let User::Other(uid) = user {
         give(&project, uid);
     }

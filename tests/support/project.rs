@@ -35,7 +35,7 @@ impl Project {
         Self { folder }
     }
 
-    /// One that is a copy of a folder of this repository, as `specs/hello`.
+    /// One that is a copy of a folder of this repository, as `specs/hello`, without what it was built to.
     pub fn copy_of(folder: &str) -> Self {
         let project = Self::empty();
         copy(&Path::new(env!("CARGO_MANIFEST_DIR")).join(folder), &project.path(""));
@@ -123,6 +123,10 @@ fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).expect("a folder of the project");
     for entry in fs::read_dir(from).unwrap_or_else(|error| panic!("{}: {error}", from.display())) {
         let entry = entry.expect("an entry of the folder");
+        // Outputs of an earlier build, perhaps another user's.
+        if entry.file_name() == "dist" {
+            continue;
+        }
         let (source, target) = (entry.path(), to.join(entry.file_name()));
         let kind = entry.file_type().expect("the kind of an entry");
         if kind.is_symlink() {
