@@ -99,6 +99,5 @@ impl Drop for Podman {
     /// Its storage is a mount point of itself as long as it is mounted.
     fn drop(&mut self) {
         let _ = Command::new("umount").arg(self.project.path("root/overlay")).output();
-        support::remove(&self.project.path("root"));
     }
 }

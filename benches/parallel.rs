@@ -8,6 +8,7 @@
 mod support;
 
 use std::{
+    cell::RefCell,
     fmt::Write as _,
     fs,
     process::{Command, ExitCode},
@@ -16,7 +17,7 @@ use std::{
 use support::{
     Need,
     chroot::Chroot,
-    contest::{Contest, bound, cpus},
+    contest::{Contest, bound, cpus, median, with_processor_time},
     project::{Project, import_base, over_base},
     run,
 };
@@ -33,13 +34,19 @@ fn answer() {
     let project = Project::new();
     import_base(&project);
     let jobs = cpus().to_string();
+    let (in_xargs, in_rbuild) = (RefCell::default(), RefCell::default());
     let results = Contest::default()
-        .candidate(&format!("xargs -P {jobs} chroot"), |round| by_xargs(&chroot, &project, &jobs, round))
-        .candidate(&format!("rbuild apply --jobs {jobs}"), |round| by_rbuild(&project, &jobs, round))
-        .run(5);
+        .candidate(&format!("xargs -P {jobs} chroot"), |round| {
+            with_processor_time(&in_xargs, || by_xargs(&chroot, &project, &jobs, round))
+        })
+        .candidate(&format!("rbuild apply --jobs {jobs}"), |round| {
+            with_processor_time(&in_rbuild, || by_rbuild(&project, &jobs, round))
+        })
+        .run(9);
     results.print();
-    println!();
-    bound("rbuild to xargs", results.median(1).as_secs_f64() / results.median(0).as_secs_f64(), "", 1.15);
+    let (xargs, rbuild) = (median(&in_xargs.into_inner()), median(&in_rbuild.into_inner()));
+    println!("\n  processor time: xargs {xargs:.2?}, rbuild {rbuild:.2?}");
+    bound("rbuild to xargs, median of the rounds", results.ratio(1, 0), "", 1.15);
 }
 
 /// About a second of one processor.

@@ -7,15 +7,15 @@ use std::{
     process::Command,
 };
 
-/// The base in a folder of its own, gone when dropped.
+/// The base in a folder of its own.
 pub struct Chroot {
-    folder: tempfile::TempDir,
+    folder: PathBuf,
 }
 
 impl Chroot {
     /// Unpacks the base with GNU tar.
     pub fn new() -> Self {
-        let chroot = Self { folder: scratch() };
+        let chroot = Self { folder: scratch::new() };
         fs::create_dir(chroot.root()).expect("the folder of the root");
         let mut tar = Command::new("tar");
         tar.arg("-C").arg(chroot.root()).args(["--numeric-owner", "--xattrs", "-xpf"]).arg(base());
@@ -25,7 +25,7 @@ impl Chroot {
 
     /// The folder that is the root.
     pub fn root(&self) -> PathBuf {
-        self.folder.path().join("root")
+        self.folder.join("root")
     }
 
     /// A shell line in the root, as cheap as it can be: no mounts, no namespaces.

@@ -4,8 +4,8 @@
 //! down or a disk that catches up hits all alike. Medians are compared; the best and the worst show how far to trust
 //! them.
 
-use super::settle;
-use std::time::Duration;
+use super::{run::processor_time, settle};
+use std::{cell::RefCell, time::Duration};
 
 /// One side of a comparison: prepares and runs something, gives the time of what counts. The argument is the round,
 /// from 1.
@@ -75,10 +75,29 @@ impl Results {
         }
     }
 
+    /// The median over the rounds of one candidate's time divided by another's in the same round: what a drifting
+    /// machine disturbs least.
+    pub fn ratio(&self, index: usize, to: usize) -> f64 {
+        let pairs = self.rows[index].1.iter().zip(&self.rows[to].1);
+        let mut ratios: Vec<f64> =
+            pairs.map(|(one, other)| one.as_secs_f64() / other.as_secs_f64()).collect();
+        ratios.sort_unstable_by(f64::total_cmp);
+        let (low, high) = (ratios[(ratios.len() - 1) / 2], ratios[ratios.len() / 2]);
+        (low + high) / 2.0
+    }
+
     /// The median of a candidate, by its number from 0.
     pub fn median(&self, index: usize) -> Duration {
         self.rows.get(index).map(|row| median(&row.1)).unwrap_or_default()
     }
+}
+
+/// Runs something and keeps beside it the processor time that it and its descendants took.
+pub fn with_processor_time(kept: &RefCell<Vec<Duration>>, run: impl FnOnce() -> Duration) -> Duration {
+    let before = processor_time();
+    let wall = run();
+    kept.borrow_mut().push(processor_time() - before);
+    wall
 }
 
 /// Prints a figure with its bound.

@@ -7,7 +7,10 @@
 //!
 //! Each bench asks one question and prints tables. What is compared is measured in the same run, in turns
 //! ([`contest::Contest`]), because the speed of a machine changes from minute to minute; only ratios mean something
-//! elsewhere. Everything lies below Cargo's `target/tmp`, so all sides use one disk, and is removed at the end.
+//! elsewhere. Everything lies below Cargo's `target/tmp`, so all sides use one disk, and is removed at the end - not
+//! before: for up to five minutes after a removal ext4 searches past every freed inode when it makes a file, which makes
+//! whatever writes many files several times slower (seen: an import 3.0 s instead of 0.65 s). The head of each bench
+//! tells what making a file takes; if it says that this is slow, wait.
 //! A bench is never a test: it fails only if something it runs fails, and ends at once, with a sentence and exit code
 //! 0, where the machine lacks what it needs. Cargo's bench profile is the release profile: nothing is built twice.
 #![allow(dead_code, reason = "each bench uses a part of it")]
@@ -17,6 +20,7 @@ pub mod chroot;
 pub mod contest;
 pub mod project;
 pub mod run;
+pub mod scratch;
 
 use contest::cpus;
 use std::{
@@ -24,6 +28,7 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::{Command, ExitCode},
+    time::Duration,
 };
 
 /// What a bench cannot do without.
@@ -57,6 +62,11 @@ pub fn main(question: &str, needs: &[Need], answer: impl FnOnce()) -> ExitCode {
         }
     }
     println!("  {} processors, load {}, Linux {}", cpus(), first_word("/proc/loadavg"), kernel());
+    let _scratch = scratch::Folder::make();
+    let each = scratch::time_to_make_a_file();
+    let slow =
+        if each > SLOW_FILE { ": SLOW, something was removed here lately; wait five minutes" } else { "" };
+    println!("  making a file takes {} us{slow}", each.as_micros());
     answer();
     ExitCode::SUCCESS
 }
@@ -76,6 +86,9 @@ impl Need {
     }
 }
 
+/// What making a file takes at most on a disk at rest: there it is 15 us.
+const SLOW_FILE: Duration = Duration::from_micros(60);
+
 /// The program that is measured.
 pub const RBUILD: &str = env!("CARGO_BIN_EXE_rbuild");
 
@@ -87,13 +100,6 @@ pub fn repository() -> &'static Path {
 /// The Debian root that `specs/ci-java/make-base` makes: an uncompressed tar.
 pub fn base() -> PathBuf {
     repository().join("specs/ci-java/base.tar")
-}
-
-/// A folder on the disk of the build, gone when dropped.
-pub fn scratch() -> tempfile::TempDir {
-    let parent = env!("CARGO_TARGET_TMPDIR");
-    fs::create_dir_all(parent).expect("the folder of temporary files");
-    tempfile::Builder::new().prefix("bench-").tempdir_in(parent).expect("a temporary folder")
 }
 
 /// Whether the PATH has a program.

@@ -34,13 +34,13 @@ pub fn chain_line(number: usize, salt: usize) -> String {
 
 /// A project in a temporary folder, with a store of its own beside it.
 pub struct Project {
-    folder: tempfile::TempDir,
+    folder: PathBuf,
 }
 
 impl Project {
     /// An empty one.
     pub fn new() -> Self {
-        let project = Self { folder: scratch() };
+        let project = Self { folder: scratch::new() };
         for folder in [project.work(), project.path("out")] {
             fs::create_dir(folder).expect("a folder of the project");
         }
@@ -74,9 +74,14 @@ impl Project {
         command
     }
 
+    /// Makes this store, all that is in it, the store of another project.
+    pub fn copy_store_to(&self, other: &Self) {
+        run::must(Command::new("cp").arg("-aT").arg(self.path("store")).arg(other.path("store")));
+    }
+
     /// A path beside the project's folder; `store` is the store.
     pub fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
+        self.folder.join(name)
     }
 
     /// The folder of the build file.
