@@ -63,7 +63,7 @@ fn sandbox_each_ingredient_runs_the_step_again_and_says_why() {
     needs!(fuse, busybox);
     let project = project();
     for (old, new, why) in [
-        ("echo made > made", "echo made >made", r#"run was "cat /code/main /opt/taken"#),
+        ("echo made > made", "echo made >made", r#"run was …"cho made > made", is …"cho made >made""#),
         ("MODE = \"fast\"", "MODE = \"slow\"", r#"env.MODE was "fast", is "slow""#),
         ("{ MODE = \"fast\" }", "{ MODE = \"fast\", MORE = \"1\" }", r#"env.MORE is new: "1""#),
         ("env = { MODE = \"fast\" }", "", r#"env.MODE is gone, was "fast""#),

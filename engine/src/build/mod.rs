@@ -6,8 +6,9 @@ mod prepare;
 
 pub use crate::mount::{MountPlace, MountRequest, mount};
 
+pub use crate::execute::Planned;
 pub use apply::{Outcome, apply};
-pub use plan::{Planned, plan};
+pub use plan::plan;
 pub(crate) use prepare::absolute;
 pub use prepare::{History, load, open_history};
 

@@ -6,23 +6,10 @@ use super::{
 };
 use crate::{
     error::Result,
-    execute::{Cancel, foresee},
+    execute::{Cancel, Planned, foresee},
     report::Silent,
 };
 use std::sync::Arc;
-
-/// What would become of a node.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Planned {
-    /// `step.jar`
-    pub node: String,
-    /// What is written about it in the file.
-    pub description: Option<String>,
-    /// `cached`, `run`, `waiting` (what it needs must run first), or `look` (sources, images and artifacts).
-    pub decision: &'static str,
-    /// Why it would run; what it waits for.
-    pub why: String,
-}
 
 /// Foresees a build.
 ///

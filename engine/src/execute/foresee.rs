@@ -5,12 +5,24 @@ use super::{
     task::{self, Decided, Known},
 };
 use crate::{
-    build::Planned,
     error::Result,
     graph::NodeId,
     spec::{Kind, Target},
 };
 use std::collections::BTreeMap;
+
+/// What would become of a node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Planned {
+    /// `step.jar`
+    pub node: String,
+    /// What is written about it in the file.
+    pub description: Option<String>,
+    /// `cached`, `run`, `waiting` (what it needs must run first), or `look` (sources, images and artifacts).
+    pub decision: &'static str,
+    /// Why it would run; what it waits for.
+    pub why: String,
+}
 
 /// Decides for every node that the targets need, in order.
 ///

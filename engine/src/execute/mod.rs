@@ -15,7 +15,7 @@ mod test;
 mod times;
 
 pub use cancel::Cancel;
-pub use foresee::foresee;
+pub use foresee::{Planned, foresee};
 pub use scheduler::{Summary, execute};
 
 use crate::{

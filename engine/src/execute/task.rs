@@ -194,7 +194,9 @@ pub(super) fn make(
     let _lock = match &job.key {
         Some(key) => {
             let lock = Lock::wait(&engine.store.lock_path(&key.to_string()), &engine.cancel)?;
-            if let Decided::Done(done) = decide(engine, target, known)? {
+            if engine.store.records().knows(key)
+                && let Decided::Done(done) = decide(engine, target, known)?
+            {
                 return Ok(*done);
             }
             Some(lock)
@@ -231,8 +233,14 @@ pub(super) fn fetch(engine: &Engine, name: &str) -> Result<Value> {
         platform: &engine.platform,
         warn: &warn,
     };
-    source::fetch(&engine.loaded.spec.sources[name], &surroundings)
-        .map_err(|error| error.within(&format!("source `{name}`")))
+    let source = &engine.loaded.spec.sources[name];
+    source::fetch(source, &surroundings).map_err(|error| {
+        let error = error.within(&format!("source `{name}`"));
+        match engine.loaded.warnings.files.place(source.name.span) {
+            Some(place) => error.within(&place),
+            None => error,
+        }
+    })
 }
 
 fn make_source(engine: &Engine, name: &str) -> Result<Done> {

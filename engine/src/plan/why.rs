@@ -76,7 +76,11 @@ impl fmt::Display for Why {
                 write!(f, "{field}: {path} differs")
             }
             Self::Differs { difference: Difference { field, old, new }, path: None } => match (old, new) {
-                (Some(old), Some(new)) => write!(f, "{field} was {}, is {}", brief(old), brief(new)),
+                (Some(old), Some(new)) => {
+                    let (old_end, new_end) = differing(old, new);
+                    let cut = if old_end.len() < old.len() { "…" } else { "" };
+                    write!(f, "{field} was {cut}{}, is {cut}{}", brief(old_end), brief(new_end))
+                }
                 (None, Some(new)) => write!(f, "{field} is new: {}", brief(new)),
                 (Some(old), None) => write!(f, "{field} is gone, was {}", brief(old)),
                 (None, None) => write!(f, "{field} differs"),
@@ -94,6 +98,27 @@ impl fmt::Display for Why {
     }
 }
 
+/// Two values from where they differ: from that line on, and of a long line from a little before.
+fn differing<'a>(mut old: &'a str, mut new: &'a str) -> (&'a str, &'a str) {
+    const KEPT: usize = 10;
+    while let (Some((line, old_rest)), Some((other, new_rest))) = (old.split_once('\n'), new.split_once('\n'))
+    {
+        if line != other {
+            break;
+        }
+        (old, new) = (old_rest, new_rest);
+    }
+    let same = old.char_indices().zip(new.chars()).take_while(|((_, a), b)| a == b);
+    let starts: Vec<usize> = same.map(|((at, _), _)| at).collect();
+    match starts.len() {
+        0..=20 => (old, new),
+        length => {
+            let start = starts[length - KEPT];
+            (&old[start..], &new[start..])
+        }
+    }
+}
+
 /// A value fit for a line: the first line of a script, the first digits of a digest.
 fn brief(value: &str) -> String {
     const MOST: usize = 40;
@@ -105,4 +130,25 @@ fn brief(value: &str) -> String {
     let short: String = line.chars().take(MOST).collect();
     let cut = short.len() < value.trim().len();
     format!("{short:?}{}", if cut { "…" } else { "" })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_told_from_where_they_differ() {
+        let long = "[FileText { path: \"/etc/x\", content: \"";
+        for (old, new, told) in [
+            ("make", "make all", ("make", "make all")),
+            ("one\ntwo\nthree", "one\ntwo\nfour", ("three", "four")),
+            ("one\n", "one\ntwo", ("", "two")),
+            (&format!("{long}a"), &format!("{long}b"), ("ontent: \"a", "ontent: \"b")),
+            (&format!("{long}é"), &format!("{long}è"), ("ontent: \"é", "ontent: \"è")),
+        ] {
+            let (old_told, new_told) = differing(old, new);
+            assert!(old_told.ends_with(told.0) && new_told.ends_with(told.1), "{old_told:?} {new_told:?}");
+            assert!(old_told.len() <= told.0.len() + 2 && new_told.len() <= told.1.len() + 2);
+        }
+    }
 }

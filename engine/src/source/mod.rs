@@ -101,5 +101,7 @@ fn file_digest(store: &Store, path: &Path) -> Result<ObjectId> {
 /// A path of the build file, absolute and without symbolic links.
 fn locate(folder: &Path, path: &Path) -> Result<PathBuf> {
     let path = folder.join(path);
-    fs::canonicalize(&path).map_err(|error| Error::io("find", &path, error))
+    fs::canonicalize(&path).map_err(|error| {
+        Error::io("find", &path, error).hint("paths are relative to the folder of the build file")
+    })
 }

@@ -97,6 +97,11 @@ impl<'a> Records<'a> {
         self.read(&self.path(&key.to_string()))
     }
 
+    /// Whether there is anything under this key, good or not: cheaper than reading it.
+    pub fn knows(&self, key: &Key) -> bool {
+        self.path(&key.to_string()).exists() || self.traced_path(key).exists()
+    }
+
     /// Keeps what a key gave.
     ///
     /// # Errors
