@@ -14,6 +14,7 @@ mod graph;
 mod host;
 mod images;
 mod judges;
+mod layering;
 mod mounts;
 mod parallel;
 mod progress;

@@ -2,12 +2,13 @@
 
 use super::{
     Request,
-    prepare::{self, Locking, absolute},
+    prepare::{self, Locking},
 };
 use crate::{
     convert::STORE_DAMAGED,
     error::{Error, Result},
     execute::{Cancel, Engine, Summary, execute},
+    paths::absolute,
     report::{Event, Reporter},
     store::Build,
 };
@@ -58,25 +59,25 @@ fn once(
     deep: bool,
 ) -> Result<(Arc<Engine>, Summary)> {
     let engine = prepare::engine(request, Locking::Write, reporter.clone(), cancel.clone(), deep)?;
-    if request.deny_warnings && engine.warnings() > 0 {
+    if request.deny_warnings && engine.session.warnings() > 0 {
         return Err(Error::usage("there are warnings, and --deny-warnings is on"));
     }
     let engine = Arc::new(engine);
     prepare::announce(&engine);
-    let summary = execute(&engine, &engine.targets)?;
-    let mut build = Build { file: absolute(&request.file)?, nodes: engine.last.nodes.clone() };
+    let summary = execute(&engine, &engine.session.targets)?;
+    let mut build = Build { file: absolute(&request.file)?, nodes: engine.session.last.nodes.clone() };
     build.nodes.extend(summary.nodes.clone());
-    engine.store.history().save(&build)?;
-    engine.store.settle()?;
+    engine.session.store.history().save(&build)?;
+    engine.session.store.settle()?;
     Ok((engine, summary))
 }
 
 fn finish(request: &Request, engine: &Engine, summary: Summary, start: Instant) -> Result<Outcome> {
     let mut error = summary.error;
-    if error.is_none() && request.deny_warnings && engine.warnings() > 0 {
+    if error.is_none() && request.deny_warnings && engine.session.warnings() > 0 {
         error = Some(Error::step("warnings-denied", "there were warnings, and --deny-warnings is on"));
     }
-    engine.reporter.report(&Event::BuildFinished {
+    engine.session.reporter.report(&Event::BuildFinished {
         success: error.is_none(),
         ran: summary.ran,
         cached: summary.cached,

@@ -4,12 +4,9 @@ mod apply;
 mod plan;
 mod prepare;
 
-pub use crate::mount::{MountPlace, MountRequest, mount};
-
 pub use crate::execute::Planned;
 pub use apply::{Outcome, apply};
 pub use plan::plan;
-pub(crate) use prepare::absolute;
 pub use prepare::{History, load, open_history};
 
 use crate::spec::Inputs;

@@ -6,14 +6,15 @@ use crate::{
     execute::{Cancel, Engine},
     graph::Graph,
     image::LayerQueue,
+    paths::{absolute, tidy},
     report::{Event, Reporter},
+    session::Session,
     spec::{self, EpochSource, FALLBACK_EPOCH, Loaded, lock},
     store::{Build, Store},
 };
-use rbuild_tree::Timestamp;
 use std::{
     collections::BTreeSet,
-    path::{Component, Path, PathBuf},
+    path::PathBuf,
     sync::{Arc, Mutex, OnceLock},
 };
 
@@ -95,33 +96,38 @@ pub(super) fn engine(
     let mut written: Vec<PathBuf> =
         loaded.spec.written_paths().iter().map(|path| tidy(&out.join(path))).collect();
     written.push(tidy(&folder.join(lock::path_of(&request.file).file_name().unwrap_or_default())));
-    let epoch = Timestamp::from_seconds(loaded.epoch);
-    let engine = Engine {
+    let session = Session {
         last: store.history().load(&absolute(&request.file)?),
-        layers: LayerQueue::new(store.clone(), epoch),
         graph,
         targets,
         store,
         reporter,
-        cancel,
         caller: request.inputs.environment.clone(),
         out,
         written,
         platform: request.inputs.platform.clone(),
-        jobs: request.jobs.unwrap_or_else(processors).max(1),
-        keep_going: request.keep_going,
         deep,
         warned: Mutex::new(BTreeSet::new()),
-        capabilities: OnceLock::new(),
         loaded,
     };
+    let engine = Engine {
+        layers: LayerQueue::new(session.store.clone(), session.epoch()),
+        session,
+        cancel,
+        jobs: request.jobs.unwrap_or_else(processors).max(1),
+        keep_going: request.keep_going,
+        capabilities: OnceLock::new(),
+    };
     for warning in warnings {
-        engine.warn(Some("no-lock"), None, warning);
+        engine.session.warn(Some("no-lock"), None, warning);
     }
-    for warning in engine.loaded.warnings.list.iter().filter(|one| one.severity == spec::Severity::Warning) {
-        let place = warning.labels.first().and_then(|label| engine.loaded.warnings.files.place(label.span));
+    for warning in
+        engine.session.loaded.warnings.list.iter().filter(|one| one.severity == spec::Severity::Warning)
+    {
+        let place =
+            warning.labels.first().and_then(|label| engine.session.loaded.warnings.files.place(label.span));
         let place = place.map_or(String::new(), |place| format!("{place}: "));
-        engine.warn(Some(warning.code), None, format!("{place}{}", warning.message));
+        engine.session.warn(Some(warning.code), None, format!("{place}{}", warning.message));
     }
     Ok(engine)
 }
@@ -149,33 +155,12 @@ fn processors() -> usize {
     std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }
 
-/// Absolute, without symbolic links as far as it exists.
-pub(crate) fn absolute(path: &Path) -> Result<PathBuf> {
-    if let Ok(real) = std::fs::canonicalize(path) {
-        return Ok(real);
-    }
-    std::path::absolute(path).map(|path| tidy(&path)).map_err(|error| Error::io("find", path, error))
-}
-
-/// Without `.` and `..`, by text alone.
-fn tidy(path: &Path) -> PathBuf {
-    let mut tidied = PathBuf::new();
-    for component in path.components() {
-        match component {
-            Component::CurDir => {}
-            Component::ParentDir => drop(tidied.pop()),
-            other => tidied.push(other),
-        }
-    }
-    tidied
-}
-
 /// Tells that a build begins.
 pub(super) fn announce(engine: &Engine) {
-    engine.reporter.report(&Event::BuildStarted {
-        file: engine.loaded.path.display().to_string(),
-        nodes: engine.graph.with_needs(engine.targets.iter().copied()).len(),
+    engine.session.reporter.report(&Event::BuildStarted {
+        file: engine.session.loaded.path.display().to_string(),
+        nodes: engine.session.graph.with_needs(engine.session.targets.iter().copied()).len(),
         jobs: engine.jobs,
-        store: engine.store.root().display().to_string(),
+        store: engine.session.store.root().display().to_string(),
     });
 }

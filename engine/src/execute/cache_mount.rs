@@ -65,9 +65,9 @@ fn open(base: &Path, sharing: Sharing, cancel: &Cancel) -> Result<CacheDirectory
 
 /// The folder of a cache; a private one's has a number behind it.
 fn base_path(engine: &Engine, name: &str, ids: &IdMap) -> PathBuf {
-    let platform = engine.platform_text().replace('/', "-");
+    let platform = engine.session.platform_text().replace('/', "-");
     let owner = ids.host_uid(0).unwrap_or_default();
-    engine.store.cache_path(&format!("{name}.{platform}.{owner}"))
+    engine.session.store.cache_path(&format!("{name}.{platform}.{owner}"))
 }
 
 /// `with_extension` would cut off what stands behind the last dot.

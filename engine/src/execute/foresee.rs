@@ -29,14 +29,14 @@ pub struct Planned {
 /// # Errors
 /// A source that can't be read, a copy that takes nothing.
 pub fn foresee(engine: &Engine) -> Result<Vec<Planned>> {
-    let wanted = engine.graph.with_needs(engine.targets.iter().copied());
+    let wanted = engine.session.graph.with_needs(engine.session.targets.iter().copied());
     let mut known = Known::default();
     // What is not known yet, and the first node that must run for it.
     let mut open: BTreeMap<NodeId, String> = BTreeMap::new();
     let mut planned = Vec::new();
-    for id in engine.graph.order().iter().filter(|id| wanted.contains(id)) {
-        let target = engine.graph.node(*id);
-        let waits = engine.graph.needs(*id).into_iter().find_map(|need| open.get(&need).cloned());
+    for id in engine.session.graph.order().iter().filter(|id| wanted.contains(id)) {
+        let target = engine.session.graph.node(*id);
+        let waits = engine.session.graph.needs(*id).into_iter().find_map(|need| open.get(&need).cloned());
         let (decision, why) = match waits {
             Some(first) => {
                 open.insert(*id, first.clone());
@@ -85,7 +85,7 @@ fn decide(
 }
 
 fn description(engine: &Engine, target: &Target) -> Option<String> {
-    let spec = &engine.loaded.spec;
+    let spec = &engine.session.loaded.spec;
     match target.kind {
         Kind::Source => spec.sources.get(&target.name)?.description.clone(),
         Kind::Step => spec.steps.get(&target.name)?.description.clone(),

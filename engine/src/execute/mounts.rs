@@ -59,9 +59,9 @@ impl<'a> Builder<'a> {
                 delta: host.delta.as_deref().cloned(),
             }),
         };
-        let mut options = Options::new(engine.store.scratch().fresh_folder()?);
+        let mut options = Options::new(engine.session.store.scratch().fresh_folder()?);
         options.record = matches!(root, Root::Host(_));
-        let overlay = open(&engine.store, lower, options)?;
+        let overlay = open(&engine.session.store, lower, options)?;
         let list = vec![Mount::Fuse { target: "/".to_owned(), source: String::new(), read_only: false }];
         let mounts = Mounts { list, overlays: vec![overlay] };
         let grounds = vec![(TreePath::root(), Ground::Overlay(0))];
@@ -110,7 +110,7 @@ impl<'a> Builder<'a> {
     /// It can't be written.
     pub(super) fn script(&mut self, text: &str) -> Result<String> {
         use std::os::unix::fs::PermissionsExt;
-        let path = self.engine.store.scratch().write(text.as_bytes())?;
+        let path = self.engine.session.store.scratch().write(text.as_bytes())?;
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755))
             .map_err(|error| Error::io("make executable", &path, error))?;
         let target = "/.rbuild-run".to_owned();
@@ -179,7 +179,7 @@ impl<'a> Builder<'a> {
         discard: bool,
         times: &mut dyn FnMut(Snapshot) -> Result<Snapshot>,
     ) -> Result<()> {
-        let store = &self.engine.store;
+        let store = &self.engine.session.store;
         let (snapshot, source, directory) = match taken {
             Taken::Directory(snapshot) => (snapshot, String::new(), true),
             Taken::File(_, entry) => {
@@ -218,7 +218,7 @@ impl<'a> Builder<'a> {
     fn exists(&self, path: &TreePath) -> Result<bool> {
         match &self.root {
             Root::Snapshot(snapshot) => {
-                Ok(resolve(&*self.engine.store, snapshot, path.as_bytes(), true)?.found.is_some())
+                Ok(resolve(&*self.engine.session.store, snapshot, path.as_bytes(), true)?.found.is_some())
             }
             Root::Host(_) => Ok(false),
         }
@@ -228,7 +228,7 @@ impl<'a> Builder<'a> {
     fn resolved(&self, path: &TreePath) -> Result<TreePath> {
         match &self.root {
             Root::Snapshot(snapshot) => {
-                Ok(resolve(&*self.engine.store, snapshot, path.as_bytes(), true)?.path)
+                Ok(resolve(&*self.engine.session.store, snapshot, path.as_bytes(), true)?.path)
             }
             Root::Host(host) => {
                 use std::os::unix::ffi::OsStrExt;

@@ -63,8 +63,8 @@ impl Ran {
     /// # Errors
     /// Those of the store.
     pub(super) fn applied(&self, engine: &Engine, base: &Snapshot) -> Result<Snapshot> {
-        let left = apply(&*engine.store, self.seen.as_ref().unwrap_or(base), &self.changes.delta)?;
-        self.times.restore(&engine.store, left)
+        let left = apply(&*engine.session.store, self.seen.as_ref().unwrap_or(base), &self.changes.delta)?;
+        self.times.restore(&engine.session.store, left)
     }
 }
 
@@ -83,15 +83,17 @@ struct Identity {
 pub(super) fn run(engine: &Engine, inputs: &Inputs<'_>, over: Over<'_>, request: Request<'_>) -> Result<Ran> {
     let ids = &engine.capabilities()?.ids;
     let accounts = match over {
-        Over::Snapshot(snapshot) => Accounts::read(&engine.store, snapshot)?,
+        Over::Snapshot(snapshot) => Accounts::read(&engine.session.store, snapshot)?,
         Over::Host(host) => Accounts::of_machine(&host.root),
     };
     let identity = identity(&accounts, &request.user)?;
     // Locks first: what other steps of a cache saw is known only when they are done.
     let caches = cache_mount::open_all(engine, request.body, ids)?;
-    let mut times = SeenTimes::load(caches.values().map(|cache| cache.path.clone()), engine.epoch());
+    let mut times = SeenTimes::load(caches.values().map(|cache| cache.path.clone()), engine.session.epoch());
     let seen = match over {
-        Over::Snapshot(snapshot) => Some(times.apply(&engine.store, &TreePath::root(), snapshot.clone())?),
+        Over::Snapshot(snapshot) => {
+            Some(times.apply(&engine.session.store, &TreePath::root(), snapshot.clone())?)
+        }
         Over::Host(_) => None,
     };
     let root = match (&seen, over) {
@@ -111,9 +113,9 @@ pub(super) fn run(engine: &Engine, inputs: &Inputs<'_>, over: Over<'_>, request:
         _ => Ok((identity.uid, identity.gid)),
     };
     builder.declared(request.body, inputs, &caches, &owner, &mut |mount, snapshot| {
-        times.apply(&engine.store, &mount.target, snapshot)
+        times.apply(&engine.session.store, &mount.target, snapshot)
     })?;
-    times.save(&engine.store)?;
+    times.save(&engine.session.store)?;
     let mounts = builder.finish();
     let text = |text: &String| OsString::from(text);
     let setup = Setup {
@@ -128,7 +130,7 @@ pub(super) fn run(engine: &Engine, inputs: &Inputs<'_>, over: Over<'_>, request:
             argv: argv.iter().map(text).collect(),
             env: request
                 .environment
-                .with(&identity.home, engine.loaded.epoch)
+                .with(&identity.home, engine.session.loaded.epoch)
                 .iter()
                 .map(|(name, value)| (text(name), text(value)))
                 .collect(),
@@ -140,10 +142,10 @@ pub(super) fn run(engine: &Engine, inputs: &Inputs<'_>, over: Over<'_>, request:
         },
         limits: Limits::default(),
     };
-    let log = engine.store.scratch().fresh();
+    let log = engine.session.store.scratch().fresh();
     let (exit, last_lines) = carry_out(engine, &setup, &mounts, request.node, &log)?;
-    let changes = mounts.overlays[0].commit(Some(engine.epoch()))?;
-    let (log, _) = engine.store.put_object_file(&log)?;
+    let changes = mounts.overlays[0].commit(Some(engine.session.epoch()))?;
+    let (log, _) = engine.session.store.put_object_file(&log)?;
     drop(caches);
     Ok(Ran { exit, log: log.to_string(), last_lines, changes, seen, times })
 }
@@ -166,7 +168,7 @@ fn carry_out(
         sessions.push(overlay.serve(device, server_threads())?);
     }
     let pipe = started.stdout.take().ok_or_else(|| Error::internal("the sandbox gave no output pipe"))?;
-    let reporter = engine.reporter.as_ref();
+    let reporter = engine.session.reporter.as_ref();
     let (ended, lines) = thread::scope(|scope| {
         let pump = scope.spawn(|| output::pump(pipe, log, node, reporter));
         let ended = started.proceed().and_then(|mut running| wait(engine, node, &mut running));
@@ -186,7 +188,7 @@ fn carry_out(
 
 fn wait(engine: &Engine, node: &str, running: &mut Running) -> rbuild_sandbox::Result<Exit> {
     for warning in running.warnings() {
-        engine.warn(None, Some(node), warning.clone());
+        engine.session.warn(None, Some(node), warning.clone());
     }
     running.wait()
 }

@@ -79,14 +79,14 @@ pub fn execute(engine: &Arc<Engine>, targets: &BTreeSet<NodeId>) -> Result<Summa
         .build()
         .map_err(|error| Error::environment("the threads of the build can't be started").caused_by(error))?;
     let (sender, receiver) = mpsc::channel();
-    let wanted = engine.graph.with_needs(targets.iter().copied());
+    let wanted = engine.session.graph.with_needs(targets.iter().copied());
     let last = |id: NodeId| {
-        let node = engine.last.nodes.get(&engine.graph.node(id).to_string());
+        let node = engine.session.last.nodes.get(&engine.session.graph.node(id).to_string());
         Duration::from_millis(node.map_or(0, |node| node.duration)) + Duration::from_millis(1)
     };
     let mut scheduler = Scheduler {
-        chains: engine.graph.longest_chains(&wanted, last),
-        missing: wanted.iter().map(|id| (*id, engine.graph.needs(*id).len())).collect(),
+        chains: engine.session.graph.longest_chains(&wanted, last),
+        missing: wanted.iter().map(|id| (*id, engine.session.graph.needs(*id).len())).collect(),
         engine: engine.clone(),
         wanted,
         ready: BinaryHeap::new(),
@@ -127,7 +127,7 @@ impl Scheduler {
         while !self.stopping() && self.running < self.engine.jobs {
             let Some((_, std::cmp::Reverse(id))) = self.ready.pop() else { return };
             let started = Instant::now();
-            let target = self.engine.graph.node(id).clone();
+            let target = self.engine.session.graph.node(id).clone();
             match task::decide(&self.engine, &target, &self.known) {
                 Ok(Decided::Done(done)) => self.done(id, *done),
                 Ok(Decided::Make(job)) => self.start(id, job),
@@ -148,7 +148,7 @@ impl Scheduler {
         self.running += 1;
         self.pool.spawn(move || {
             let (start, key, ingredients) = (Instant::now(), job.key, job.ingredients().clone());
-            let target = engine.graph.node(id).clone();
+            let target = engine.session.graph.node(id).clone();
             let work = || task::make(&engine, &target, &known, job);
             let result =
                 std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)).unwrap_or_else(|panic| {
@@ -173,7 +173,7 @@ impl Scheduler {
     }
 
     fn done(&mut self, id: NodeId, done: Done) {
-        let target = self.engine.graph.node(id).clone();
+        let target = self.engine.session.graph.node(id).clone();
         if matches!(target.kind, Kind::Step | Kind::Test) {
             match done.outcome {
                 Outcome::Cached => self.summary.cached += 1,
@@ -182,18 +182,27 @@ impl Scheduler {
         }
         let duration = u64::try_from(done.duration.as_millis()).unwrap_or(u64::MAX);
         let node = target.to_string();
-        self.engine.reporter.report(&Event::Finished { node: node.clone(), outcome: done.outcome, duration });
+        self.engine.session.reporter.report(&Event::Finished {
+            node: node.clone(),
+            outcome: done.outcome,
+            duration,
+        });
         let mut remembered = done.node;
-        if let (Outcome::Cached, Some(last)) = (done.outcome, self.engine.last.nodes.get(&node)) {
+        if let (Outcome::Cached, Some(last)) = (done.outcome, self.engine.session.last.nodes.get(&node)) {
             remembered.duration = last.duration;
         }
         self.summary.nodes.insert(node, remembered);
         if let Some(value) = done.value {
             self.known.values.insert(target.name.clone(), value);
-            image::prepare_layers(&self.engine, &target.name, &self.known.values);
+            image::prepare_layers(
+                &self.engine.session,
+                &self.engine.layers,
+                &target.name,
+                &self.known.values,
+            );
         }
         self.finished.insert(id);
-        for dependent in self.engine.graph.dependents(id) {
+        for dependent in self.engine.session.graph.dependents(id) {
             let Some(missing) = self.missing.get_mut(&dependent) else { continue };
             *missing -= 1;
             if *missing == 0 {
@@ -209,19 +218,19 @@ impl Scheduler {
         ingredients: Option<&Ingredients>,
         duration: Duration,
     ) {
-        let node = self.engine.graph.node(id).to_string();
+        let node = self.engine.session.graph.node(id).to_string();
         self.finished.insert(id);
         let stopped = self.engine.cancel.is_stopped() && failure.error.kind() == ErrorKind::Interrupted;
         if stopped && (self.summary.failed > 0 || self.engine.cancel.is_interrupted()) {
             // Ended because of another one's failure, or by the user: not a failure of its own.
             self.summary.skipped += 1;
-            self.engine.reporter.report(&Event::Skipped { node });
+            self.engine.session.reporter.report(&Event::Skipped { node });
             return;
         }
         self.summary.failed += 1;
         self.summary.nodes.insert(node.clone(), task::failed_node(ingredients, &failure));
         let error = &failure.error;
-        self.engine.reporter.report(&Event::Failed {
+        self.engine.session.reporter.report(&Event::Failed {
             node,
             code: error.code().map(str::to_owned),
             message: error.message().to_owned(),
@@ -240,7 +249,10 @@ impl Scheduler {
     fn end(mut self) -> Summary {
         for id in self.wanted.iter().filter(|id| !self.finished.contains(id)) {
             self.summary.skipped += 1;
-            self.engine.reporter.report(&Event::Skipped { node: self.engine.graph.node(*id).to_string() });
+            self.engine
+                .session
+                .reporter
+                .report(&Event::Skipped { node: self.engine.session.graph.node(*id).to_string() });
         }
         if self.engine.cancel.is_interrupted() {
             self.summary.error = Some(Error::interrupted());

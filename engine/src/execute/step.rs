@@ -43,9 +43,9 @@ pub(super) fn make(
         return over_host(engine, step, &host, inputs, config);
     }
     let base = base(engine, step, inputs)?;
-    let applied =
-        operations::apply(&inputs.context, &step.body, &base).map_err(|error| engine.located(error))?;
-    engine.warn_all(&step.name, applied.warnings);
+    let applied = operations::apply(&inputs.context, &step.body, &base)
+        .map_err(|error| engine.session.located(error))?;
+    engine.session.warn_all(&step.name, applied.warnings);
     let (mut tree, mut log, mut warnings) = (applied.snapshot, None, Vec::new());
     if let Some(command) = &step.body.run {
         let ran = command_of(engine, step, command, inputs, config, Over::Snapshot(&tree))?;
@@ -55,9 +55,9 @@ pub(super) fn make(
         warnings = ran.changes.warnings;
     }
     let removed = operations::remove(&inputs.context, &step.body.remove, &tree)
-        .map_err(|error| engine.located(error))?;
-    engine.warn_all(&step.name, removed.warnings);
-    let id = engine.store.put_snapshot(&removed.snapshot)?;
+        .map_err(|error| engine.session.located(error))?;
+    engine.session.warn_all(&step.name, removed.warnings);
+    let id = engine.session.store.put_snapshot(&removed.snapshot)?;
     let content = Content::Snapshot(id, Arc::new(removed.snapshot));
     Ok(Made { content, record: record(Yield::Snapshot(id.to_string()), log, warnings) })
 }
@@ -78,15 +78,15 @@ fn over_host(
     let Some(command) = &step.body.run else {
         let content = Content::Host(host.clone());
         let delta = host.delta.as_deref().cloned().unwrap_or_default();
-        let id = engine.store.put_delta(&delta)?;
+        let id = engine.session.store.put_delta(&delta)?;
         return Ok(Made { content, record: record(Yield::Delta(id.to_string()), None, Vec::new()) });
     };
     let ran = command_of(engine, step, command, inputs, config, Over::Host(host))?;
     passed(&step.name, &ran)?;
-    let id = engine.store.put_delta(&ran.changes.delta)?;
+    let id = engine.session.store.put_delta(&ran.changes.delta)?;
     let mut record = record(Yield::Delta(id.to_string()), Some(ran.log), ran.changes.warnings);
     record.trace = match &ran.changes.trace {
-        Some(trace) => Some(engine.store.put_object(&trace.encode())?.to_string()),
+        Some(trace) => Some(engine.session.store.put_object(&trace.encode())?.to_string()),
         None => None,
     };
     let delta = Some(Arc::new(ran.changes.delta));
@@ -151,7 +151,7 @@ fn merged(engine: &Engine, step: &Step, merge: &Merge, inputs: &Inputs<'_>) -> R
             Take::Absent => rbuild_tree::Take::Absent,
         })
     };
-    match rbuild_tree::merge(&*engine.store, &base, &branches, policy, &mut resolve)? {
+    match rbuild_tree::merge(&*engine.session.store, &base, &branches, policy, &mut resolve)? {
         Merged::Snapshot(snapshot) => Ok(snapshot),
         Merged::Conflicts(conflicts) => Err(conflict_error(step, &names, &conflicts)),
     }
@@ -194,8 +194,8 @@ fn command_of(
     let request = run::Request {
         node: &format!("step.{}", step.name.value),
         body,
-        argv: argv(command, body.shell.as_deref().unwrap_or(&engine.loaded.spec.shell)),
-        environment: plan::environment(body, config, &engine.caller)?,
+        argv: argv(command, body.shell.as_deref().unwrap_or(&engine.session.loaded.spec.shell)),
+        environment: plan::environment(body, config, &engine.session.caller)?,
         user: body.user.as_ref().map_or_else(root, |user| user.value.clone()),
         workdir: body.workdir.as_ref().map(|path| path.value.clone()).unwrap_or_default(),
     };

@@ -1,14 +1,15 @@
 //! One node: decided, and made. Knows nothing of other nodes but what they turned out to be.
 
-use super::{Engine, NeededTrees, lock::Lock, step, test};
+use super::{Engine, lock::Lock, step, test};
 use crate::{
     container::ContainerConfig,
     error::{Error, Result},
     image,
     key::{Ingredients, Key},
-    operations::{self, OperationError, Warning},
+    operations,
     plan::{self, Decision, Inputs, Question, Why},
     report::{Event, Outcome},
+    session::NeededTrees,
     source,
     spec::{
         Kind, Target,
@@ -68,27 +69,13 @@ pub(super) enum Decided {
     Make(Job),
 }
 
-impl Engine {
-    /// An error of a tree operation, with its place in the file.
-    pub(crate) fn located(&self, error: OperationError) -> Error {
-        error.located(&self.loaded.warnings.files)
-    }
-
-    /// Tells the warnings of tree operations.
-    pub(crate) fn warn_all(&self, node: &str, warnings: Vec<Warning>) {
-        for warning in warnings {
-            self.warn(Some(warning.code), Some(node), warning.message);
-        }
-    }
-}
-
 /// Decides for a node whose needs are known.
 pub(super) fn decide(engine: &Engine, target: &Target, known: &Known) -> Result<Decided> {
-    let trees = NeededTrees { store: &engine.store, values: &known.values };
-    let inputs = engine.inputs(&trees);
+    let trees = NeededTrees { store: &engine.session.store, values: &known.values };
+    let inputs = engine.session.inputs(&trees);
     match target.kind {
-        Kind::Step => decide_step(engine, &engine.loaded.spec.steps[&target.name], &inputs),
-        Kind::Test => decide_test(engine, &engine.loaded.spec.tests[&target.name], &inputs),
+        Kind::Step => decide_step(engine, &engine.session.loaded.spec.steps[&target.name], &inputs),
+        Kind::Test => decide_test(engine, &engine.session.loaded.spec.tests[&target.name], &inputs),
         Kind::Source | Kind::Image | Kind::Artifact => {
             let why = "always looked at".to_owned();
             Ok(Decided::Make(Job { key: None, why, ingredients: Ingredients::default() }))
@@ -105,9 +92,9 @@ fn question<'a>(
     Question {
         key: ingredients.key(),
         ingredients,
-        last: engine.last.nodes.get(node),
+        last: engine.session.last.nodes.get(node),
         rerun_after: rerun,
-        deep: engine.deep,
+        deep: engine.session.deep,
     }
 }
 
@@ -140,7 +127,7 @@ fn make_because(key: Key, why: &Why, ingredients: Ingredients) -> Decided {
 
 fn warn_again(engine: &Engine, name: &str, record: &Record) {
     for warning in &record.warnings {
-        engine.warn(None, Some(name), warning.clone());
+        engine.session.warn(None, Some(name), warning.clone());
     }
 }
 
@@ -153,7 +140,7 @@ fn decide_test(engine: &Engine, test: &Test, inputs: &Inputs<'_>) -> Result<Deci
         // A test leaves no record over this machine's files: there is no tree its trace could be kept with.
         return Ok(make_because(question.key, &Why::Untraced, ingredients));
     }
-    match plan::decide_test(&engine.store, &question) {
+    match plan::decide_test(&engine.session.store, &question) {
         Decision::Cached(cached) => {
             let node = history_node(&ingredients, &cached.record, None);
             let duration = Duration::ZERO;
@@ -168,7 +155,7 @@ fn subject(engine: &Engine, test: &Test, inputs: &Inputs<'_>) -> Result<(Referen
     let (from, image) = match &test.subject {
         Subject::From(reference) => (reference.value.clone(), None),
         Subject::Image(name) => {
-            let image = &engine.loaded.spec.images[name.as_str()];
+            let image = &engine.session.loaded.spec.images[name.as_str()];
             (image.from.value.clone(), Some(image))
         }
     };
@@ -188,13 +175,13 @@ pub(super) fn make(
     job: Job,
 ) -> std::result::Result<Done, Failure> {
     let start = Instant::now();
-    let trees = NeededTrees { store: &engine.store, values: &known.values };
-    let inputs = engine.inputs(&trees);
+    let trees = NeededTrees { store: &engine.session.store, values: &known.values };
+    let inputs = engine.session.inputs(&trees);
     // Another process may be making the same: wait for it, and take what it made.
     let _lock = match &job.key {
         Some(key) => {
-            let lock = Lock::wait(&engine.store.lock_path(&key.to_string()), &engine.cancel)?;
-            if engine.store.records().knows(key)
+            let lock = Lock::wait(&engine.session.store.lock_path(&key.to_string()), &engine.cancel)?;
+            if engine.session.store.records().knows(key)
                 && let Decided::Done(done) = decide(engine, target, known)?
             {
                 return Ok(*done);
@@ -204,15 +191,19 @@ pub(super) fn make(
         None => None,
     };
     if matches!(target.kind, Kind::Step | Kind::Test) {
-        engine.reporter.report(&Event::Started { node: target.to_string(), why: job.why.clone() });
+        engine.session.reporter.report(&Event::Started { node: target.to_string(), why: job.why.clone() });
     }
     let mut done = match target.kind {
         Kind::Source => make_source(engine, &target.name)?,
-        Kind::Step => make_step(engine, &engine.loaded.spec.steps[&target.name], &inputs, job, start)?,
-        Kind::Test => make_test(engine, &engine.loaded.spec.tests[&target.name], &inputs, job, start)?,
+        Kind::Step => {
+            make_step(engine, &engine.session.loaded.spec.steps[&target.name], &inputs, job, start)?
+        }
+        Kind::Test => {
+            make_test(engine, &engine.session.loaded.spec.tests[&target.name], &inputs, job, start)?
+        }
         Kind::Image => {
-            let image = &engine.loaded.spec.images[&target.name];
-            let built = image::make(engine, image, &inputs)?;
+            let image = &engine.session.loaded.spec.images[&target.name];
+            let built = image::make(&engine.session, &engine.layers, image, &inputs)?;
             Done { value: None, outcome: Outcome::Ran, node: built, duration: Duration::ZERO }
         }
         Kind::Artifact => make_artifact(engine, &target.name, &inputs)?,
@@ -223,20 +214,20 @@ pub(super) fn make(
 
 /// Makes the tree of a source.
 pub(super) fn fetch(engine: &Engine, name: &str) -> Result<Value> {
-    let epoch = engine.epoch();
-    let warn = |code: &'static str, message: String| engine.warn(Some(code), Some(name), message);
+    let epoch = engine.session.epoch();
+    let warn = |code: &'static str, message: String| engine.session.warn(Some(code), Some(name), message);
     let surroundings = source::Surroundings {
-        store: &engine.store,
-        folder: &engine.loaded.folder,
-        written: &engine.written,
+        store: &engine.session.store,
+        folder: &engine.session.loaded.folder,
+        written: &engine.session.written,
         epoch,
-        platform: &engine.platform,
+        platform: &engine.session.platform,
         warn: &warn,
     };
-    let source = &engine.loaded.spec.sources[name];
+    let source = &engine.session.loaded.spec.sources[name];
     source::fetch(source, &surroundings).map_err(|error| {
         let error = error.within(&format!("source `{name}`"));
-        match engine.loaded.warnings.files.place(source.name.span) {
+        match engine.session.loaded.warnings.files.place(source.name.span) {
             Some(place) => error.within(&place),
             None => error,
         }
@@ -262,7 +253,7 @@ fn make_step(
     let config = plan::step_config(step, inputs)?;
     let mut made = step::make(engine, step, inputs, &config)?;
     made.record.duration = milliseconds(start.elapsed());
-    let (records, key) = (engine.store.records(), job.ingredients.key());
+    let (records, key) = (engine.session.store.records(), job.ingredients.key());
     match &made.content {
         Content::Snapshot(..) => records.put(&key, &made.record)?,
         // Without a trace nothing could tell whether the record still holds.
@@ -286,19 +277,20 @@ fn make_test(
     let mut record = test::make(engine, test, &from, inputs, &config)?;
     record.duration = milliseconds(start.elapsed());
     if let Content::Snapshot(..) = inputs.value(&from)?.content {
-        engine.store.records().put(&job.ingredients.key(), &record)?;
+        engine.session.store.records().put(&job.ingredients.key(), &record)?;
     }
     let node = history_node(&job.ingredients, &record, None);
     Ok(Done { value: None, outcome: Outcome::Ran, node, duration: Duration::ZERO })
 }
 
 fn make_artifact(engine: &Engine, name: &str, inputs: &Inputs<'_>) -> Result<Done> {
-    let artifact = &engine.loaded.spec.artifacts[name];
+    let artifact = &engine.session.loaded.spec.artifacts[name];
     let tree = inputs.context.trees.tree(&artifact.from)?;
-    let exported = operations::export(&inputs.context, artifact, &tree, &engine.out);
-    let exported = exported.map_err(|error| engine.located(error).within(&format!("artifact `{name}`")))?;
+    let exported = operations::export(&inputs.context, artifact, &tree, &engine.session.out);
+    let exported =
+        exported.map_err(|error| engine.session.located(error).within(&format!("artifact `{name}`")))?;
     let path = exported.path.display().to_string();
-    engine.reporter.report(&Event::Artifact { name: name.to_owned(), path, files: exported.files });
+    engine.session.reporter.report(&Event::Artifact { name: name.to_owned(), path, files: exported.files });
     let node = Node { passed: true, ..Node::default() };
     Ok(Done { value: None, outcome: Outcome::Ran, node, duration: Duration::ZERO })
 }

@@ -34,8 +34,8 @@ pub(super) fn make(
         Content::Snapshot(..) => {
             let base = inputs.snapshot(from)?;
             let applied = operations::apply(&inputs.context, &test.body, &base)
-                .map_err(|error| engine.located(error))?;
-            engine.warn_all(&test.name, applied.warnings);
+                .map_err(|error| engine.session.located(error))?;
+            engine.session.warn_all(&test.name, applied.warnings);
             command_of(engine, test, inputs, config, Over::Snapshot(&applied.snapshot))?
         }
     };
@@ -74,7 +74,7 @@ fn command_of(
         node: &format!("test.{}", test.name.value),
         body,
         argv: command(engine, test, config)?,
-        environment: plan::environment(body, config, &engine.caller)?,
+        environment: plan::environment(body, config, &engine.session.caller)?,
         user: user(body, config, image)?,
         workdir: workdir(body, config, image)?,
     };
@@ -83,7 +83,7 @@ fn command_of(
 
 fn command(engine: &Engine, test: &Test, config: &ContainerConfig) -> Result<Argv> {
     if let Some(run) = &test.body.run {
-        return Ok(argv(run, test.body.shell.as_deref().unwrap_or(&engine.loaded.spec.shell)));
+        return Ok(argv(run, test.body.shell.as_deref().unwrap_or(&engine.session.loaded.spec.shell)));
     }
     let words: Vec<String> = config.entrypoint.iter().chain(&config.cmd).cloned().collect();
     if words.is_empty() {

@@ -4,9 +4,9 @@
 
 use crate::{
     error::{Error, Result},
-    execute::Engine,
     operations::{self, Context},
     report::Written,
+    session::Session,
     spec::types::{Image, Output},
 };
 use rbuild_oci::{
@@ -21,17 +21,17 @@ use std::{
 
 /// Writes all outputs of an image.
 pub(super) fn write(
-    engine: &Engine,
+    session: &Session,
     image: &Image,
     built: &Built,
     snapshot: &Snapshot,
     context: &Context<'_>,
 ) -> Result<Vec<Written>> {
-    let blobs = |digest: &Digest| -> io::Result<PathBuf> { Ok(engine.store.blob_path(digest.digest())) };
+    let blobs = |digest: &Digest| -> io::Result<PathBuf> { Ok(session.store.blob_path(digest.digest())) };
     let mut written = Vec::new();
     for output in &image.outputs {
-        let path = operations::output_path(&engine.out, output.path())
-            .map_err(|error| engine.located(error).within(&format!("image `{}`", image.name.value)))?;
+        let path = operations::output_path(&session.out, output.path())
+            .map_err(|error| session.located(error).within(&format!("image `{}`", image.name.value)))?;
         let references = match output {
             Output::Oci { reference: Some(reference), .. } => vec![reference.value.clone()],
             _ => references(image),
@@ -48,15 +48,15 @@ pub(super) fn write(
                 let tags: Vec<String> = image.tags.iter().map(|tag| tag.to_string()).collect();
                 replace(&path, |out| write_docker_archive(out, built, &tags, &blobs).map_err(Error::from))?;
             }
-            Output::Tar(_) => replace(&path, |out| tree_tar(engine, snapshot, out))?,
+            Output::Tar(_) => replace(&path, |out| tree_tar(session, snapshot, out))?,
             Output::Dir(_) => {
                 operations::export_directory(context, snapshot, &path).map_err(|error| {
-                    engine.located(error).within(&format!("image `{}`", image.name.value))
+                    session.located(error).within(&format!("image `{}`", image.name.value))
                 })?;
             }
         }
         let named = matches!(output, Output::Oci { .. });
-        let shown = path.strip_prefix(&engine.loaded.folder).map_or(path.as_path(), |inside| inside);
+        let shown = path.strip_prefix(&session.loaded.folder).map_or(path.as_path(), |inside| inside);
         written.push(Written {
             kind: output.word().to_owned(),
             path: shown.display().to_string(),
@@ -72,11 +72,11 @@ fn references(image: &Image) -> Vec<String> {
     if tags.is_empty() { vec!["latest".to_owned()] } else { tags }
 }
 
-fn tree_tar(engine: &Engine, snapshot: &Snapshot, out: &mut dyn Write) -> Result<()> {
-    let epoch = Timestamp::from_seconds(engine.loaded.epoch);
-    let summary = rbuild_oci::write_layer(&*engine.store, None, snapshot, epoch, out)?;
+fn tree_tar(session: &Session, snapshot: &Snapshot, out: &mut dyn Write) -> Result<()> {
+    let epoch = Timestamp::from_seconds(session.loaded.epoch);
+    let summary = rbuild_oci::write_layer(&*session.store, None, snapshot, epoch, out)?;
     for path in summary.skipped_sockets {
-        engine.warn(Some("special-file"), None, format!("{path} is a socket and is left out of the tar"));
+        session.warn(Some("special-file"), None, format!("{path} is a socket and is left out of the tar"));
     }
     Ok(())
 }

@@ -12,9 +12,9 @@ pub use queue::LayerQueue;
 use crate::{
     container::ContainerConfig,
     error::{Error, Result},
-    execute::Engine,
     plan::{self, Inputs},
     report::{Event, Layer},
+    session::Session,
     spec::types::{Compress, Image, Layers},
     store::{ImageNode, Node},
     value::{Lineage, Value},
@@ -28,11 +28,11 @@ use std::{collections::BTreeMap, sync::Arc};
 ///
 /// # Errors
 /// A layer that can't be written, a user that is not in the tree, an output that can't be written.
-pub fn make(engine: &Engine, image: &Image, inputs: &Inputs<'_>) -> Result<Node> {
+pub fn make(session: &Session, queue: &LayerQueue, image: &Image, inputs: &Inputs<'_>) -> Result<Node> {
     let value = inputs.value(&image.from)?;
     let (lineage, snapshot) = root_of(image, &value, inputs)?;
     let config = plan::join_config(&value.config, &image.config, &format!("image `{}`", image.name.value))?;
-    check_config(engine, image, &config, &snapshot)?;
+    check_config(session, image, &config, &snapshot)?;
     let pieces = layers::cut(&lineage, &image.layers);
     let mut history = Vec::new();
     let mut layers = Vec::new();
@@ -43,31 +43,31 @@ pub fn make(engine: &Engine, image: &Image, inputs: &Inputs<'_>) -> Result<Node>
                 layers.extend(base.layers().map(|layer| (layer.clone(), "base".to_owned())));
             }
             Piece::Layer(piece) => {
-                let layer = engine.layers.layer(piece, compression(image.compress))?;
+                let layer = queue.layer(piece, compression(image.compress))?;
                 for warning in &layer.warnings {
-                    engine.warn(Some("special-file"), Some(&image.name), warning.clone());
+                    session.warn(Some("special-file"), Some(&image.name), warning.clone());
                 }
                 layers.extend(layer.descriptor.iter().map(|layer| (layer.clone(), piece.made_by.clone())));
-                history.push(layers::history_entry(piece, layer.descriptor, engine.loaded.epoch));
+                history.push(layers::history_entry(piece, layer.descriptor, session.loaded.epoch));
             }
         }
     }
     let mut spec = ImageSpec::new(Platform {
-        os: engine.platform.os.clone(),
-        architecture: engine.platform.architecture.clone(),
-        variant: engine.platform.variant.clone(),
+        os: session.platform.os.clone(),
+        architecture: session.platform.architecture.clone(),
+        variant: session.platform.variant.clone(),
     });
     spec.config = config.to_oci();
     spec.docker = config.docker.clone();
     spec.author = lineage.chain().first().and_then(|bottom| bottom.image.as_ref()?.author.clone());
-    spec.created = Some(layers::rfc3339(engine.loaded.epoch));
+    spec.created = Some(layers::rfc3339(session.loaded.epoch));
     spec.annotations = image.annotations.clone();
     spec.history = history;
     let built = Built::build(&spec)?;
-    keep(engine, &built)?;
-    let outputs = export::write(engine, image, &built, &snapshot, &inputs.context)?;
+    keep(session, &built)?;
+    let outputs = export::write(session, image, &built, &snapshot, &inputs.context)?;
     let tags = image.tags.iter().map(|tag| tag.to_string()).collect();
-    engine.reporter.report(&Event::Image {
+    session.reporter.report(&Event::Image {
         name: image.name.value.clone(),
         digest: built.descriptor.digest().to_string(),
         tags,
@@ -81,7 +81,7 @@ pub fn make(engine: &Engine, image: &Image, inputs: &Inputs<'_>) -> Result<Node>
         manifest: built.descriptor.digest().to_string(),
         config: built.configuration_descriptor.digest().to_string(),
     };
-    let snapshot = engine.store.put_snapshot(&snapshot)?.to_string();
+    let snapshot = session.store.put_snapshot(&snapshot)?.to_string();
     Ok(Node { snapshot: Some(snapshot), passed: true, image: Some(remembered), ..Node::default() })
 }
 
@@ -107,7 +107,7 @@ fn root_of(
 
 /// A named user must be in the tree; an entrypoint that is not there is worth a word.
 fn check_config(
-    engine: &Engine,
+    session: &Session,
     image: &Image,
     config: &ContainerConfig,
     snapshot: &rbuild_tree::Snapshot,
@@ -115,14 +115,14 @@ fn check_config(
     let name = &image.name.value;
     if !config.user.is_empty() {
         let owner = crate::spec::types::Owner::parse(&config.user)?;
-        let accounts = crate::operations::accounts::Accounts::read(&engine.store, snapshot)?;
+        let accounts = crate::operations::accounts::Accounts::read(&session.store, snapshot)?;
         accounts.resolve(&owner).map_err(|reason| {
             Error::step("unknown-owner", format!("image `{name}`: config.user: {reason}"))
                 .hint("add the user in a step with `users`, or write its number")
         })?;
     }
     if let Some(program) = config.entrypoint.first().filter(|program| program.starts_with('/')) {
-        let found = resolve(&*engine.store, snapshot, program.as_bytes(), true)?.found;
+        let found = resolve(&*session.store, snapshot, program.as_bytes(), true)?.found;
         let executable = found.is_some_and(|found| match found.kind {
             rbuild_tree::FoundKind::Leaf(Kind::File { .. }) => found.metadata.mode & 0o111 != 0,
             _ => false,
@@ -130,21 +130,21 @@ fn check_config(
         if !executable {
             let message =
                 format!("image `{name}`: its entrypoint {program} is not an executable file of the image");
-            engine.warn(Some("entrypoint-missing"), Some(&format!("image.{name}")), message);
+            session.warn(Some("entrypoint-missing"), Some(&format!("image.{name}")), message);
         }
     }
     Ok(())
 }
 
 /// Documents go into the store beside the layers: `inspect` and a later push find them there.
-fn keep(engine: &Engine, built: &Built) -> Result<()> {
+fn keep(session: &Session, built: &Built) -> Result<()> {
     let documents =
         [(&built.configuration, &built.configuration_descriptor), (&built.manifest, &built.descriptor)];
     for (bytes, descriptor) in documents {
         let sha256 = descriptor.digest().digest();
-        if !engine.store.has_blob(sha256) {
-            let fresh = engine.store.scratch().write(bytes)?;
-            engine.store.put_blob(sha256, &fresh)?;
+        if !session.store.has_blob(sha256) {
+            let fresh = session.store.scratch().write(bytes)?;
+            session.store.put_blob(sha256, &fresh)?;
         }
     }
     Ok(())
@@ -159,31 +159,31 @@ fn compression(compress: Compress) -> Compression {
 }
 
 /// Starts writing, in the background, the layers that a node which was just made will surely give to an image.
-pub fn prepare_layers(engine: &Engine, name: &str, values: &BTreeMap<String, Value>) {
+pub fn prepare_layers(session: &Session, queue: &LayerQueue, name: &str, values: &BTreeMap<String, Value>) {
     let Some(value) = values.get(name) else { return };
-    for image in engine.loaded.spec.images.values() {
-        if image.layers != Layers::Steps || !engine.is_wanted(image) || !stands_on(engine, image, name) {
+    for image in session.loaded.spec.images.values() {
+        if image.layers != Layers::Steps || !session.is_wanted(image) || !stands_on(session, image, name) {
             continue;
         }
         for piece in layers::cut(&value.lineage, &Layers::Steps) {
             if let Piece::Layer(piece) = piece
                 && piece.made_by == name
             {
-                engine.layers.prepare(piece, compression(image.compress));
+                queue.prepare(piece, compression(image.compress));
             }
         }
     }
 }
 
 /// Whether the node is on the chain of `from` that ends at the image.
-fn stands_on(engine: &Engine, image: &Image, name: &str) -> bool {
+fn stands_on(session: &Session, image: &Image, name: &str) -> bool {
     use crate::spec::types::Base;
     let mut next = Some(&image.from.value);
     while let Some(reference) = next.take_if(|reference| reference.path.is_root()) {
         if reference.name == name {
             return true;
         }
-        next = match engine.loaded.spec.steps.get(&reference.name).map(|step| &step.base) {
+        next = match session.loaded.spec.steps.get(&reference.name).map(|step| &step.base) {
             Some(Base::From(below)) => Some(&below.value),
             _ => None,
         };

@@ -1,8 +1,8 @@
 //! Trees by the names people give them.
 
 use crate::{
-    build::absolute,
     error::{Error, Result},
+    paths::absolute,
     spec,
     store::Store,
 };
