@@ -1,0 +1,203 @@
+//! The token server: asked for a token by GET, with a name and a password if there are any, or by POST with an
+//! identity token.
+
+use super::{Scopes, basic_header};
+use crate::{
+    Challenge, Credential, Error, Result, Secret,
+    error::{is_transient_status, quoted},
+    transport::{Attempts, Failure, Payload, Request, Response, Transience, Transport, retry_after},
+    url::{Url, form_member},
+};
+use jiff::Timestamp;
+use serde::Deserialize;
+use std::time::{Duration, Instant};
+use ureq::http::{Method, StatusCode, header};
+
+/// What a token is good for if its server does not say (token.md).
+const USUAL_LIFE: u64 = 60;
+const LONGEST_LIFE: u64 = 24 * 60 * 60;
+const LARGEST_ANSWER: u64 = 1 << 20;
+const CLIENT: &str = "rbuild";
+
+/// Where tokens for a host come from.
+#[derive(Clone, Debug)]
+pub(super) struct TokenServer {
+    realm: Url,
+    service: Option<String>,
+}
+
+/// A token, and until when it is used.
+pub(super) struct Token {
+    secret: Secret,
+    pub scopes: Scopes,
+    end: Instant,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct Answer {
+    token: String,
+    access_token: String,
+    expires_in: Option<u64>,
+    issued_at: Option<String>,
+}
+
+impl Token {
+    pub fn is_good(&self, now: Instant) -> bool {
+        now < self.end
+    }
+
+    pub fn header(&self) -> Secret {
+        Secret::new(format!("Bearer {}", self.secret.expose()))
+    }
+}
+
+impl TokenServer {
+    /// The server that a challenge names. It is sent passwords, so it must have TLS, or be as near as its registry.
+    pub fn of(transport: &Transport, response: &Response, challenge: &Challenge) -> Result<Self> {
+        let registry = response.url.origin();
+        let refuse = |reason: String| Error::Denied { what: registry.authority(), reason };
+        let realm = Url::parse(challenge.parameter("realm").unwrap_or_default())
+            .map_err(|error| refuse(format!("its token server is unusable: {error}")))?;
+        let origin = realm.origin();
+        let is_as_near = !registry.is_tls && registry.host == origin.host;
+        if !origin.is_tls && !transport.may_be_plain(&origin) && !is_as_near {
+            return Err(refuse(format!("its token server {realm} has no TLS, so no password is sent there")));
+        }
+        Ok(Self { realm, service: challenge.parameter("service").map(str::to_owned) })
+    }
+
+    /// A token for these scopes.
+    pub fn fetch(
+        &self,
+        transport: &Transport,
+        registry: &str,
+        scopes: &Scopes,
+        credential: Option<&Credential>,
+    ) -> Result<Token, Failure> {
+        let what = format!("a token for {registry} from {}", self.realm);
+        let mut attempts = Attempts::new(transport.policy());
+        let response = loop {
+            let sent = match credential {
+                Some(Credential::IdentityToken(token)) => self.refresh(transport, scopes, token),
+                other => self.get(transport, scopes, other),
+            };
+            let (transience, asked) = match &sent {
+                Ok(response) if is_transient_status(response.status.as_u16()) => {
+                    (Transience::Yes, retry_after(response))
+                }
+                Ok(_) => (Transience::Never, None),
+                Err(failure) => (failure.transience, None),
+            };
+            match attempts.after_failure(transience, asked) {
+                Some(wait) => transport.cancel().sleep(wait)?,
+                None => break sent.map_err(|failure| failure.about(&what))?,
+            }
+        };
+        self.read(response, registry, scopes, credential.is_some(), &what).map_err(Failure::from)
+    }
+
+    fn get(
+        &self,
+        transport: &Transport,
+        scopes: &Scopes,
+        credential: Option<&Credential>,
+    ) -> Result<Response, Failure> {
+        let mut members: Vec<(&str, &str)> = Vec::new();
+        members.extend(self.service.as_deref().map(|service| ("service", service)));
+        let texts = scopes.texts();
+        members.extend(texts.iter().map(|scope| ("scope", scope.as_str())));
+        let mut authorization = None;
+        if let Some(Credential::Password { user, secret }) = credential {
+            members.push(("account", user));
+            authorization = Some(basic_header(user, secret));
+        }
+        let url = self.realm.with_query(members)?;
+        let (headers, payload) = (Vec::new(), Payload::None);
+        transport.send(&Request { method: Method::GET, url, headers, authorization, payload })
+    }
+
+    fn refresh(&self, transport: &Transport, scopes: &Scopes, token: &Secret) -> Result<Response, Failure> {
+        let mut form = vec![
+            form_member("grant_type", "refresh_token"),
+            form_member("client_id", CLIENT),
+            form_member("refresh_token", token.expose()),
+        ];
+        form.extend(self.service.as_deref().map(|service| form_member("service", service)));
+        form.push(form_member("scope", &scopes.texts().join(" ")));
+        let form = form.join("&");
+        let headers = vec![(header::CONTENT_TYPE, "application/x-www-form-urlencoded".to_owned())];
+        let (url, payload) = (self.realm.clone(), Payload::Bytes(form.as_bytes()));
+        transport.send(&Request { method: Method::POST, url, headers, authorization: None, payload })
+    }
+
+    fn read(
+        &self,
+        response: Response,
+        registry: &str,
+        scopes: &Scopes,
+        has_credential: bool,
+        what: &str,
+    ) -> Result<Token> {
+        let asked = Instant::now();
+        let status = response.status;
+        let refuse = |reason: &str| Error::Denied { what: what.to_owned(), reason: reason.to_owned() };
+        if matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::BAD_REQUEST) {
+            return Err(refuse(&match has_credential {
+                true => format!("the credential for {registry} is refused: log in again"),
+                false => format!("it gives none without a login: log in to {registry}"),
+            }));
+        }
+        if status != StatusCode::OK {
+            let (what, reason) = (what.to_owned(), String::new());
+            return Err(Error::Refused { what, status: status.as_u16(), reason });
+        }
+        let bytes = response.into_bytes(LARGEST_ANSWER).map_err(|error| Error::Unreachable {
+            what: what.to_owned(),
+            reason: quoted(&error.to_string()),
+        })?;
+        // Nothing of the answer is told: it may be a token.
+        let answer: Answer = bytes
+            .and_then(|bytes| serde_json::from_slice(&bytes).ok())
+            .ok_or_else(|| refuse("its answer is no token"))?;
+        let text = if answer.token.is_empty() { &answer.access_token } else { &answer.token };
+        if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err(refuse("its answer holds no token"));
+        }
+        let end = asked + life(&answer, Timestamp::now());
+        Ok(Token { secret: Secret::new(text), scopes: scopes.clone(), end })
+    }
+}
+
+/// How long to use a token: a tenth less than its server says, for clocks and for requests that take their time.
+fn life(answer: &Answer, now: Timestamp) -> Duration {
+    let life = answer.expires_in.unwrap_or(USUAL_LIFE).clamp(1, LONGEST_LIFE);
+    let issued = answer.issued_at.as_deref().and_then(|text| text.parse::<Timestamp>().ok());
+    let age =
+        issued.and_then(|issued| Duration::try_from(now.duration_since(issued)).ok()).unwrap_or_default();
+    // A clock that is wrong must not make every token old: then it is tried, and a 401 tells.
+    let age = if age.as_secs() >= life { Duration::ZERO } else { age };
+    (Duration::from_secs(life) - age).mul_f64(0.9)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn lives() {
+        let now: Timestamp = "2026-11-25T08:00:00Z".parse().unwrap();
+        let life = |expires_in, issued_at: Option<&str>| {
+            life(&Answer { expires_in, issued_at: issued_at.map(str::to_owned), ..Answer::default() }, now)
+                .as_secs()
+        };
+        assert_eq!(life(None, None), 54);
+        assert_eq!(life(Some(300), None), 270);
+        assert_eq!(life(Some(300), Some("2026-11-25T07:58:20Z")), 180);
+        assert_eq!(life(Some(300), Some("2020-01-01T00:00:00Z")), 270);
+        assert_eq!(life(Some(300), Some("2030-01-01T00:00:00Z")), 270);
+        assert_eq!(life(Some(0), Some("nonsense")), 0);
+        assert_eq!(life(Some(u64::MAX), None), 77_760);
+    }
+}

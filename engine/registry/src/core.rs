@@ -1,0 +1,238 @@
+//! One call to a registry: address, authorization, tries, and what a refusal means.
+
+use crate::{
+    Error, Event, Observer, Result,
+    auth::{Authorizer, Scopes},
+    error::{is_transient_status, quoted},
+    settings::{Endpoint, Settings},
+    transport::{Attempts, Failure, Payload, Request, Response, Transience, Transport, retry_after},
+    url::Url,
+};
+use serde::Deserialize;
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+use ureq::http::{HeaderName, Method, StatusCode};
+
+/// Answers 401 in a row to one call: the first asks for a token, the second may have found it expired.
+const MOST_CHALLENGES: u32 = 3;
+/// Of an error's body.
+const LARGEST_REFUSAL: u64 = 64 << 10;
+
+/// What all clones of a client share.
+pub(crate) struct Core {
+    pub transport: Transport,
+    pub authorizer: Authorizer,
+    pub observer: Arc<dyn Observer>,
+    /// Hosts that gave wrong bytes for a digest, with the digest.
+    pub distrusted: Mutex<BTreeSet<(String, String)>>,
+}
+
+/// Where a call goes.
+#[derive(Clone, Debug)]
+pub(crate) enum Target {
+    /// Below the host of the endpoint: `/v2/...`.
+    Path(String),
+    /// An address that the registry gave.
+    Url(Url),
+}
+
+/// A call, which can be made again.
+pub(crate) struct Call<'a> {
+    pub method: Method,
+    pub target: Target,
+    pub scopes: Scopes,
+    pub headers: Vec<(HeaderName, String)>,
+    pub payload: Payload<'a>,
+    /// For errors and events.
+    pub what: String,
+    /// Whether making it twice does no harm.
+    pub is_repeatable: bool,
+}
+
+impl<'a> Call<'a> {
+    /// A call without a body that changes nothing.
+    pub fn new(method: Method, target: Target, scopes: Scopes, what: impl Into<String>) -> Self {
+        let (headers, payload) = (Vec::new(), Payload::None);
+        Self { method, target, scopes, headers, payload, what: what.into(), is_repeatable: true }
+    }
+
+    pub fn with_header(mut self, name: HeaderName, value: impl Into<String>) -> Self {
+        self.headers.push((name, value.into()));
+        self
+    }
+
+    pub fn with_payload(mut self, payload: Payload<'a>) -> Self {
+        self.payload = payload;
+        self
+    }
+
+    /// Whoever makes it looks himself at what came of it before he makes it again.
+    pub fn once(mut self) -> Self {
+        self.is_repeatable = false;
+        self
+    }
+}
+
+impl Core {
+    pub fn settings(&self) -> &Settings {
+        self.transport.settings()
+    }
+
+    pub fn check_cancelled(&self) -> Result<()> {
+        self.transport.cancel().check()
+    }
+
+    /// Makes a call until there is an answer, whatever its status; those that pass are waited for.
+    pub fn send(&self, endpoint: &Endpoint, call: &Call<'_>) -> Result<Response> {
+        self.send_network(endpoint, call).map_err(|failure| failure.about(&call.what))
+    }
+
+    fn send_network(&self, endpoint: &Endpoint, call: &Call<'_>) -> Result<Response, Failure> {
+        let mut scopes = call.scopes.clone();
+        let mut attempts = Attempts::new(self.transport.policy());
+        let mut challenges = 0;
+        loop {
+            let result = self.send_once(endpoint, call, &scopes);
+            let result = match result {
+                Ok((response, true))
+                    if response.status == StatusCode::UNAUTHORIZED && challenges < MOST_CHALLENGES =>
+                {
+                    challenges += 1;
+                    self.authorizer.learn(&self.transport, endpoint, &response, &mut scopes)?;
+                    // Read to its end, its connection does for the next request.
+                    let _ = response.into_bytes(LARGEST_REFUSAL);
+                    continue;
+                }
+                result => result,
+            };
+            let (transience, asked, reason) = match &result {
+                Ok((response, is_own)) => {
+                    let status = response.status;
+                    // An address that was signed for a while may be too old.
+                    let is_old =
+                        !is_own && matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN);
+                    let passes = is_old || is_transient_status(status.as_u16());
+                    let transience = if passes { Transience::Yes } else { Transience::Never };
+                    (transience, retry_after(response), format!("the answer is {status}"))
+                }
+                Err(failure) => (failure.transience, None, failure.reason()),
+            };
+            let wait = attempts.after_failure(transience, asked).filter(|_| call.is_repeatable);
+            let Some(wait) = wait else { return result.map(|(response, _)| response) };
+            self.wait(&call.what, &reason, attempts.failed(), wait)?;
+        }
+    }
+
+    /// The answer, and whether it is the registry's own and not one of a host it redirects to.
+    fn send_once(
+        &self,
+        endpoint: &Endpoint,
+        call: &Call<'_>,
+        scopes: &Scopes,
+    ) -> Result<(Response, bool), Failure> {
+        let own = self.transport.address(endpoint, "/v2/")?;
+        let url = match &call.target {
+            Target::Path(path) => own.join(path)?,
+            Target::Url(url) => url.clone(),
+        };
+        let own = own.origin();
+        self.transport.check_step(&own, &url)?;
+        // Credentials are for the registry, whatever address it gives.
+        let authorization = match url.origin() == own {
+            true => self.authorizer.header(&self.transport, endpoint, scopes)?,
+            false => None,
+        };
+        let (method, headers, payload) = (call.method.clone(), call.headers.clone(), call.payload);
+        let response = self.transport.send(&Request { method, url, headers, authorization, payload })?;
+        let is_own = response.url.origin() == own;
+        Ok((response, is_own))
+    }
+
+    /// Makes a call that must end with one of these statuses.
+    pub fn expect(&self, endpoint: &Endpoint, call: &Call<'_>, statuses: &[StatusCode]) -> Result<Response> {
+        let response = self.send(endpoint, call)?;
+        if statuses.contains(&response.status) {
+            return Ok(response);
+        }
+        Err(self.refusal(endpoint, response, &call.what))
+    }
+
+    /// Tries again what breaks while an answer is read. The inner failure decides; an outer error ends it.
+    pub fn repeat<T>(&self, what: &str, mut run: impl FnMut() -> Result<Result<T, Failure>>) -> Result<T> {
+        let mut attempts = Attempts::new(self.transport.policy());
+        loop {
+            let failure = match run()? {
+                Ok(value) => return Ok(value),
+                Err(failure) => failure,
+            };
+            match attempts.after_failure(failure.transience, None) {
+                Some(wait) => self.wait(what, &failure.reason(), attempts.failed(), wait)?,
+                None => return Err(failure.about(what)),
+            }
+        }
+    }
+
+    /// Waits before another try, and says so.
+    pub fn wait(&self, what: &str, reason: &str, failed: u32, wait: Duration) -> Result<()> {
+        tracing::debug!(what, reason, failed, ?wait, "trying again");
+        self.observer.event(Event::Retry { what, reason, failed, wait });
+        self.transport.cancel().sleep(wait)
+    }
+
+    /// What an answer means that is not the one that was hoped for.
+    pub fn refusal(&self, endpoint: &Endpoint, response: Response, what: &str) -> Error {
+        let status = response.status;
+        let is_own = response.url.origin().authority() == own_authority(endpoint, &response);
+        let elsewhere =
+            if is_own { String::new() } else { format!(" (at {})", response.url.origin().authority()) };
+        let what = format!("{what}{elsewhere}");
+        let words = response.into_bytes(LARGEST_REFUSAL).ok().flatten().map(|bytes| words(&bytes));
+        let reason = words.unwrap_or_default();
+        match status {
+            StatusCode::NOT_FOUND => Error::NotFound { what, reason },
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
+                let name = &endpoint.registry;
+                let hint = match self.authorizer.has_credential(endpoint) {
+                    true => format!("the credential for {name} does not allow it"),
+                    false => format!("it does not exist or needs a login: log in to {name}"),
+                };
+                let reason = if reason.is_empty() { hint } else { format!("{hint} ({reason})") };
+                Error::Denied { what, reason }
+            }
+            _ => Error::Refused { what, status: status.as_u16(), reason },
+        }
+    }
+}
+
+fn own_authority(endpoint: &Endpoint, response: &Response) -> String {
+    let scheme = if response.url.origin().is_tls { "https" } else { "http" };
+    match Url::parse(&format!("{scheme}://{}/", endpoint.host)) {
+        Ok(url) => url.origin().authority(),
+        Err(_) => endpoint.host.clone(),
+    }
+}
+
+#[derive(Deserialize)]
+struct Refusal {
+    errors: Vec<RefusalEntry>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct RefusalEntry {
+    code: String,
+    message: String,
+}
+
+/// A registry's words (distribution-spec, "Error Codes"). Pages of HTML and the like say nothing.
+fn words(bytes: &[u8]) -> String {
+    let Ok(refusal) = serde_json::from_slice::<Refusal>(bytes) else { return String::new() };
+    let texts = refusal.errors.iter().take(3).map(|entry| {
+        let (code, message) = (quoted(&entry.code), quoted(&entry.message));
+        if code.is_empty() || message.is_empty() { code + &message } else { format!("{code}: {message}") }
+    });
+    texts.collect::<Vec<_>>().join("; ")
+}

@@ -1,0 +1,338 @@
+//! The bytes of a blob, from wherever they can be had.
+//!
+//! A connection that breaks is made again, and the rest asked for from there (`Range`); a place that fails for good
+//! is left for the next. What comes out is never more than the descriptor says, and the end comes only after the
+//! digest was found right.
+
+use super::{after_mirrors, give_up};
+use crate::{
+    Error, Event, Repository, Result,
+    auth::Scopes,
+    core::{Call, Core, Target},
+    digest::Hasher,
+    reference::is_loopback,
+    settings::{By, Endpoint},
+    transport::{Attempts, Failure, Payload, Request, Response, Transience},
+    url::Url,
+};
+use rbuild_oci::oci_spec::image::Descriptor;
+use std::{
+    collections::VecDeque,
+    io::{self, Read},
+    sync::{Arc, PoisonError},
+};
+use ureq::http::{Method, StatusCode, header};
+
+/// Breaks in one blob, however much came between them.
+const MOST_BREAKS: u32 = 200;
+
+/// Reads a blob. An error of reading holds an [`Error`] ([`Error::from_io`]). Wrong bytes are noticed at the end, as
+/// [`Error::Damaged`]: what was read before it is to be thrown away, and opening the blob again passes over the mirror
+/// that gave them.
+pub struct Blob {
+    core: Arc<Core>,
+    descriptor: Descriptor,
+    what: String,
+    places: VecDeque<Place>,
+    failures: Vec<String>,
+    body: Option<Box<dyn Read + Send>>,
+    /// None once the end was found right.
+    hasher: Option<Hasher>,
+    offset: u64,
+    attempts: Attempts,
+    breaks: u32,
+    /// Mirrors that gave some of the bytes.
+    givers: Vec<String>,
+}
+
+/// Where it can be.
+enum Place {
+    Registry(Endpoint),
+    /// Of a foreign layer.
+    Url(Url),
+}
+
+impl Place {
+    fn name(&self) -> String {
+        match self {
+            Self::Registry(endpoint) => endpoint.host.clone(),
+            Self::Url(url) => url.to_string(),
+        }
+    }
+}
+
+impl Blob {
+    /// Makes ready to read; nothing is asked for before the first byte is.
+    pub(crate) fn open(core: &Arc<Core>, repository: &Repository, descriptor: &Descriptor) -> Result<Self> {
+        let what = format!("blob {} of {repository}", descriptor.digest());
+        let hasher = Hasher::of(descriptor.digest()).ok_or_else(|| Error::Malformed {
+            what: what.clone(),
+            reason: format!("digests of {} can't be checked", descriptor.digest().algorithm()),
+        })?;
+        let endpoints = core.settings().pull_endpoints(repository, By::Digest)?;
+        let mut places: VecDeque<Place> = VecDeque::new();
+        {
+            let distrusted = core.distrusted.lock().unwrap_or_else(PoisonError::into_inner);
+            let is_trusted = |endpoint: &Endpoint| {
+                endpoint.is_origin
+                    || !distrusted.contains(&(endpoint.host.clone(), descriptor.digest().to_string()))
+            };
+            places.extend(endpoints.into_iter().filter(is_trusted).map(Place::Registry));
+        }
+        for text in descriptor.urls().iter().flatten() {
+            places.push_back(Place::Url(foreign(text, is_loopback(repository.registry()), &what)?));
+        }
+        Ok(Self {
+            core: core.clone(),
+            descriptor: descriptor.clone(),
+            what,
+            places,
+            failures: Vec::new(),
+            body: None,
+            hasher: Some(hasher),
+            offset: 0,
+            attempts: Attempts::new(core.transport.policy()),
+            breaks: 0,
+            givers: Vec::new(),
+        })
+    }
+
+    fn size(&self) -> u64 {
+        self.descriptor.size()
+    }
+
+    fn advance(&mut self, buffer: &mut [u8]) -> Result<usize> {
+        if self.hasher.is_none() {
+            return Ok(0);
+        }
+        loop {
+            self.core.check_cancelled()?;
+            if self.offset == self.size() {
+                return self.finish().map(|()| 0);
+            }
+            let mut body = match self.body.take() {
+                Some(body) => body,
+                None => match self.connect()? {
+                    Ok(body) => body,
+                    Err(failure) => {
+                        self.after(failure)?;
+                        continue;
+                    }
+                },
+            };
+            let most = usize::try_from(self.size() - self.offset).unwrap_or(usize::MAX).min(buffer.len());
+            match body.read(&mut buffer[..most]) {
+                Ok(0) => {
+                    let reason = format!("the answer ends after {} of {} bytes", self.offset, self.size());
+                    self.after(Failure::network(Transience::Yes, reason))?;
+                }
+                Ok(count) => {
+                    self.body = Some(body);
+                    self.take(&buffer[..count]);
+                    return Ok(count);
+                }
+                Err(error) => {
+                    let failure = self.core.transport.read_failure(error);
+                    self.after(failure)?;
+                }
+            }
+        }
+    }
+
+    fn take(&mut self, bytes: &[u8]) {
+        if let Some(hasher) = &mut self.hasher {
+            hasher.update(bytes);
+        }
+        self.offset += bytes.len() as u64;
+        self.attempts.progress();
+        let digest = self.descriptor.digest();
+        self.core.observer.event(Event::Received { digest, bytes: bytes.len() as u64 });
+        if let Some(Place::Registry(endpoint)) = self.places.front()
+            && !endpoint.is_origin
+            && !self.givers.contains(&endpoint.host)
+        {
+            self.givers.push(endpoint.host.clone());
+        }
+    }
+
+    /// All bytes are there: are there more, and are they right?
+    fn finish(&mut self) -> Result<()> {
+        let mut reason = None;
+        // Reading to the end, too, gives the connection back for the next request. A break no longer matters.
+        if let Some(mut body) = self.body.take()
+            && matches!(body.read(&mut [0]), Ok(1..))
+        {
+            reason = Some(format!("it has more than {} bytes", self.size()));
+        }
+        let found = self.hasher.take().map(Hasher::finish).unwrap_or_default();
+        if reason.is_none() && found != self.descriptor.digest().as_ref() {
+            reason = Some(format!("its digest is {found}"));
+        }
+        let Some(reason) = reason else { return Ok(()) };
+        let mut distrusted = self.core.distrusted.lock().unwrap_or_else(PoisonError::into_inner);
+        let digest = self.descriptor.digest().to_string();
+        distrusted.extend(self.givers.drain(..).map(|host| (host, digest.clone())));
+        let place = self.places.front().map(Place::name).unwrap_or_default();
+        Err(Error::Damaged { what: format!("{} (from {place})", self.what), reason })
+    }
+
+    /// Waits before another try, goes on to the next place, or ends it.
+    fn after(&mut self, failure: Failure) -> Result<()> {
+        if failure.is_cancelled() {
+            return Err(Error::Cancelled);
+        }
+        self.breaks += 1;
+        let wait =
+            self.attempts.after_failure(failure.transience, None).filter(|_| self.breaks <= MOST_BREAKS);
+        match wait {
+            Some(wait) => self.core.wait(&self.what, &failure.reason(), self.attempts.failed(), wait),
+            None => self.leave(failure.about(&self.what)),
+        }
+    }
+
+    fn leave(&mut self, error: Error) -> Result<()> {
+        let place = self.places.pop_front().map(|place| place.name()).unwrap_or_default();
+        if self.places.is_empty() {
+            return Err(after_mirrors(error, &self.failures));
+        }
+        self.attempts.progress();
+        give_up(&self.core, &place, &error, &mut self.failures);
+        Ok(())
+    }
+
+    /// A body that begins at the offset. What is final about this place leads on to the next.
+    fn connect(&mut self) -> Result<Result<Box<dyn Read + Send>, Failure>> {
+        loop {
+            let answer = match self.places.front() {
+                Some(Place::Registry(endpoint)) => self.ask_registry(endpoint),
+                Some(Place::Url(url)) => self.ask_url(url),
+                None => return Err(after_mirrors(self.nowhere(), &self.failures)),
+            };
+            match answer {
+                Ok(response) => return Ok(self.body_of(response)),
+                Err(Error::Cancelled) => return Err(Error::Cancelled),
+                Err(error) => self.leave(error)?,
+            }
+        }
+    }
+
+    fn nowhere(&self) -> Error {
+        Error::NotFound { what: self.what.clone(), reason: "there is no place left to ask".to_owned() }
+    }
+
+    fn ask_registry(&self, endpoint: &Endpoint) -> Result<Response> {
+        let path = format!("/v2/{}/blobs/{}", endpoint.path, self.descriptor.digest());
+        let mut call = Call::new(Method::GET, Target::Path(path), Scopes::pull(&endpoint.path), &self.what);
+        call.headers.extend(self.range());
+        self.core.expect(endpoint, &call, &[StatusCode::OK, StatusCode::PARTIAL_CONTENT])
+    }
+
+    /// A stranger's server: it is shown nothing of ours.
+    fn ask_url(&self, url: &Url) -> Result<Response> {
+        let what = format!("{} (at {url})", self.what);
+        let request = Request {
+            method: Method::GET,
+            url: url.clone(),
+            headers: self.range().into_iter().collect(),
+            authorization: None,
+            payload: Payload::None,
+        };
+        let response = self.core.repeat(&what, || Ok(self.core.transport.send(&request)))?;
+        match response.status {
+            StatusCode::OK | StatusCode::PARTIAL_CONTENT => Ok(response),
+            StatusCode::NOT_FOUND => Err(Error::NotFound { what, reason: String::new() }),
+            status => Err(Error::Refused { what, status: status.as_u16(), reason: String::new() }),
+        }
+    }
+
+    fn range(&self) -> Option<(header::HeaderName, String)> {
+        (self.offset > 0).then(|| (header::RANGE, format!("bytes={}-", self.offset)))
+    }
+
+    fn body_of(&self, response: Response) -> Result<Box<dyn Read + Send>, Failure> {
+        let (offset, size) = (self.offset, self.size());
+        let is_part = response.status == StatusCode::PARTIAL_CONTENT;
+        let refuse = |reason: String| Failure::network(Transience::Yes, reason);
+        if is_part {
+            let text = response.header(header::CONTENT_RANGE).unwrap_or_default();
+            if !begins_at(text, offset, size) {
+                let text = crate::error::quoted(text);
+                return Err(refuse(format!("asked for bytes from {offset} on, the registry gives {text:?}")));
+            }
+        }
+        let expected = if is_part { size - offset } else { size };
+        if let Some(length) = response.content_length().filter(|length| *length != expected) {
+            return Err(refuse(format!("the registry announces {length} bytes instead of {expected}")));
+        }
+        let mut body = response.into_reader();
+        if !is_part && offset > 0 {
+            // The server knows no ranges: what is known already is passed over.
+            let skipped = io::copy(&mut body.by_ref().take(offset), &mut io::sink());
+            let skipped = skipped.map_err(|error| self.core.transport.read_failure(error))?;
+            if skipped < offset {
+                return Err(refuse(format!("the answer ends after {skipped} of {size} bytes")));
+            }
+        }
+        Ok(body)
+    }
+}
+
+impl Read for Blob {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if buffer.is_empty() {
+            return Ok(0);
+        }
+        self.advance(buffer).map_err(Error::into_io)
+    }
+}
+
+impl std::fmt::Debug for Blob {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Blob").field("what", &self.what).field("offset", &self.offset).finish_non_exhaustive()
+    }
+}
+
+/// `bytes FIRST-LAST/TOTAL` (RFC 9110, section 14.4).
+fn begins_at(text: &str, offset: u64, size: u64) -> bool {
+    let parse = || {
+        let (range, total) = text.trim().strip_prefix("bytes ")?.split_once('/')?;
+        let (first, last) = range.trim().split_once('-')?;
+        let is_total = total.trim() == "*" || total.trim().parse() == Ok(size);
+        Some((first.parse::<u64>().ok()?, last.parse::<u64>().ok()?, is_total))
+    };
+    parse().is_some_and(|(first, last, is_total)| {
+        first == offset && last.checked_add(1) == Some(size) && is_total
+    })
+}
+
+/// Only a registry on this machine may send us to this machine, where there need be no TLS.
+fn foreign(text: &str, is_near: bool, what: &str) -> Result<Url> {
+    let url = Url::parse(text)?;
+    let origin = url.origin();
+    if origin.is_tls || (is_near && origin.is_loopback()) {
+        return Ok(url);
+    }
+    Err(Error::Malformed { what: what.to_owned(), reason: format!("its address {url} has no TLS") })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn content_ranges() {
+        for (text, fits) in [
+            ("bytes 5-9/10", true),
+            ("bytes 5-9/*", true),
+            ("bytes 4-9/10", false),
+            ("bytes 5-8/10", false),
+            ("bytes 5-9/11", false),
+            ("bytes */10", false),
+            ("bytes 5-18446744073709551615/10", false),
+            ("5-9/10", false),
+            ("", false),
+        ] {
+            assert_eq!(begins_at(text, 5, 10), fits, "{text}");
+        }
+    }
+}

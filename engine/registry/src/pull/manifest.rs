@@ -1,0 +1,124 @@
+//! Manifests and indexes, as bytes and their descriptor.
+
+use super::first_of;
+use crate::{
+    Error, Reference, Result,
+    auth::Scopes,
+    core::{Call, Core, Target},
+    digest::verify,
+    document::{self, LARGEST_MANIFEST},
+    error::quoted,
+    settings::{By, Endpoint},
+    transport::{Failure, Response, Transience},
+};
+use rbuild_oci::{
+    oci_spec::image::{Descriptor, Digest, MediaType},
+    sha256,
+};
+use ureq::http::{Method, StatusCode, header};
+
+/// What is understood, the better known first.
+pub(super) const ACCEPT: &str = "application/vnd.oci.image.index.v1+json, \
+     application/vnd.docker.distribution.manifest.list.v2+json, application/vnd.oci.image.manifest.v1+json, \
+     application/vnd.docker.distribution.manifest.v2+json";
+const DIGEST_HEADER: &str = "docker-content-digest";
+
+/// A document as the registry has it. Its bytes are those of its digest.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Manifest {
+    /// Media type, digest, size.
+    pub descriptor: Descriptor,
+    /// Byte for byte.
+    pub bytes: Vec<u8>,
+}
+
+/// The descriptor of what a reference names today.
+pub(crate) fn resolve(core: &Core, reference: &Reference) -> Result<Descriptor> {
+    first_of(core, reference.repository(), by(reference), |endpoint| resolve_at(core, endpoint, reference))
+}
+
+/// The document that a reference names.
+pub(crate) fn fetch(core: &Core, reference: &Reference) -> Result<Manifest> {
+    first_of(core, reference.repository(), by(reference), |endpoint| fetch_at(core, endpoint, reference))
+}
+
+fn by(reference: &Reference) -> By {
+    if reference.digest().is_some() { By::Digest } else { By::Tag }
+}
+
+fn call(method: Method, endpoint: &Endpoint, reference: &Reference) -> Call<'static> {
+    let path = format!("/v2/{}/manifests/{}", endpoint.path, reference.key());
+    Call::new(method, Target::Path(path), Scopes::pull(&endpoint.path), what(endpoint, reference))
+        .with_header(header::ACCEPT, ACCEPT)
+}
+
+fn what(endpoint: &Endpoint, reference: &Reference) -> String {
+    let at = if endpoint.is_origin { String::new() } else { format!(" (at {})", endpoint.host) };
+    format!("{reference}{at}")
+}
+
+/// HEAD tells enough, where a registry answers it in full.
+fn resolve_at(core: &Core, endpoint: &Endpoint, reference: &Reference) -> Result<Descriptor> {
+    let head = call(Method::HEAD, endpoint, reference);
+    let response = core.send(endpoint, &head)?;
+    if response.status == StatusCode::OK
+        && let Some(descriptor) = described(&response, reference)
+    {
+        return Ok(descriptor);
+    }
+    // An answer to HEAD has no words, and some registries answer only GET right.
+    fetch_at(core, endpoint, reference).map(|manifest| manifest.descriptor)
+}
+
+fn described(response: &Response, reference: &Reference) -> Option<Descriptor> {
+    let digest = document::checked_digest(response.header(DIGEST_HEADER)?.trim()).ok()?;
+    if reference.digest().is_some_and(|wanted| *wanted != digest) {
+        return None;
+    }
+    let media_type = MediaType::from(response.header(header::CONTENT_TYPE)?.split(';').next()?.trim());
+    let is_known = document::is_index(&media_type)
+        || media_type == MediaType::ImageManifest
+        || media_type.to_string() == document::DOCKER_MANIFEST;
+    let size = response.content_length().filter(|size| is_known && (1..=LARGEST_MANIFEST).contains(size))?;
+    Some(Descriptor::new(media_type, size, digest))
+}
+
+pub(super) fn fetch_at(core: &Core, endpoint: &Endpoint, reference: &Reference) -> Result<Manifest> {
+    let get = call(Method::GET, endpoint, reference);
+    core.repeat(&get.what, || {
+        let response = core.expect(endpoint, &get, &[StatusCode::OK])?;
+        let said = response.header(DIGEST_HEADER).map(|text| text.trim().to_owned());
+        let content_type = response.header(header::CONTENT_TYPE).map(str::to_owned);
+        let bytes = match response.into_bytes(LARGEST_MANIFEST) {
+            Ok(Some(bytes)) => bytes,
+            Ok(None) => {
+                let reason = format!("its manifest has more than {LARGEST_MANIFEST} bytes");
+                return Err(Error::Malformed { what: get.what.clone(), reason });
+            }
+            Err(error) => return Ok(Err(core.transport.read_failure(error))),
+        };
+        let digest = match digest_of(&bytes, reference.digest(), said.as_deref()) {
+            Ok(digest) => digest,
+            Err(reason) => return Ok(Err(damaged(&get.what, reason))),
+        };
+        let media_type = document::media_type_of(&get.what, &bytes, content_type.as_deref())?;
+        Ok(Ok(Manifest { descriptor: Descriptor::new(media_type, bytes.len() as u64, digest), bytes }))
+    })
+}
+
+/// The digest that was asked for, or that the registry says; the bytes must be theirs.
+fn digest_of(bytes: &[u8], wanted: Option<&Digest>, said: Option<&str>) -> Result<Digest, String> {
+    if let Some(wanted) = wanted {
+        return verify(wanted, bytes).map(|()| wanted.clone());
+    }
+    let Some(said) = said else { return Ok(sha256(bytes)) };
+    let digest = document::checked_digest(said)
+        .map_err(|reason| format!("the registry's digest {reason}: {:?}", quoted(said)))?;
+    verify(&digest, bytes).map_err(|found| format!("the registry says that it is {digest}, but {found}"))?;
+    Ok(digest)
+}
+
+/// What the network garbled may come right the next time.
+pub(super) fn damaged(what: &str, reason: String) -> Failure {
+    Failure::own(Transience::Brief, Error::Damaged { what: what.to_owned(), reason })
+}

@@ -1,0 +1,66 @@
+//! What comes from a registry.
+//!
+//! | module | what |
+//! |---|---|
+//! | `manifest` | a tag to a digest, a digest to a document |
+//! | `image` | from a name and a platform to a manifest, its configuration and its layers |
+//! | `blob` | bytes, resumed where they break off |
+//! | `discover` | tags, referrers |
+
+mod blob;
+mod discover;
+mod image;
+mod manifest;
+
+pub use blob::Blob;
+pub use image::{RemoteImage, RemoteLayer};
+pub use manifest::Manifest;
+
+pub(crate) use discover::{referrers, tags};
+pub(crate) use image::fetch as fetch_image;
+pub(crate) use manifest::{fetch as fetch_manifest, resolve};
+
+use crate::{
+    Error, Event, Repository, Result,
+    core::Core,
+    settings::{By, Endpoint},
+};
+
+/// Asks mirrors in order, then the registry itself; the first that has it wins.
+fn first_of<T>(
+    core: &Core,
+    repository: &Repository,
+    by: By,
+    mut run: impl FnMut(&Endpoint) -> Result<T>,
+) -> Result<T> {
+    let mut failures: Vec<String> = Vec::new();
+    for endpoint in core.settings().pull_endpoints(repository, by)? {
+        let error = match run(&endpoint) {
+            Err(error) if !matches!(error, Error::Cancelled) => error,
+            result => return result,
+        };
+        if endpoint.is_origin {
+            return Err(after_mirrors(error, &failures));
+        }
+        give_up(core, &endpoint.host, &error, &mut failures);
+    }
+    Err(Error::Settings {
+        place: repository.to_string(),
+        reason: "there is no place to pull it from".to_owned(),
+    })
+}
+
+/// Takes note of a place that failed, and says so.
+fn give_up(core: &Core, place: &str, error: &Error, failures: &mut Vec<String>) {
+    let reason = error.to_string();
+    tracing::warn!(place, reason, "this place is given up for the next");
+    core.observer.event(Event::NextPlace { what: place, reason: &reason });
+    failures.push(format!("{place}: {reason}"));
+}
+
+fn after_mirrors(error: Error, failures: &[String]) -> Error {
+    match failures {
+        [] => error,
+        _ => Error::AfterMirrors { mirrors: failures.join("; "), source: Box::new(error) },
+    }
+}

@@ -1,0 +1,100 @@
+//! A blob on its way to a repository: left where it is if it is there, mounted from another repository of the same
+//! registry, or else uploaded.
+
+use super::upload::{Start, Upload};
+use crate::{
+    BlobSource, Error, Repository, Result,
+    auth::Scopes,
+    core::{Call, Core, Target},
+    settings::Endpoint,
+};
+use rbuild_oci::oci_spec::image::{Descriptor, Digest};
+use ureq::http::{Method, StatusCode};
+
+/// What became of a blob.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Pushed {
+    /// It was there.
+    Existing,
+    /// The registry took it from another repository.
+    Mounted,
+    /// Its bytes were sent.
+    Uploaded,
+}
+
+/// How bytes are sent.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct UploadSizes {
+    /// A blob of up to so many bytes goes in one request.
+    pub whole: u64,
+    /// A larger one goes in parts of so many bytes: what breaks loses no more than one.
+    pub part: u64,
+}
+
+impl Default for UploadSizes {
+    fn default() -> Self {
+        Self { whole: 32 << 20, part: 32 << 20 }
+    }
+}
+
+/// Whether a repository has a blob.
+pub(crate) fn has_blob(core: &Core, repository: &Repository, digest: &Digest) -> Result<bool> {
+    let endpoint = core.settings().origin(repository)?;
+    has_blob_at(core, &endpoint, digest, &Scopes::pull(&endpoint.path), &what(repository, digest))
+}
+
+pub(super) fn has_blob_at(
+    core: &Core,
+    endpoint: &Endpoint,
+    digest: &Digest,
+    scopes: &Scopes,
+    what: &str,
+) -> Result<bool> {
+    let path = format!("/v2/{}/blobs/{digest}", endpoint.path);
+    let call = Call::new(Method::HEAD, Target::Path(path), scopes.clone(), what);
+    match core.expect(endpoint, &call, &[StatusCode::OK]) {
+        Ok(_) => Ok(true),
+        Err(error) if error.is_not_found() => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+fn what(repository: &Repository, digest: &Digest) -> String {
+    format!("blob {digest} of {repository}")
+}
+
+/// Sees to it that a repository has a blob. `sources` are repositories that may have it already; only those of the
+/// same registry are of use.
+pub(crate) fn push_blob(
+    core: &Core,
+    sizes: &UploadSizes,
+    repository: &Repository,
+    descriptor: &Descriptor,
+    source: &dyn BlobSource,
+    sources: &[Repository],
+) -> Result<Pushed> {
+    let endpoint = core.settings().origin(repository)?;
+    let digest = descriptor.digest();
+    let what = what(repository, digest);
+    // The scope of the push at once: one token for all that follows.
+    if has_blob_at(core, &endpoint, digest, &Scopes::push(&endpoint.path), &what)? {
+        return Ok(Pushed::Existing);
+    }
+    let upload = Upload { core, endpoint: &endpoint, descriptor, source, sizes, what: &what };
+    for other in sources.iter().filter(|other| *other != repository) {
+        let other = core.settings().origin(other)?;
+        if other.host != endpoint.host {
+            continue;
+        }
+        match upload.mount(&other.path) {
+            Ok(Start::Mounted) => return Ok(Pushed::Mounted),
+            // It refuses and has opened a session instead: that one is as good as any.
+            Ok(Start::Session(session)) => return upload.run(Some(session)).map(|()| Pushed::Uploaded),
+            // No right to the other repository, or no such interface: then it is sent.
+            Err(Error::Denied { .. } | Error::NotFound { .. }) => {}
+            Err(Error::Refused { status: 400..=499, .. }) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    upload.run(None).map(|()| Pushed::Uploaded)
+}

@@ -1,0 +1,299 @@
+//! An upload session (distribution-spec, "Pushing a blob in chunks", "Pushing a blob monolithically").
+//!
+//! A session has an address, which every answer may change. After a break the registry is asked how far it got, and
+//! the rest is sent from there; a session that is gone is begun anew, and so is one whose bytes arrived garbled.
+
+use super::blob::{UploadSizes, has_blob_at};
+use crate::{
+    BlobSource, Error, Event, Result,
+    auth::Scopes,
+    core::{Call, Core, Target},
+    settings::Endpoint,
+    transport::{Attempts, Payload, Response, Transience},
+    url::{Url, form_member},
+};
+use rbuild_oci::oci_spec::image::Descriptor;
+use ureq::http::{Method, StatusCode, header};
+
+/// Breaks in one upload, however much came between them.
+const MOST_BREAKS: u32 = 200;
+/// What registries may ask parts to be (distribution-spec).
+const LEAST_PART: &str = "oci-chunk-min-length";
+/// Whole uploads of one blob, if its bytes arrive as others.
+const MOST_GARBLED: u32 = 3;
+
+pub(super) struct Upload<'a> {
+    pub core: &'a Core,
+    pub endpoint: &'a Endpoint,
+    pub descriptor: &'a Descriptor,
+    pub source: &'a dyn BlobSource,
+    pub sizes: &'a UploadSizes,
+    pub what: &'a str,
+}
+
+/// What a request to mount leads to.
+pub(super) enum Start {
+    Mounted,
+    Session(Session),
+}
+
+/// Where the next bytes go.
+pub(super) struct Session {
+    url: Url,
+    /// Bytes the registry has.
+    offset: u64,
+    least_part: u64,
+}
+
+/// What stopped an upload.
+enum Stop {
+    /// As it is.
+    Final(Error),
+    /// Ask how far it got.
+    Broken(Error),
+    /// Begin anew.
+    Lost(Error),
+    /// Begin anew, but not often.
+    Garbled(Error),
+    /// Begin anew, in parts.
+    TooLarge(Error),
+}
+
+impl Upload<'_> {
+    /// Asks the registry to take the blob from another of its repositories. That needs the right to pull there.
+    pub fn mount(&self, from: &str) -> Result<Start> {
+        let path = &self.endpoint.path;
+        let members = [form_member("mount", self.descriptor.digest().as_ref()), form_member("from", from)];
+        let target = Target::Path(format!("/v2/{path}/blobs/uploads/?{}", members.join("&")));
+        let call = Call::new(Method::POST, target, Scopes::mount(path, from), self.what);
+        let call = call.with_payload(Payload::Bytes(&[]));
+        let response =
+            self.core.expect(self.endpoint, &call, &[StatusCode::CREATED, StatusCode::ACCEPTED])?;
+        match response.status {
+            StatusCode::CREATED => Ok(Start::Mounted),
+            _ => self.session(&response).map(Start::Session),
+        }
+    }
+
+    /// Sends the blob, in a session that there is or a new one.
+    pub fn run(&self, first: Option<Session>) -> Result<()> {
+        let mut session = first;
+        let mut attempts = Attempts::new(self.core.transport.policy());
+        let (mut breaks, mut garbled) = (0, 0);
+        let mut is_whole = self.descriptor.size() <= self.sizes.whole;
+        loop {
+            self.core.check_cancelled()?;
+            let mut current = match session.take() {
+                Some(session) => session,
+                None => self.begin()?,
+            };
+            let before = current.offset;
+            let stop = match self.send_all(&mut current, is_whole) {
+                Ok(()) => return Ok(()),
+                Err(stop) => stop,
+            };
+            if current.offset > before {
+                attempts.progress();
+            }
+            breaks += 1;
+            let (error, next) = match stop {
+                Stop::Final(error) => return Err(error),
+                Stop::Broken(error) => {
+                    // The last answer may be what was lost.
+                    let digest = self.descriptor.digest();
+                    if has_blob_at(self.core, self.endpoint, digest, &self.scopes(), self.what)? {
+                        return Ok(());
+                    }
+                    (error, self.progress_of(&current)?)
+                }
+                Stop::Lost(error) => (error, None),
+                Stop::TooLarge(error) if !is_whole => return Err(error),
+                Stop::TooLarge(error) => {
+                    is_whole = false;
+                    (error, None)
+                }
+                Stop::Garbled(error) => {
+                    garbled += 1;
+                    if garbled >= MOST_GARBLED {
+                        return Err(error);
+                    }
+                    (error, None)
+                }
+            };
+            session = next;
+            match attempts.after_failure(Transience::Yes, None).filter(|_| breaks <= MOST_BREAKS) {
+                Some(wait) => self.core.wait(self.what, &error.to_string(), attempts.failed(), wait)?,
+                None => return Err(error),
+            }
+        }
+    }
+
+    fn scopes(&self) -> Scopes {
+        Scopes::push(&self.endpoint.path)
+    }
+
+    fn call<'p>(&self, method: Method, url: Url, payload: Payload<'p>) -> Call<'p> {
+        Call::new(method, Target::Url(url), self.scopes(), self.what).with_payload(payload)
+    }
+
+    fn begin(&self) -> Result<Session> {
+        let target = Target::Path(format!("/v2/{}/blobs/uploads/", self.endpoint.path));
+        let call =
+            Call::new(Method::POST, target, self.scopes(), self.what).with_payload(Payload::Bytes(&[]));
+        let response = self.core.expect(self.endpoint, &call, &[StatusCode::ACCEPTED])?;
+        self.session(&response)
+    }
+
+    fn session(&self, response: &Response) -> Result<Session> {
+        let least = response.header(LEAST_PART).and_then(|text| text.trim().parse().ok());
+        Ok(Session { url: self.location(response)?, offset: 0, least_part: least.unwrap_or(0) })
+    }
+
+    fn location(&self, response: &Response) -> Result<Url> {
+        let refuse = |reason: String| Error::Malformed { what: self.what.to_owned(), reason };
+        let location = response.header(header::LOCATION);
+        let location =
+            location.ok_or_else(|| refuse("the registry does not say where to send it".to_owned()))?;
+        response
+            .url
+            .join(location)
+            .map_err(|error| refuse(format!("the registry sends it to nowhere: {error}")))
+    }
+
+    fn send_all(&self, session: &mut Session, is_whole: bool) -> Result<(), Stop> {
+        let size = self.descriptor.size();
+        if session.offset == 0 && is_whole {
+            return self.close(session, 0, size);
+        }
+        let part = self.sizes.part.max(session.least_part).max(1);
+        while session.offset < size {
+            self.send_part(session, part.min(size - session.offset))?;
+        }
+        self.close(session, size, 0)
+    }
+
+    fn part(
+        &self,
+        offset: u64,
+        length: u64,
+        send: impl FnOnce(Payload<'_>) -> Result<Response>,
+    ) -> Result<Response> {
+        if length == 0 {
+            return send(Payload::Bytes(&[]));
+        }
+        let digest = self.descriptor.digest();
+        let sent = |bytes| self.core.observer.event(Event::Sent { digest, bytes });
+        send(Payload::Part { source: self.source, offset, length, sent: &sent })
+    }
+
+    fn send_part(&self, session: &mut Session, length: u64) -> Result<(), Stop> {
+        let (offset, end) = (session.offset, session.offset + length);
+        let sent = self.part(offset, length, |payload| {
+            let call = self.call(Method::PATCH, session.url.clone(), payload).once();
+            let call = call
+                .with_header(header::CONTENT_TYPE, "application/octet-stream")
+                .with_header(header::CONTENT_RANGE, format!("{offset}-{}", end - 1));
+            self.core.send(self.endpoint, &call)
+        });
+        let response = sent.map_err(broken)?;
+        match response.status {
+            StatusCode::ACCEPTED | StatusCode::CREATED | StatusCode::NO_CONTENT => {}
+            _ => return Err(self.stop(response)),
+        }
+        session.url = self.location(&response).map_err(Stop::Final)?;
+        // What it says it has counts, if that can be: it may have kept less than was sent.
+        let has = response.header(header::RANGE).and_then(has_bytes);
+        session.offset = has.filter(|has| (offset..=end).contains(has)).unwrap_or(end);
+        if session.offset == offset {
+            let reason = "the registry keeps nothing of what is sent".to_owned();
+            return Err(Stop::Lost(Error::Unreachable { what: self.what.to_owned(), reason }));
+        }
+        Ok(())
+    }
+
+    /// Ends the session with its last bytes, and says what they all are.
+    fn close(&self, session: &Session, offset: u64, length: u64) -> Result<(), Stop> {
+        let digest = self.descriptor.digest().as_ref();
+        let url = session.url.with_query([("digest", digest)]).map_err(Stop::Final)?;
+        let sent = self.part(offset, length, |payload| {
+            let call = self.call(Method::PUT, url, payload).once();
+            let call = call.with_header(header::CONTENT_TYPE, "application/octet-stream");
+            self.core.send(self.endpoint, &call)
+        });
+        let response = sent.map_err(broken)?;
+        match response.status {
+            StatusCode::CREATED | StatusCode::OK | StatusCode::NO_CONTENT => Ok(()),
+            _ => Err(self.stop(response)),
+        }
+    }
+
+    fn stop(&self, response: Response) -> Stop {
+        let status = response.status;
+        let error = self.core.refusal(self.endpoint, response, self.what);
+        match status {
+            // DIGEST_INVALID, SIZE_INVALID and the like.
+            StatusCode::BAD_REQUEST => Stop::Garbled(error),
+            StatusCode::NOT_FOUND => Stop::Lost(error),
+            // Not the registry's limit, often, but that of a server before it.
+            StatusCode::PAYLOAD_TOO_LARGE => Stop::TooLarge(error),
+            StatusCode::RANGE_NOT_SATISFIABLE => Stop::Broken(error),
+            _ if error.is_transient() => Stop::Broken(error),
+            _ => Stop::Final(error),
+        }
+    }
+
+    /// How far a session got; none if it is gone.
+    fn progress_of(&self, session: &Session) -> Result<Option<Session>> {
+        let call = self.call(Method::GET, session.url.clone(), Payload::None);
+        let response = self.core.send(self.endpoint, &call)?;
+        if !matches!(response.status, StatusCode::NO_CONTENT | StatusCode::ACCEPTED | StatusCode::OK) {
+            return Ok(None);
+        }
+        let Some(offset) = response.header(header::RANGE).and_then(has_bytes) else { return Ok(None) };
+        if offset > self.descriptor.size() {
+            return Ok(None);
+        }
+        let url = match response.header(header::LOCATION) {
+            Some(_) => self.location(&response)?,
+            None => session.url.clone(),
+        };
+        Ok(Some(Session { url, offset, least_part: session.least_part }))
+    }
+}
+
+fn broken(error: Error) -> Stop {
+    match error {
+        Error::Unreachable { .. } => Stop::Broken(error),
+        error => Stop::Final(error),
+    }
+}
+
+/// The count of bytes that `Range: 0-LAST` stands for. `0-0` is what registries say of none, too, as there is no other
+/// way to say it; taking one byte for none costs one byte.
+fn has_bytes(text: &str) -> Option<u64> {
+    let text = text.trim();
+    let range = text.strip_prefix("bytes=").or_else(|| text.strip_prefix("bytes ")).unwrap_or(text);
+    let (first, last) = range.split_once('-')?;
+    let last: u64 = last.trim().parse().ok()?;
+    (first.trim() == "0").then_some(if last == 0 { 0 } else { last.checked_add(1)? })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges() {
+        for (text, bytes) in [
+            ("0-9", Some(10)),
+            ("bytes=0-9", Some(10)),
+            ("0-0", Some(0)),
+            ("5-9", None),
+            ("0-", None),
+            ("", None),
+            ("0-18446744073709551615", None),
+        ] {
+            assert_eq!(has_bytes(text), bytes, "{text}");
+        }
+    }
+}

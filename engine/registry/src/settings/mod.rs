@@ -1,0 +1,237 @@
+//! Where images of a registry are really fetched, and how its hosts are talked to.
+//!
+//! Three sources, the first that says something about a repository wins: the caller's own table ([`RegistryTables`],
+//! rbuild's `[registries]`), podman's `registries.conf`, and the rules for everybody (TLS; plain http for this machine
+//! alone). Certificates come from the caller's table and from docker's and podman's `certs.d`.
+//!
+//! | module | what |
+//! |---|---|
+//! | `table` | the caller's own table |
+//! | `containers` | podman's `registries.conf`, its drop-ins and short names |
+//! | `certificates` | private CAs and client certificates of a host |
+//! | `proxy` | `HTTP_PROXY`, `HTTPS_PROXY`, `NO_PROXY` |
+//!
+//! `unqualified-search-registries` is not used: a short name means what docker reads in it on every machine, unless
+//! an alias says otherwise.
+
+mod certificates;
+mod containers;
+mod proxy;
+mod table;
+
+pub use table::{RegistryTable, RegistryTables};
+
+pub(crate) use certificates::TlsFiles;
+pub(crate) use proxy::Proxies;
+
+use crate::{
+    Environment, Error, Reference, Repository, Result,
+    reference::{host_of, is_loopback},
+};
+use containers::Containers;
+use std::collections::BTreeSet;
+
+/// How a host is talked to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Protocol {
+    Tls,
+    Plain,
+    /// TLS if it can do that, else plain.
+    Either,
+}
+
+/// One place to ask for a repository.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Endpoint {
+    /// The registry's name, for credentials: `docker.io`.
+    pub registry: String,
+    /// Where it answers: `registry-1.docker.io`, with a port if one is written.
+    pub host: String,
+    /// The repository's path there.
+    pub path: String,
+    pub protocol: Protocol,
+    /// Whether it is the registry that the name names, and not a mirror.
+    pub is_origin: bool,
+}
+
+/// Whether an image is asked for by tag or by digest: some mirrors are for one of them only.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum By {
+    Tag,
+    Digest,
+}
+
+/// A mirror as both kinds of settings have it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Mirror {
+    /// `HOST[:PORT][/PATH]`, to stand where the matched prefix stands.
+    pub location: String,
+    pub protocol: Option<Protocol>,
+    /// None for both.
+    pub only: Option<By>,
+}
+
+/// Everything that is known about registries and their hosts.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    environment: Environment,
+    tables: RegistryTables,
+    containers: Containers,
+    /// Hosts whose certificates need not be right.
+    unverified: BTreeSet<String>,
+    proxies: Proxies,
+}
+
+impl Settings {
+    /// Reads podman's files, where they are, below what the caller says.
+    ///
+    /// # Errors
+    /// [`Error::Settings`] if a file or the table is malformed; [`Error::Io`].
+    pub fn load(environment: &Environment, tables: RegistryTables) -> Result<Self> {
+        table::check(&tables)?;
+        let containers = Containers::load(environment)?;
+        let unverified = containers.insecure_hosts();
+        let proxies = Proxies::of(environment)?;
+        Ok(Self { environment: environment.clone(), tables, containers, unverified, proxies })
+    }
+
+    /// An image as a person writes it: aliases of short names first, then docker's reading.
+    ///
+    /// # Errors
+    /// [`Error::Reference`].
+    pub fn reference(&self, text: &str) -> Result<Reference> {
+        match self.containers.alias(text) {
+            Some(full) => full.parse(),
+            None => text.parse(),
+        }
+    }
+
+    /// Where to pull from: mirrors in order, then the registry itself.
+    pub(crate) fn pull_endpoints(&self, repository: &Repository, by: By) -> Result<Vec<Endpoint>> {
+        let name = repository.to_string();
+        let (prefix, mirrors) = match table::find(&self.tables, &name) {
+            Some((prefix, table)) => (prefix.to_owned(), table.parsed_mirrors()?),
+            None => match self.containers.find(&name) {
+                Some((prefix, rule)) => (prefix, rule.mirrors.clone()),
+                None => (String::new(), Vec::new()),
+            },
+        };
+        let mut endpoints = Vec::new();
+        for mirror in mirrors.iter().filter(|mirror| mirror.only.is_none_or(|only| only == by)) {
+            let moved = format!("{}{}", mirror.location, &name[prefix.len()..]);
+            endpoints.push(self.endpoint(&moved, mirror.protocol, false)?);
+        }
+        endpoints.push(self.origin(repository)?);
+        Ok(endpoints)
+    }
+
+    /// The registry itself, where pushes go; `registries.conf` may give it another location, or block it.
+    pub(crate) fn origin(&self, repository: &Repository) -> Result<Endpoint> {
+        let name = repository.to_string();
+        if table::find(&self.tables, &name).is_none()
+            && let Some((prefix, rule)) = self.containers.find(&name)
+        {
+            if rule.blocked {
+                let place = rule.place.clone();
+                return Err(Error::Blocked { repository: name, place });
+            }
+            if let Some(location) = &rule.location {
+                let moved = format!("{location}{}", &name[prefix.len()..]);
+                return self.endpoint(&moved, rule.insecure.then_some(Protocol::Either), true);
+            }
+        }
+        self.endpoint(&name, None, true)
+    }
+
+    /// A registry as a whole.
+    pub(crate) fn registry(&self, registry: &str) -> Result<Endpoint> {
+        let (host, path) = (host_of(registry).to_owned(), String::new());
+        let protocol = self.protocol(registry);
+        Ok(Endpoint { registry: registry.to_owned(), host, path, protocol, is_origin: true })
+    }
+
+    fn endpoint(&self, name: &str, protocol: Option<Protocol>, is_origin: bool) -> Result<Endpoint> {
+        let (registry, path) = name.split_once('/').unwrap_or((name, ""));
+        if registry.is_empty() || path.is_empty() {
+            let reason = format!("{name:?} is no repository of a host: a mirror is HOST[:PORT][/PATH]");
+            return Err(Error::Settings { place: "mirrors".to_owned(), reason });
+        }
+        let protocol = protocol.unwrap_or_else(|| self.protocol(registry));
+        let host = host_of(registry).to_owned();
+        Ok(Endpoint { registry: registry.to_owned(), host, path: path.to_owned(), protocol, is_origin })
+    }
+
+    fn protocol(&self, registry: &str) -> Protocol {
+        match self.tables.get(registry) {
+            Some(table) if table.http => Protocol::Plain,
+            Some(table) if table.ca.is_some() || table.cert.is_some() => Protocol::Tls,
+            _ if self.unverified.contains(registry) || is_loopback(registry) => Protocol::Either,
+            _ => Protocol::Tls,
+        }
+    }
+
+    /// Certificates for a host, and whether the host's own must be right.
+    pub(crate) fn tls(&self, host: &str) -> Result<TlsFiles> {
+        let named = self
+            .tables
+            .get(host)
+            .or_else(|| self.tables.iter().find(|(name, _)| host_of(name) == host).map(|(_, table)| table));
+        let mut files = certificates::of_directories(&self.environment, host)?;
+        if let Some(table) = named {
+            files.authorities.extend(table.ca.clone());
+            if let (Some(certificate), Some(key)) = (&table.cert, &table.key) {
+                files.client = Some((certificate.clone(), key.clone()));
+            }
+        }
+        files.is_verified = !self.unverified.contains(host);
+        Ok(files)
+    }
+
+    /// Whether a host is named as one without TLS.
+    pub(crate) fn is_plain(&self, host: &str) -> bool {
+        let is_named = |(name, table): (&String, &RegistryTable)| {
+            let is_mirror = || {
+                table.mirrors.iter().any(|mirror| {
+                    mirror.strip_prefix("http://").is_some_and(|rest| rest.split('/').next() == Some(host))
+                })
+            };
+            (table.http && host_of(name) == host) || is_mirror()
+        };
+        self.unverified.contains(host) || self.tables.iter().any(is_named)
+    }
+
+    pub(crate) fn proxies(&self) -> &Proxies {
+        &self.proxies
+    }
+}
+
+/// Whether a prefix of a rule (`HOST`, `HOST/PATH`, `*.DOMAIN`) covers a repository; how much of its name.
+pub(crate) fn covers(prefix: &str, name: &str) -> Option<usize> {
+    if let Some(domain) = prefix.strip_prefix('*').filter(|domain| domain.starts_with('.')) {
+        let host = name.split(['/', ':']).next().unwrap_or_default();
+        return (host.ends_with(domain) && host.len() > domain.len()).then_some(host.len());
+    }
+    let rest = name.strip_prefix(prefix)?;
+    (rest.is_empty() || rest.starts_with(['/', ':'])).then_some(prefix.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn prefixes() {
+        for (prefix, name, covered) in [
+            ("docker.io", "docker.io/library/debian", Some(9)),
+            ("docker.io/library", "docker.io/library/debian", Some(17)),
+            ("docker.io/lib", "docker.io/library/debian", None),
+            ("host.example", "host.example:5000/a", Some(12)),
+            ("*.example", "host.example/a", Some(12)),
+            ("*.example", "a.b.example:5000/a", Some(11)),
+            ("*.example", "example/a", None),
+            ("*.example", "host.example.org/a", None),
+        ] {
+            assert_eq!(covers(prefix, name), covered, "{prefix} {name}");
+        }
+    }
+}

@@ -1,0 +1,186 @@
+//! `HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY`, in either case, as curl and Go read them.
+//!
+//! ureq takes the first of these variables for every address, so the choice is made here. Plain http goes through a
+//! proxy by CONNECT too, which some proxies allow for port 443 only.
+
+use crate::{Environment, Error, Result, url::Origin};
+use std::net::IpAddr;
+
+/// Which proxy for which address.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Proxies {
+    http: Option<Proxy>,
+    https: Option<Proxy>,
+    exceptions: Vec<Exception>,
+}
+
+/// The address may hold a password: only its host is shown.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Proxy(String);
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+enum Exception {
+    Everything,
+    /// A host and all below it; with a port only that one.
+    Domain(String, Option<u16>),
+    /// Addresses whose first bits are these.
+    Network(IpAddr, u8),
+}
+
+impl Proxies {
+    pub fn of(environment: &Environment) -> Result<Self> {
+        let find = |name: &'static str| {
+            let lower = name.to_ascii_lowercase();
+            environment.text(&lower).or_else(|| environment.text(name)).map(|text| (name, text))
+        };
+        let all = find("ALL_PROXY");
+        let parse =
+            |found: Option<(&str, &str)>| found.map(|(name, text)| Proxy::parse(name, text)).transpose();
+        let exceptions = find("NO_PROXY").map_or_else(Vec::new, |(_, text)| exceptions(text));
+        Ok(Self {
+            http: parse(find("HTTP_PROXY").or(all))?,
+            https: parse(find("HTTPS_PROXY").or(all))?,
+            exceptions,
+        })
+    }
+
+    /// The proxy for an address; none to go there directly. This machine is never behind a proxy.
+    pub fn for_origin(&self, origin: &Origin) -> Option<&Proxy> {
+        let proxy = if origin.is_tls { &self.https } else { &self.http };
+        let is_direct =
+            origin.is_loopback() || self.exceptions.iter().any(|exception| exception.is_for(origin));
+        proxy.as_ref().filter(|_| !is_direct)
+    }
+}
+
+impl Proxy {
+    fn parse(name: &str, text: &str) -> Result<Self> {
+        let refuse = || Error::Settings {
+            place: name.to_owned(),
+            reason: "it is no address of a proxy: http://[USER:PASSWORD@]HOST:PORT or https://...".to_owned(),
+        };
+        let full = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
+        let scheme = full.split("://").next().unwrap_or_default();
+        if !matches!(scheme, "http" | "https") || ureq::Proxy::new(&full).is_err() {
+            return Err(refuse());
+        }
+        Ok(Self(full))
+    }
+
+    /// The address, with its password.
+    pub fn address(&self) -> &str {
+        &self.0
+    }
+
+    /// The host, to be told.
+    pub fn host(&self) -> &str {
+        let rest = self.0.split("://").nth(1).unwrap_or_default();
+        rest.rsplit('@').next().unwrap_or_default().trim_end_matches('/')
+    }
+}
+
+impl std::fmt::Debug for Proxy {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.host())
+    }
+}
+
+impl Exception {
+    fn is_for(&self, origin: &Origin) -> bool {
+        match self {
+            Self::Everything => true,
+            Self::Domain(domain, port) => {
+                let host = origin.host.as_str();
+                let is_below = host.strip_suffix(domain.as_str()).is_some_and(|rest| rest.ends_with('.'));
+                (host == domain || is_below) && port.is_none_or(|port| port == origin.port)
+            }
+            Self::Network(network, bits) => {
+                let address = origin.host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+                address.is_ok_and(|address| is_within(address, *network, *bits))
+            }
+        }
+    }
+}
+
+fn is_within(address: IpAddr, network: IpAddr, bits: u8) -> bool {
+    let leading = |bytes: &[u8]| -> Vec<bool> {
+        let all = bytes.iter().flat_map(|byte| (0..8).rev().map(move |bit| byte >> bit & 1 == 1));
+        all.take(usize::from(bits)).collect()
+    };
+    match (address, network) {
+        (IpAddr::V4(one), IpAddr::V4(other)) => leading(&one.octets()) == leading(&other.octets()),
+        (IpAddr::V6(one), IpAddr::V6(other)) => leading(&one.octets()) == leading(&other.octets()),
+        _ => false,
+    }
+}
+
+fn exceptions(text: &str) -> Vec<Exception> {
+    let parts = text.split([',', ' ']).map(str::trim).filter(|part| !part.is_empty());
+    parts.map(|part| exception(&part.to_ascii_lowercase())).collect()
+}
+
+fn exception(part: &str) -> Exception {
+    if part == "*" {
+        return Exception::Everything;
+    }
+    if let Some((address, bits)) = part.split_once('/')
+        && let (Ok(address), Ok(bits)) = (address.parse(), bits.parse())
+    {
+        return Exception::Network(address, bits);
+    }
+    if let Ok(address) = part.trim_matches(['[', ']']).parse::<IpAddr>() {
+        return Exception::Network(address, if address.is_ipv4() { 32 } else { 128 });
+    }
+    let domain = part.trim_start_matches('*').trim_start_matches('.');
+    match domain.rsplit_once(':').map(|(host, port)| (host, port.parse())) {
+        Some((host, Ok(port))) => Exception::Domain(host.to_owned(), Some(port)),
+        _ => Exception::Domain(domain.to_owned(), None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::url::Url;
+
+    fn proxies(variables: &[(&str, &str)]) -> Result<Proxies> {
+        Proxies::of(&Environment::new("/nowhere", variables.iter().copied()))
+    }
+
+    #[test]
+    fn each_scheme_has_its_own() {
+        let set = [
+            ("HTTP_PROXY", "plain.example:3128"),
+            ("https_proxy", "http://me:hunter2@tls.example:3128"),
+            ("NO_PROXY", "corp.example, 10.0.0.0/8,one.example:5000,[2001:db8::1]"),
+        ];
+        let proxies = proxies(&set).unwrap();
+        let host = |text: &str| {
+            let origin = Url::parse(text).unwrap().origin();
+            proxies.for_origin(&origin).map(|proxy| proxy.host().to_owned())
+        };
+        assert_eq!(host("http://far.example/").unwrap(), "plain.example:3128");
+        assert_eq!(host("https://far.example/").unwrap(), "tls.example:3128");
+        for direct in [
+            "https://corp.example/",
+            "https://a.corp.example/",
+            "https://10.1.2.3/",
+            "http://one.example:5000/",
+            "https://[2001:db8::1]/",
+            "http://localhost:5000/",
+        ] {
+            assert_eq!(host(direct), None, "{direct}");
+        }
+        for proxied in ["https://mycorp.example/", "https://11.1.2.3/", "http://one.example/"] {
+            assert!(host(proxied).is_some(), "{proxied}");
+        }
+        assert!(!format!("{proxies:?}").contains("hunter2"));
+    }
+
+    #[test]
+    fn a_bad_one_is_told_without_its_password() {
+        let error = proxies(&[("HTTPS_PROXY", "ftp://me:hunter2@x")]).unwrap_err().to_string();
+        assert!(error.contains("HTTPS_PROXY") && !error.contains("hunter2"), "{error}");
+    }
+}

@@ -1,0 +1,311 @@
+//! One request, one answer: connections, TLS, proxies, time limits, redirects. Nothing here knows what a registry is.
+//!
+//! ureq gives HTTP/1.1 over pooled connections. Added here: agents by host (each has its own certificates and proxy),
+//! a limit on silence that differs from the limit on the first byte (`patience`), redirects that lose their
+//! `Authorization` (`redirect`), words for what goes wrong (`failure`), an end from outside (`cancel`), and waiting
+//! between tries (`retry`).
+
+mod agent;
+mod cancel;
+mod failure;
+mod patience;
+mod redirect;
+mod retry;
+
+pub use agent::Timeouts;
+pub use cancel::Cancel;
+
+pub(crate) use failure::{Failure, Transience};
+pub use retry::RetryPolicy;
+
+pub(crate) use retry::{Attempts, retry_after};
+
+use crate::{
+    Error, Result, Secret, Settings,
+    error::io_error,
+    settings::Endpoint,
+    settings::Protocol,
+    url::{Origin, Url},
+};
+use std::{
+    collections::BTreeMap,
+    io::{self, Read},
+    sync::{Mutex, PoisonError},
+};
+use ureq::{
+    Agent, SendBody,
+    http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header},
+};
+
+/// Bytes that can be read again from anywhere: a push starts over where the registry lost them.
+pub trait BlobSource: Send + Sync {
+    /// A reader from this byte on.
+    ///
+    /// # Errors
+    /// What opening or seeking gave.
+    fn open_at(&self, offset: u64) -> io::Result<Box<dyn Read + Send + '_>>;
+}
+
+impl BlobSource for [u8] {
+    fn open_at(&self, offset: u64) -> io::Result<Box<dyn Read + Send + '_>> {
+        let offset = usize::try_from(offset).unwrap_or(usize::MAX);
+        Ok(Box::new(self.get(offset..).unwrap_or_default()))
+    }
+}
+
+impl BlobSource for Vec<u8> {
+    fn open_at(&self, offset: u64) -> io::Result<Box<dyn Read + Send + '_>> {
+        self.as_slice().open_at(offset)
+    }
+}
+
+impl BlobSource for std::path::Path {
+    fn open_at(&self, offset: u64) -> io::Result<Box<dyn Read + Send + '_>> {
+        use std::io::Seek;
+        let mut file = std::fs::File::open(self)?;
+        file.seek(io::SeekFrom::Start(offset))?;
+        Ok(Box::new(file))
+    }
+}
+
+impl BlobSource for std::path::PathBuf {
+    fn open_at(&self, offset: u64) -> io::Result<Box<dyn Read + Send + '_>> {
+        self.as_path().open_at(offset)
+    }
+}
+
+/// What is sent with a request.
+#[derive(Clone, Copy)]
+pub(crate) enum Payload<'a> {
+    None,
+    Bytes(&'a [u8]),
+    /// A part of a blob.
+    Part {
+        source: &'a dyn BlobSource,
+        offset: u64,
+        length: u64,
+        sent: &'a dyn Fn(u64),
+    },
+}
+
+/// A request, which can be sent more than once.
+#[derive(Clone)]
+pub(crate) struct Request<'a> {
+    pub method: Method,
+    pub url: Url,
+    pub headers: Vec<(HeaderName, String)>,
+    pub authorization: Option<Secret>,
+    pub payload: Payload<'a>,
+}
+
+/// An answer, its body unread.
+pub(crate) struct Response {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    /// Where it came from, after redirects.
+    pub url: Url,
+    body: ureq::Body,
+}
+
+impl Response {
+    /// A header as text.
+    pub fn header(&self, name: impl header::AsHeaderName) -> Option<&str> {
+        self.headers.get(name).and_then(|value| value.to_str().ok())
+    }
+
+    /// The bytes that follow, as the server counts them.
+    pub fn content_length(&self) -> Option<u64> {
+        self.header(header::CONTENT_LENGTH).and_then(|text| text.trim().parse().ok())
+    }
+
+    pub fn into_reader(self) -> Box<dyn Read + Send> {
+        Box::new(self.body.into_reader())
+    }
+
+    /// The whole body, if it has no more bytes than this.
+    pub fn into_bytes(self, limit: u64) -> io::Result<Option<Vec<u8>>> {
+        let mut bytes = Vec::new();
+        self.body.into_reader().take(limit + 1).read_to_end(&mut bytes)?;
+        Ok((bytes.len() as u64 <= limit).then_some(bytes))
+    }
+}
+
+/// Sends requests.
+pub(crate) struct Transport {
+    settings: Settings,
+    timeouts: Timeouts,
+    policy: RetryPolicy,
+    cancel: Cancel,
+    agents: Mutex<BTreeMap<Origin, Agent>>,
+    /// Hosts that could be talked to in two ways, and whether they have TLS.
+    probed: Mutex<BTreeMap<String, bool>>,
+}
+
+impl Transport {
+    pub fn new(settings: Settings, timeouts: Timeouts, policy: RetryPolicy, cancel: Cancel) -> Self {
+        Self { settings, timeouts, policy, cancel, agents: Mutex::default(), probed: Mutex::default() }
+    }
+
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    pub fn policy(&self) -> &RetryPolicy {
+        &self.policy
+    }
+
+    pub fn cancel(&self) -> &Cancel {
+        &self.cancel
+    }
+
+    /// The address of a path on an endpoint's host, with the scheme that the host talks.
+    pub fn address(&self, endpoint: &Endpoint, path: &str) -> Result<Url, Failure> {
+        let is_tls = match endpoint.protocol {
+            Protocol::Tls => true,
+            Protocol::Plain => false,
+            Protocol::Either => self.has_tls(&endpoint.host)?,
+        };
+        let scheme = if is_tls { "https" } else { "http" };
+        Ok(Url::parse(&format!("{scheme}://{}{path}", endpoint.host))?)
+    }
+
+    /// Asks once, as docker does: TLS first. Only an answer that is no TLS, followed by one that is HTTP, says no.
+    fn has_tls(&self, host: &str) -> Result<bool, Failure> {
+        let known = |probed: &BTreeMap<String, bool>| probed.get(host).copied();
+        if let Some(is_tls) = known(&self.probed.lock().unwrap_or_else(PoisonError::into_inner)) {
+            return Ok(is_tls);
+        }
+        let probe = |scheme: &str| {
+            let url = Url::parse(&format!("{scheme}://{host}/v2/"))?;
+            let (headers, payload) = (Vec::new(), Payload::None);
+            self.exchange(&Request { method: Method::GET, url, headers, authorization: None, payload })
+        };
+        let is_tls = match probe("https") {
+            Ok(_) => true,
+            Err(failure) if failure.is_no_tls => match probe("http") {
+                // What a server with TLS says to plain http.
+                Ok(response) if response.status != StatusCode::BAD_REQUEST => false,
+                _ => return Err(failure),
+            },
+            Err(failure) => return Err(failure),
+        };
+        self.probed.lock().unwrap_or_else(PoisonError::into_inner).insert(host.to_owned(), is_tls);
+        Ok(is_tls)
+    }
+
+    /// Sends a request once and follows no redirect.
+    pub fn exchange(&self, request: &Request<'_>) -> Result<Response, Failure> {
+        self.cancel.check()?;
+        let agent = self.agent(&request.url.origin())?;
+        let mut builder = ureq::http::Request::builder().method(&request.method).uri(request.url.uri());
+        for (name, value) in &request.headers {
+            builder = builder.header(name, value);
+        }
+        if let Some(authorization) = &request.authorization {
+            let value = HeaderValue::from_str(authorization.expose());
+            let mut value = value.map_err(|_| Error::Credentials {
+                place: format!("the credential for {}", request.url.origin().authority()),
+                reason: "it holds characters that no header can".to_owned(),
+            })?;
+            value.set_sensitive(true);
+            builder = builder.header(header::AUTHORIZATION, value);
+        }
+        let result = match request.payload {
+            Payload::None => agent.run(finish(builder, SendBody::none())?),
+            Payload::Bytes(mut bytes) => {
+                builder = builder.header(header::CONTENT_LENGTH, bytes.len());
+                agent.run(finish(builder, SendBody::from_reader(&mut bytes))?)
+            }
+            Payload::Part { source, offset, length, sent } => {
+                builder = builder.header(header::CONTENT_LENGTH, length);
+                let inner = source.open_at(offset).map_err(io_error("reading what is to be pushed"))?;
+                let mut part = Part { inner, left: length, sent, cancel: &self.cancel };
+                agent.run(finish(builder, SendBody::from_reader(&mut part))?)
+            }
+        };
+        self.cancel.check()?;
+        let response = result.map_err(|error| failure::explain(error, &self.timeouts))?;
+        let (parts, body) = response.into_parts();
+        Ok(Response { status: parts.status, headers: parts.headers, url: request.url.clone(), body })
+    }
+
+    /// Sends a request and follows redirects, if it has no body.
+    pub fn send(&self, request: &Request<'_>) -> Result<Response, Failure> {
+        redirect::follow(self, request)
+    }
+
+    /// What went wrong while a body was read, in words.
+    pub fn read_failure(&self, error: io::Error) -> Failure {
+        match self.cancel.check() {
+            Ok(()) => failure::explain(ureq::Error::from(error), &self.timeouts),
+            Err(cancelled) => cancelled.into(),
+        }
+    }
+
+    /// Whether a host is one that may be talked to without TLS.
+    pub fn may_be_plain(&self, origin: &Origin) -> bool {
+        origin.is_loopback() || self.settings.is_plain(&origin.authority())
+    }
+
+    /// Whether an address that a host gave may be followed: not from TLS to none, unless that was named, or is all on
+    /// this machine.
+    pub fn check_step(&self, from: &Origin, next: &Url) -> Result<(), Failure> {
+        let to = next.origin();
+        let is_near = from.is_loopback() && to.is_loopback();
+        if to.is_tls || !from.is_tls || is_near || self.settings.is_plain(&to.authority()) {
+            return Ok(());
+        }
+        let reason = format!("it leads to {next}, which has no TLS");
+        Err(Failure::network(Transience::Never, reason))
+    }
+
+    fn agent(&self, origin: &Origin) -> Result<Agent> {
+        let mut agents = self.agents.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(agent) = agents.get(origin) {
+            return Ok(agent.clone());
+        }
+        let agent = agent::build(&self.settings, &self.timeouts, origin)?;
+        self.cancel.register(agent.clone())?;
+        agents.insert(origin.clone(), agent.clone());
+        Ok(agent)
+    }
+}
+
+fn finish<'b>(
+    builder: ureq::http::request::Builder,
+    body: SendBody<'b>,
+) -> Result<ureq::http::Request<SendBody<'b>>> {
+    // Only a header that holds what no header can leads here.
+    builder
+        .body(body)
+        .map_err(|error| Error::Malformed { what: "request".to_owned(), reason: error.to_string() })
+}
+
+/// A part of a blob on its way out. Its errors are this machine's, not the connection's.
+struct Part<'a> {
+    inner: Box<dyn Read + Send + 'a>,
+    left: u64,
+    sent: &'a dyn Fn(u64),
+    cancel: &'a Cancel,
+}
+
+impl Read for Part<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.cancel.check().map_err(Error::into_io)?;
+        let most = usize::try_from(self.left).unwrap_or(usize::MAX).min(buffer.len());
+        if most == 0 {
+            return Ok(0);
+        }
+        let context = io_error("reading what is to be pushed");
+        let count = match self.inner.read(&mut buffer[..most]) {
+            Ok(0) => {
+                Err(io::Error::new(io::ErrorKind::UnexpectedEof, "it has fewer bytes than were announced"))
+            }
+            result => result,
+        };
+        let count = count.map_err(|error| context(error).into_io())?;
+        self.left -= count as u64;
+        (self.sent)(count as u64);
+        Ok(count)
+    }
+}

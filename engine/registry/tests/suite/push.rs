@@ -1,0 +1,231 @@
+//! To a real registry, and to stubs where one is too well-behaved.
+
+use crate::support::{
+    World,
+    http::{Reply, Server},
+    image::{self, Blobs},
+    registry::Registry,
+    run,
+};
+use rbuild_registry::{Error, Pushed, Reference, UploadSizes};
+use std::sync::{Arc, Mutex};
+
+fn reference(host: &str, name: &str) -> Reference {
+    format!("{host}/{name}").parse().unwrap()
+}
+
+#[test]
+fn a_new_image_is_what_skopeo_sees() {
+    needs!("docker-registry", "skopeo");
+    let registry = Registry::start();
+    let world = World::new();
+    let client = world.client();
+    let mut blobs = Blobs::default();
+    let layer = image::layer(1, 100_000);
+    let descriptor = blobs.image("linux/amd64", &[layer]);
+    let manifest: serde_json::Value = serde_json::from_slice(blobs.get(&descriptor)).unwrap();
+    let shop = reference(&registry.host, "team/shop:1");
+    for part in [&manifest["config"], &manifest["layers"][0]] {
+        let bytes = blobs.get(part).to_vec();
+        let part = image::descriptor(part);
+        assert_eq!(client.push_blob(shop.repository(), &part, &bytes, &[]).unwrap(), Pushed::Uploaded);
+        assert_eq!(client.push_blob(shop.repository(), &part, &bytes, &[]).unwrap(), Pushed::Existing);
+        assert!(client.has_blob(shop.repository(), part.digest()).unwrap());
+    }
+    let pushed = client.push_manifest(&shop, blobs.get(&descriptor)).unwrap();
+    assert_eq!(pushed, image::descriptor(&descriptor));
+    let index = blobs.index(vec![image::with_platform(descriptor.clone(), "linux/amd64")]);
+    client.push_manifest(&shop.repository().with_tag("all").unwrap(), blobs.get(&index)).unwrap();
+    let by_digest = shop.repository().with_digest(image::descriptor(&index).digest().clone());
+    client.push_manifest(&by_digest, blobs.get(&index)).unwrap();
+    let wrong = client.push_manifest(&by_digest, blobs.get(&descriptor)).unwrap_err();
+    assert!(matches!(wrong, Error::Damaged { .. }), "{wrong}");
+    let layout = format!("oci:{}:x", world.home().join("copied").display());
+    run("skopeo", &["copy", "--quiet", "--src-tls-verify=false", &format!("docker://{}", shop), &layout]);
+    let mut tags = client.tags(shop.repository()).unwrap();
+    tags.sort();
+    assert_eq!(tags, ["1", "all"]);
+}
+
+#[test]
+fn parts_and_files() {
+    needs!("docker-registry");
+    let registry = Registry::start();
+    let mut world = World::new();
+    world.options.upload = UploadSizes { whole: 1000, part: 4096 };
+    let heard = world.listen();
+    let client = world.client();
+    let shop = reference(&registry.host, "shop");
+    for size in [0, 1000, 1001, 4096, 8192, 20_000] {
+        let bytes = image::layer(1, 20_000)[..size].to_vec();
+        let part = image::descriptor(&Blobs::default().add(image::LAYER, bytes.clone()));
+        let path = world.home().join("blob");
+        std::fs::write(&path, &bytes).unwrap();
+        let pushed = client.push_blob(shop.repository(), &part, &path, &[]).unwrap();
+        assert_eq!(pushed, Pushed::Uploaded, "{size}");
+        assert_eq!(registry.stored(part.digest().as_ref()).unwrap(), bytes, "{size}");
+    }
+    assert_eq!(*heard.sent.lock().unwrap(), 1000 + 1001 + 4096 + 8192 + 20_000);
+    // A file that has less than it should.
+    let part = image::descriptor(&Blobs::default().add(image::LAYER, vec![7; 9000]));
+    let error = client.push_blob(shop.repository(), &part, &vec![7_u8; 5000], &[]).unwrap_err();
+    assert!(matches!(error, Error::Io { .. }) && error.to_string().contains("fewer bytes"), "{error}");
+    // And one that has others.
+    let error = client.push_blob(shop.repository(), &part, &vec![8_u8; 9000], &[]).unwrap_err();
+    assert!(error.to_string().contains("DIGEST_INVALID"), "{error}");
+}
+
+#[test]
+fn mounts_from_the_same_registry() {
+    needs!("docker-registry");
+    let registry = Registry::start();
+    let client = World::new().client();
+    let base = reference(&registry.host, "base/debian");
+    let shop = reference(&registry.host, "team/shop");
+    let bytes = image::layer(1, 5000);
+    let part = image::descriptor(&Blobs::default().add(image::LAYER, bytes.clone()));
+    client.push_blob(base.repository(), &part, &bytes, &[]).unwrap();
+    let elsewhere: Reference = "far.example/x".parse().unwrap();
+    let sources = [elsewhere.repository().clone(), base.repository().clone()];
+    let nothing: Vec<u8> = Vec::new();
+    assert_eq!(client.push_blob(shop.repository(), &part, &nothing, &sources).unwrap(), Pushed::Mounted);
+    assert!(client.has_blob(shop.repository(), part.digest()).unwrap());
+}
+
+#[test]
+fn a_refused_mount_goes_on_in_its_session() {
+    let stored = Arc::new(Mutex::new(Vec::new()));
+    let kept = stored.clone();
+    let server = Server::start(move |request| {
+        if request.is("POST", "mount=") {
+            return Reply::new(202).header("Location", "/v2/shop/blobs/uploads/abc?state=x%2By");
+        }
+        if request.is("PUT", "/uploads/abc?state=x%2By&digest=sha256%3A") {
+            kept.lock().unwrap().extend(&request.body);
+            return Reply::new(201);
+        }
+        if request.target == "/v2/" { Reply::ok("") } else { Reply::new(404) }
+    });
+    let bytes = image::layer(1, 5000);
+    let part = image::descriptor(&Blobs::default().add(image::LAYER, bytes.clone()));
+    let (shop, base) = (reference(&server.host(), "shop"), reference(&server.host(), "base"));
+    let sources = [base.repository().clone()];
+    let pushed = World::new().client().push_blob(shop.repository(), &part, &bytes, &sources).unwrap();
+    assert_eq!((pushed, &*stored.lock().unwrap()), (Pushed::Uploaded, &bytes));
+    assert_eq!(server.count("POST", ""), 1);
+}
+
+/// A registry that loses connections while it is sent to, and knows how far it got.
+#[test]
+fn an_upload_goes_on_where_it_broke_off() {
+    let stored = Arc::new(Mutex::new(Vec::new()));
+    let (kept, breaks) = (stored.clone(), Mutex::new(0));
+    let server = Server::start(move |request| {
+        let mut kept = kept.lock().unwrap();
+        match request.method.as_str() {
+            _ if request.target == "/v2/" => Reply::ok(""),
+            "HEAD" => Reply::new(404),
+            "POST" => Reply::new(202).header("Location", "http://ADDRESS/v2/shop/blobs/uploads/a"),
+            "PATCH" => {
+                let range = request.header("content-range").unwrap();
+                assert_eq!(range.split('-').next().unwrap(), kept.len().to_string(), "nothing twice");
+                let mut breaks = breaks.lock().unwrap();
+                *breaks += 1;
+                if *breaks % 2 == 1 {
+                    kept.extend(&request.body[..request.body.len() / 3]);
+                    return Reply::hang_up();
+                }
+                kept.extend(&request.body);
+                Reply::new(202).header("Range", format!("0-{}", kept.len() - 1)).header("Location", "a")
+            }
+            "GET" => Reply::new(204).header("Range", format!("0-{}", kept.len() - 1)).header("Location", "a"),
+            "PUT" => Reply::new(201),
+            _ => Reply::new(405),
+        }
+    });
+    // The address is known only now; a relative one does as well.
+    let mut world = World::new();
+    world.options.upload = UploadSizes { whole: 0, part: 2000 };
+    let bytes = image::layer(1, 9000);
+    let part = image::descriptor(&Blobs::default().add(image::LAYER, bytes.clone()));
+    let relay_host = server.host();
+    let relay = Server::start(move |request| relay(request, &relay_host));
+    let shop = reference(&relay.host(), "shop");
+    let pushed = world.client().push_blob(shop.repository(), &part, &bytes, &[]).unwrap();
+    assert_eq!((pushed, &*stored.lock().unwrap()), (Pushed::Uploaded, &bytes));
+    assert!(relay.count("GET", "uploads/a") >= 3);
+}
+
+/// Forwards, and puts its own address where the stub says ADDRESS.
+fn relay(request: &crate::support::http::Request, host: &str) -> Reply {
+    let mut reply = crate::support::proxy::forward(request, host).unwrap_or_else(|_| Reply::hang_up());
+    for (_, value) in &mut reply.headers {
+        *value = value.replace("http://ADDRESS", "");
+    }
+    reply
+}
+
+#[test]
+fn a_session_that_is_gone_is_begun_anew() {
+    let count = Mutex::new(0);
+    let server = Server::start(move |request| match request.method.as_str() {
+        _ if request.target == "/v2/" => Reply::ok(""),
+        "POST" => {
+            let mut count = count.lock().unwrap();
+            *count += 1;
+            Reply::new(202).header("Location", format!("/v2/shop/blobs/uploads/{count}"))
+        }
+        "PUT" if request.path().ends_with("/1") => Reply::new(503),
+        "PUT" => Reply::new(201),
+        _ => Reply::new(404),
+    });
+    let bytes = image::layer(1, 100);
+    let part = image::descriptor(&Blobs::default().add(image::LAYER, bytes.clone()));
+    let shop = reference(&server.host(), "shop");
+    let pushed = World::new().client().push_blob(shop.repository(), &part, &bytes, &[]).unwrap();
+    assert_eq!(pushed, Pushed::Uploaded);
+    assert_eq!((server.count("POST", ""), server.count("PUT", "")), (2, 2));
+}
+
+#[test]
+fn no_right_to_push_ends_at_once() {
+    let server = Server::start(|request| match request.method.as_str() {
+        "POST" => Reply::new(403).body(r#"{"errors":[{"code":"DENIED","message":"read\u001b[31m only"}]}"#),
+        "HEAD" => Reply::new(404),
+        _ => Reply::ok(""),
+    });
+    let bytes = image::layer(1, 100);
+    let part = image::descriptor(&Blobs::default().add(image::LAYER, bytes.clone()));
+    let shop = reference(&server.host(), "shop");
+    let error = World::new().client().push_blob(shop.repository(), &part, &bytes, &[]).unwrap_err();
+    assert!(error.is_denied(), "{error}");
+    assert!(error.to_string().contains("DENIED: read [31m only"), "{error}");
+    assert_eq!(server.count("POST", ""), 1);
+}
+
+#[test]
+fn a_server_that_takes_no_large_bodies_gets_parts() {
+    let stored = Arc::new(Mutex::new(Vec::<u8>::new()));
+    let kept = stored.clone();
+    let server = Server::start(move |request| match request.method.as_str() {
+        _ if request.target == "/v2/" => Reply::ok(""),
+        "POST" => Reply::new(202).header("Location", "/v2/shop/blobs/uploads/a"),
+        "PUT" | "PATCH" if request.body.len() > 4000 => Reply::new(413),
+        "PATCH" => {
+            kept.lock().unwrap().extend_from_slice(&request.body);
+            Reply::new(202).header("Location", "/v2/shop/blobs/uploads/a")
+        }
+        "PUT" => Reply::new(201),
+        _ => Reply::new(404),
+    });
+    let mut world = World::new();
+    world.options.upload.part = 3000;
+    let bytes = image::layer(1, 9000);
+    let part = image::descriptor(&Blobs::default().add(image::LAYER, bytes.clone()));
+    let shop = reference(&server.host(), "shop");
+    world.client().push_blob(shop.repository(), &part, &bytes, &[]).unwrap();
+    assert_eq!(*stored.lock().unwrap(), bytes);
+    world.options.upload.part = 5000;
+    let error = world.client().push_blob(shop.repository(), &part, &bytes, &[]).unwrap_err().to_string();
+    assert!(error.contains("answered 413"), "{error}");
+}

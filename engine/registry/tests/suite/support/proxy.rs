@@ -1,0 +1,180 @@
+//! A line to a registry on which things go wrong, by chance but the same way for the same seed.
+
+use super::http::{Reply, Request, Server};
+use std::{
+    io::{self, Read, Write},
+    net::TcpStream,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+/// Longer than a client of these tests waits.
+pub const STALL: Duration = Duration::from_millis(400);
+
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Fault {
+    DropBefore,
+    DropAfter,
+    CutRequest,
+    CutAnswer,
+    Stall,
+    StallInside,
+    FlipRequest,
+    FlipAnswer,
+    Unauthorized,
+    TooMany,
+    Broken,
+    LongLength,
+    ShortLength,
+    Elsewhere,
+}
+
+const ALL: [Fault; 14] = [
+    Fault::DropBefore,
+    Fault::DropAfter,
+    Fault::CutRequest,
+    Fault::CutAnswer,
+    Fault::Stall,
+    Fault::StallInside,
+    Fault::FlipRequest,
+    Fault::FlipAnswer,
+    Fault::Unauthorized,
+    Fault::TooMany,
+    Fault::Broken,
+    Fault::LongLength,
+    Fault::ShortLength,
+    Fault::Elsewhere,
+];
+
+pub struct FaultyLine {
+    pub server: Server,
+    /// Where redirects lead.
+    _elsewhere: Server,
+    pub faults: Arc<Mutex<Vec<Fault>>>,
+    /// Requests elsewhere that brought credentials along.
+    pub leaks: Arc<AtomicUsize>,
+}
+
+impl FaultyLine {
+    /// One request in `one_in` meets a fault.
+    pub fn start(upstream: &str, seed: u64, one_in: u32) -> Self {
+        let leaks = Arc::new(AtomicUsize::new(0));
+        let (count, host) = (leaks.clone(), upstream.to_owned());
+        let elsewhere = Server::start(move |request| {
+            if request.header("authorization").is_some() {
+                count.fetch_add(1, Ordering::Relaxed);
+            }
+            forward(request, &host).unwrap_or_else(|_| Reply::hang_up())
+        });
+        let other = elsewhere.other_host();
+        let faults = Arc::new(Mutex::new(Vec::new()));
+        let (seen, random) = (faults.clone(), Mutex::new(fastrand::Rng::with_seed(seed)));
+        let host = upstream.to_owned();
+        let server = Server::start(move |request| {
+            if request.path() == "/token" {
+                return Reply::ok(r#"{"token":"hunter2","expires_in":300}"#);
+            }
+            let (fault, at) = {
+                let mut random = random.lock().unwrap();
+                let fault = (random.u32(0..one_in) == 0).then(|| ALL[random.usize(0..ALL.len())]);
+                (fault, random.f64())
+            };
+            seen.lock().unwrap().extend(fault);
+            pass(request, &host, &other, fault, at).unwrap_or_else(|_| Reply::hang_up())
+        });
+        Self { server, _elsewhere: elsewhere, faults, leaks }
+    }
+}
+
+fn pass(request: &Request, upstream: &str, other: &str, fault: Option<Fault>, at: f64) -> io::Result<Reply> {
+    let position = |length: usize| ((length as f64) * at) as usize;
+    let mut request = request.clone();
+    match fault {
+        Some(Fault::DropBefore) => return Ok(Reply::hang_up()),
+        Some(Fault::Stall) => return Ok(Reply { delay: Some(STALL), ..Reply::hang_up() }),
+        Some(Fault::Unauthorized) => {
+            let realm =
+                format!("Bearer realm=\"http://{}/token\",service=\"s\"", request.header("host").unwrap());
+            return Ok(Reply::new(401).header("WWW-Authenticate", realm));
+        }
+        Some(Fault::TooMany) => return Ok(Reply::new(429).header("Retry-After", "0")),
+        Some(Fault::Broken) => return Ok(Reply::new(if at < 0.5 { 500 } else { 503 })),
+        Some(Fault::Elsewhere) if request.method == "GET" => {
+            return Ok(Reply::new(307).header("Location", format!("http://{other}{}", request.target)));
+        }
+        Some(Fault::CutRequest) if !request.body.is_empty() => {
+            let length = request.body.len();
+            request.body.truncate(position(length));
+            let _ = exchange(&request, upstream, length, true);
+            return Ok(Reply::hang_up());
+        }
+        Some(Fault::FlipRequest) if !request.body.is_empty() => {
+            let at = position(request.body.len());
+            request.body[at] ^= 0x20;
+        }
+        _ => {}
+    }
+    let mut reply = forward(&request, upstream)?;
+    let length = reply.body.len();
+    match fault {
+        Some(Fault::DropAfter) => reply.hang_up = true,
+        Some(Fault::CutAnswer) if length > 0 => reply.cut = Some(position(length)),
+        Some(Fault::StallInside) if length > 0 => {
+            reply.stall = Some(STALL);
+            reply.cut = Some(length);
+        }
+        Some(Fault::FlipAnswer) if length > 0 => reply.body[position(length)] ^= 0x20,
+        Some(Fault::LongLength) if length > 0 => reply.content_length = Some(length + 10),
+        Some(Fault::ShortLength) if length > 10 => reply.content_length = Some(length - 10),
+        _ => {}
+    }
+    if reply.content_length.is_some() {
+        reply.headers.retain(|(name, _)| !name.eq_ignore_ascii_case("content-length"));
+    }
+    Ok(reply)
+}
+
+/// Sends a request on and takes the answer.
+pub fn forward(request: &Request, upstream: &str) -> io::Result<Reply> {
+    exchange(request, upstream, request.body.len(), false)
+}
+
+/// HTTP/1.0, so that the answer is in one piece. Credentials stay here: the registry behind wants none.
+fn exchange(request: &Request, upstream: &str, length: usize, only_send: bool) -> io::Result<Reply> {
+    let mut stream = TcpStream::connect(upstream)?;
+    let mut head = format!("{} {} HTTP/1.0\r\nConnection: close\r\n", request.method, request.target);
+    for (name, value) in &request.headers {
+        let dropped = ["authorization", "content-length", "connection"];
+        if !dropped.iter().any(|other| name.eq_ignore_ascii_case(other)) {
+            head.push_str(&format!("{name}: {value}\r\n"));
+        }
+    }
+    if length > 0 || matches!(request.method.as_str(), "POST" | "PUT" | "PATCH") {
+        head.push_str(&format!("Content-Length: {length}\r\n"));
+    }
+    head.push_str("\r\n");
+    stream.write_all(head.as_bytes())?;
+    stream.write_all(&request.body)?;
+    if only_send {
+        // Closed with less than was announced; the registry shall have seen it before the next request.
+        drop(stream);
+        std::thread::sleep(Duration::from_millis(20));
+        return Err(io::ErrorKind::ConnectionAborted.into());
+    }
+    let mut bytes = Vec::new();
+    stream.read_to_end(&mut bytes)?;
+    let end =
+        bytes.windows(4).position(|window| window == b"\r\n\r\n").ok_or(io::ErrorKind::UnexpectedEof)?;
+    let text = String::from_utf8_lossy(&bytes[..end]).into_owned();
+    let mut lines = text.lines();
+    let status =
+        lines.next().and_then(|line| line.split(' ').nth(1)).and_then(|text| text.parse().ok()).unwrap_or(0);
+    let headers = lines
+        .filter_map(|line| line.split_once(": "))
+        .map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let headers = headers.filter(|(name, _)| !name.eq_ignore_ascii_case("connection")).collect();
+    Ok(Reply { headers, body: bytes[end + 4..].to_vec(), ..Reply::new(status) })
+}
