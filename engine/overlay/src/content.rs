@@ -4,7 +4,7 @@
 //! into memory if it is small, else into a scratch file, by reference where the filesystem can.
 
 use crate::{
-    Errno, FileKey, Overlay, Stamp,
+    Errno, FileKey, Overlay, Stamp, Store as _,
     copy::clone_prefix,
     error::errno,
     node::{Body, Inode},

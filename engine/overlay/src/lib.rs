@@ -53,6 +53,7 @@ pub use lower::live::{Stamp, hash_file};
 pub use node::{Caller, FileKind, NodeId, Stat};
 pub use rustix::io::Errno;
 pub use store::Store;
+use store::Watched;
 pub use trace::{
     Attributes, Mismatch, Seen, Trace,
     input::{Input, LiveInput, SnapshotInput},
@@ -129,7 +130,7 @@ pub struct Overlay(pub(crate) Arc<Shared>);
 
 /// What all clones share.
 pub(crate) struct Shared {
-    pub store: Arc<dyn Store>,
+    pub store: Arc<Watched>,
     pub base: Base,
     pub table: Table,
     pub root: Arc<Node>,
@@ -166,6 +167,7 @@ impl Overlay {
     pub fn new(store: Arc<dyn Store>, lower: Lower, options: Options) -> Result<Self, Error> {
         let scratch = Arc::new(ScratchFolder::open(&options.scratch)?);
         let base = Base::new(lower)?;
+        let store = Arc::new(Watched::new(store));
         let root = base.root(&*store)?;
         let table = Table::default();
         let root = table.adopt(NodeId::ROOT, |id| Node::new(id, NodeId::ROOT, root));

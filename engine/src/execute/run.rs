@@ -144,6 +144,8 @@ pub(super) fn run(engine: &Engine, inputs: &Inputs<'_>, over: Over<'_>, request:
     };
     let log = engine.session.store.scratch().fresh();
     let (exit, last_lines) = carry_out(engine, &setup, &mounts, request.node, &log)?;
+    // Whatever the command made of it: what it read must have been there.
+    mounts.overlays.iter().try_for_each(Overlay::check)?;
     let changes = mounts.overlays[0].commit(Some(engine.session.epoch()))?;
     let (log, _) = engine.session.store.put_object_file(&log)?;
     drop(caches);

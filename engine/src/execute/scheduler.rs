@@ -13,6 +13,7 @@ use super::{
     task::{self, Decided, Done, Failure, Job, Known},
 };
 use crate::{
+    convert::STORE_DAMAGED,
     error::{Error, Kind as ErrorKind, Result},
     graph::NodeId,
     image,
@@ -239,7 +240,10 @@ impl Scheduler {
             last_lines: failure.last_lines,
             duration: u64::try_from(duration.as_millis()).unwrap_or(u64::MAX),
         });
-        self.summary.error.get_or_insert(*failure.error);
+        // Of several, the one that another look at the store may mend.
+        if self.summary.error.is_none() || failure.error.code() == Some(STORE_DAMAGED) {
+            self.summary.error = Some(*failure.error);
+        }
         if !self.engine.keep_going {
             self.engine.cancel.stop();
         }

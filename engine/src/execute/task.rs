@@ -222,6 +222,7 @@ pub(super) fn fetch(engine: &Engine, name: &str) -> Result<Value> {
         written: &engine.session.written,
         epoch,
         platform: &engine.session.platform,
+        deep: engine.session.deep,
         warn: &warn,
     };
     let source = &engine.session.loaded.spec.sources[name];

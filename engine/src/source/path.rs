@@ -4,7 +4,7 @@
 //! git ignores. A folder that is left out is still searched if `exclude` may bring back something of it, and stays out
 //! if nothing came back.
 
-use super::{Surroundings, file_digest, locate};
+use super::{Surroundings, input::Input, locate};
 use crate::{
     error::{Error, Result},
     spec::types::PathSource,
@@ -45,7 +45,7 @@ pub(super) fn import(source: &PathSource, surroundings: &Surroundings<'_>) -> Re
 }
 
 fn single_file(path: &Path, surroundings: &Surroundings<'_>) -> Result<Snapshot> {
-    let digest = file_digest(surroundings.store, path)?;
+    let digest = Input::open(surroundings.store, path)?.digest;
     let metadata = fs::metadata(path).map_err(|error| Error::io("look at", path, error))?;
     let file = Found { path: TreePath::root(), absolute: path.to_owned(), what: What::of_file(&metadata) };
     let object = keep(surroundings.store, &file, digest)?;

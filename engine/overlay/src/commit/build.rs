@@ -2,7 +2,7 @@
 
 use super::Commit;
 use crate::{
-    Error, Stamp,
+    Error, Stamp, Store as _,
     content::{Data, Source as Bytes},
     directory::{Slot, Source},
     node::{Body, Inode, Node},
@@ -11,7 +11,7 @@ use crate::{
         recorder::Content,
     },
 };
-use rbuild_tree::{Entry, Kind, ObjectId, Tree, TreeId, TreePath};
+use rbuild_tree::{Entry, Kind, ObjectId, Tree, TreeId, TreePath, TreeStore as _};
 use std::{fs::File, io, os::unix::fs::FileExt, sync::Arc};
 
 impl Commit<'_> {
