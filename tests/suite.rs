@@ -19,6 +19,7 @@ mod mounts;
 mod parallel;
 mod progress;
 mod reference;
+mod path_sources;
 mod reproducible;
 mod run_steps;
 mod specs;
