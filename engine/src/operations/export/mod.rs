@@ -15,7 +15,7 @@ use super::{
     Context, Warning,
     error::{OperationError, Result},
     place::{Landing, place},
-    select::{Reading, Selection, select},
+    select::{Reading, Selection, select_from},
 };
 use crate::{
     error::Error,
@@ -45,20 +45,14 @@ pub struct Exported {
     pub warnings: Vec<Warning>,
 }
 
-/// Writes an artifact into the workspace. `tree` is what its `from` names.
+/// Writes an artifact into the workspace.
 ///
 /// # Errors
 /// `no-match`, `type-conflict`; what the machine says of a file, by its path.
-pub fn export(
-    context: &Context<'_>,
-    artifact: &Artifact,
-    tree: &Snapshot,
-    workspace: &Path,
-) -> Result<Exported> {
+pub fn export(context: &Context<'_>, artifact: &Artifact, workspace: &Path) -> Result<Exported> {
     let dest = destination(&artifact.dest)?;
     let reading = Reading { follow: false, parents: false, optional: artifact.optional };
-    let origin = artifact.from.to_string();
-    let Selection { list, .. } = select(context, tree, &artifact.path, reading, &origin)?;
+    let Selection { list, .. } = select_from(context, &artifact.from, &artifact.path, reading)?;
     let placements = place(list, &artifact.path, &dest, false)?;
     let is_whole_workspace = artifact.mirror && dest.path.is_root();
     if is_whole_workspace {

@@ -1,6 +1,6 @@
 use super::{
     super::{Exported, OperationError, export, export_directory, output_path},
-    World, lines_of,
+    World, lines_of, tree_path,
 };
 use std::{
     fs,
@@ -70,8 +70,7 @@ impl Workspace {
     }
 
     fn export(&self, fields: &str) -> Result<Exported, OperationError> {
-        let tree = self.world.snapshot(SOURCE);
-        export(&self.world.context(), &self.world.artifact(fields), &tree, &self.folder)
+        export(&self.world.context(), &self.world.artifact(fields), &self.folder)
     }
 
     #[track_caller]
@@ -117,6 +116,23 @@ fn artifacts_go_where_copies_would() {
     for (fields, expected) in table {
         Workspace::new().check(fields, expected);
     }
+}
+
+#[test]
+fn the_path_of_a_reference_is_the_root_of_an_artifact() {
+    let workspace = Workspace::new();
+    let export = |from: &str, path: &str| {
+        let mut artifact = workspace.world.artifact(&format!("path = '{path}'\ndest = 'x/'"));
+        artifact.from.value.path = tree_path(from);
+        export(&workspace.world.context(), &artifact, &workspace.folder)
+    };
+    export("/out", "/{a.jar,sub/deep}").unwrap();
+    let expected = ["/x/", "/x/a.jar =jar 0600 @500", "/x/deep =deep 0644 @500"];
+    assert_eq!(lines(&workspace.folder), expected);
+    let outside = export("/out", "/other/a.jar").unwrap_err();
+    assert_eq!(outside.code(), Some("no-match"), "{outside}");
+    let gone = export("/gone", "*").unwrap_err();
+    assert_eq!(gone.to_string(), "`src` has no /gone");
 }
 
 #[test]
@@ -168,8 +184,7 @@ fn the_rest_of_the_folder_stays_unless_mirrored() {
     // The build file is refused before, but that is in another module.
     let mut artifact = workspace.world.artifact("path = '/out'\ndest = 'dist'\nmirror = true");
     "dist/..".clone_into(&mut artifact.dest.value);
-    let tree = workspace.world.snapshot(SOURCE);
-    let error = export(&workspace.world.context(), &artifact, &tree, &workspace.folder).unwrap_err();
+    let error = export(&workspace.world.context(), &artifact, &workspace.folder).unwrap_err();
     assert!(error.to_string().contains("everything else in the workspace"), "{error}");
     assert!(workspace.folder.join("beside").exists());
 }
@@ -237,7 +252,7 @@ fn a_missing_object_leaves_no_half_file() {
     let artifact = workspace.world.artifact("path = '/out/a.jar'\ndest = './'");
     // Loading the build file anew must not bring the object back.
     workspace.world.store.drop_object(&rbuild_tree::ObjectId::of(b"jar"));
-    let error = export(&workspace.world.context(), &artifact, &tree, &workspace.folder).unwrap_err();
+    let error = export(&workspace.world.context(), &artifact, &workspace.folder).unwrap_err();
     assert_eq!(error.code(), Some(crate::convert::STORE_DAMAGED));
     assert_eq!(lines(&workspace.folder), ["/a.jar =old"]);
 }
