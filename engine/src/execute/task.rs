@@ -25,7 +25,7 @@ use std::{
 };
 
 /// What is known of other nodes when one is decided or made.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub(super) struct Known {
     /// Sources and steps, by name.
     pub(super) values: BTreeMap<String, Value>,
