@@ -17,6 +17,7 @@ mod judges;
 mod layering;
 mod mounts;
 mod parallel;
+mod outputs;
 mod progress;
 mod reference;
 mod path_sources;

@@ -25,7 +25,7 @@ use std::{
 };
 
 /// Of the layer's bytes before compression. Changes when `write_layer` writes anything differently.
-const WRITER: &str = "layer 1";
+pub(super) const WRITER: &str = "layer 1";
 
 /// A layer of an image.
 #[derive(Clone)]

@@ -1,5 +1,5 @@
 use super::{
-    super::{Exported, OperationError, export, export_directory, output_path},
+    super::{Exported, OperationError, export, export_directory, folder_state, output_path},
     World, lines_of, tree_path,
 };
 use std::{
@@ -247,7 +247,6 @@ fn kinds_that_clash_are_refused() {
 fn a_missing_object_leaves_no_half_file() {
     let workspace = Workspace::new();
     workspace.put("a.jar", "old");
-    let tree = workspace.world.snapshot(SOURCE);
     workspace.world.store.drop_object(&rbuild_tree::ObjectId::of(b"jar"));
     let artifact = workspace.world.artifact("path = '/out/a.jar'\ndest = './'");
     // Loading the build file anew must not bring the object back.
@@ -292,6 +291,48 @@ fn a_directory_output_is_new_or_its_own() {
     let refused = export_directory(&world.context(), &first, &workspace.folder.join("link")).unwrap_err();
     assert!(refused.to_string().contains("link is a symbolic link"), "{refused}");
     assert!(export_directory(&world.context(), &first, &theirs.join("x")).is_err(), "a file is there");
+}
+
+#[test]
+fn builds_of_one_directory_output_wait_for_each_other() {
+    let workspace = Workspace::new();
+    let world = &workspace.world;
+    let folder = workspace.folder.join("root");
+    let trees: Vec<_> = (0..4).map(|one| world.snapshot(&format!("/a/b =1\n/a/c =2\n/{one} =x"))).collect();
+    for _ in 0..30 {
+        let _ = fs::remove_dir_all(&folder);
+        std::thread::scope(|scope| {
+            for tree in &trees {
+                scope.spawn(|| export_directory(&world.context(), tree, &folder).unwrap());
+            }
+        });
+        assert_eq!(fs::read_dir(&folder).unwrap().count(), 2);
+        assert_eq!(fs::read_dir(&workspace.folder).unwrap().count(), 1, "nothing is left beside it");
+    }
+}
+
+#[test]
+fn the_state_of_a_directory_output_changes_with_all_that_is_in_it() {
+    let workspace = Workspace::new();
+    let world = &workspace.world;
+    let folder = workspace.folder.join("root");
+    let tree = world.snapshot("/a =1\n/d/b =2\n/d/l ->b");
+    let write = || export_directory(&world.context(), &tree, &folder).unwrap().state.unwrap();
+    let written = write();
+    assert_eq!(folder_state(&folder).unwrap(), Some(written.clone()));
+    let changes: [&dyn Fn(&Path); 6] = [
+        &|folder| fs::write(folder.join("d/b"), "3").unwrap(),
+        &|folder| fs::write(folder.join("d/new"), "").unwrap(),
+        &|folder| fs::remove_file(folder.join("d/l")).unwrap(),
+        &|folder| fs::set_permissions(folder.join("a"), PermissionsExt::from_mode(0o600)).unwrap(),
+        &|folder| fs::set_permissions(folder, PermissionsExt::from_mode(0o700)).unwrap(),
+        &|folder| fs::rename(folder.join("d"), folder.join("e")).unwrap(),
+    ];
+    for (number, change) in changes.into_iter().enumerate() {
+        let written = write();
+        change(&folder);
+        assert_ne!(folder_state(&folder).unwrap(), Some(written), "change {number}");
+    }
 }
 
 #[test]
