@@ -5,7 +5,7 @@
 //! objects/ab/cdef…   file bytes, blake3, mode 0444
 //! trees/ab/cdef…     canonical encodings of trees, snapshots and deltas
 //! records/ab/cdef…   key -> what a step gave           (record.rs)
-//! blobs/sha256/…     compressed layers, configs, manifests
+//! blobs/sha256/…     compressed layers, configs, manifests, mode 0444; layouts hold hard links to layers
 //! history/           the last build of each file       (history.rs)
 //! caches/            contents of cache mounts
 //! index.db           SQLite, rebuildable: the stat cache (index.rs)
@@ -36,7 +36,7 @@ use rbuild_tree::{Tree, TreeId};
 use std::{
     collections::HashMap,
     fs, io,
-    os::unix::fs::DirBuilderExt,
+    os::unix::fs::{DirBuilderExt, PermissionsExt},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
 };
@@ -132,12 +132,14 @@ impl Store {
         self.root.join("blobs/sha256").join(sha256)
     }
 
-    /// Moves a finished file into the blobs under its sha256.
+    /// Moves a finished file into the blobs under its sha256. Layouts hold hard links to it: it is made read-only, so
+    /// that nobody writes into it by mistake.
     ///
     /// # Errors
     /// If it can't be renamed.
     pub fn put_blob(&self, sha256: &str, file: &Path) -> Result<PathBuf> {
         let path = self.blob_path(sha256);
+        fs::set_permissions(file, fs::Permissions::from_mode(0o444)).doing("change the mode of", file)?;
         self.durability.note_write();
         fs::rename(file, &path).doing("move a blob to", &path)?;
         Ok(path)
