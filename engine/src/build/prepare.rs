@@ -93,8 +93,11 @@ pub(super) fn engine(
         }
         None => folder.clone(),
     };
+    // What an earlier build wrote to the default place is an output as well.
+    let places = [&folder, &out];
+    let paths = loaded.spec.written_paths();
     let mut written: Vec<PathBuf> =
-        loaded.spec.written_paths().iter().map(|path| tidy(&out.join(path))).collect();
+        paths.iter().flat_map(|path| places.map(|place| tidy(&place.join(path)))).collect();
     written.push(tidy(&folder.join(lock::path_of(&request.file).file_name().unwrap_or_default())));
     let session = Session {
         last: store.history().load(&absolute(&request.file)?),

@@ -19,7 +19,7 @@ use crate::{
     image,
     key::{Ingredients, Key},
     report::{Event, Outcome},
-    spec::Kind,
+    spec::{Kind, types::Base},
     store::Node,
 };
 use std::{
@@ -61,6 +61,7 @@ struct Scheduler {
     chains: Vec<Duration>,
     ready: BinaryHeap<(Duration, std::cmp::Reverse<NodeId>)>,
     known: Known,
+    foreseen: image::Foreseen,
     in_flight: BTreeMap<Key, Vec<NodeId>>,
     running: usize,
     finished: BTreeSet<NodeId>,
@@ -92,6 +93,7 @@ pub fn execute(engine: &Arc<Engine>, targets: &BTreeSet<NodeId>) -> Result<Summa
         wanted,
         ready: BinaryHeap::new(),
         known: Known::default(),
+        foreseen: image::Foreseen::new(&engine.session),
         in_flight: BTreeMap::new(),
         running: 0,
         finished: BTreeSet::new(),
@@ -145,7 +147,7 @@ impl Scheduler {
             }
             self.in_flight.insert(*key, Vec::new());
         }
-        let (engine, known, sender) = (self.engine.clone(), self.known.clone(), self.sender.clone());
+        let (engine, known, sender) = (self.engine.clone(), self.known_to(id), self.sender.clone());
         self.running += 1;
         self.pool.spawn(move || {
             let (start, key, ingredients) = (Instant::now(), job.key, job.ingredients().clone());
@@ -160,6 +162,21 @@ impl Scheduler {
             // Nobody listens any more only if the scheduler's thread panicked.
             let _ = sender.send(Message { id, key, result, ingredients, duration: start.elapsed() });
         });
+    }
+
+    /// What a job is told of: what its node needs, and what the branches of a merge stand on, one of which is their
+    /// common base. All that is known would be too much to copy for every job.
+    fn known_to(&self, id: NodeId) -> Known {
+        let session = &self.engine.session;
+        let mut names: BTreeSet<String> =
+            session.graph.needs(id).into_iter().map(|need| session.graph.node(need).name.clone()).collect();
+        let step = session.loaded.spec.steps.get(&session.graph.node(id).name);
+        if let Some(Base::Merge(merge)) = step.map(|step| &step.base) {
+            let branches = merge.branches.iter().filter_map(|branch| self.known.values.get(&branch.name));
+            names.extend(branches.flat_map(|value| value.lineage.ancestors()).map(|one| one.made_by.clone()));
+        }
+        let known = |name: String| self.known.values.get(&name).cloned().map(|value| (name, value));
+        Known { values: names.into_iter().filter_map(known).collect() }
     }
 
     fn receive(&mut self, message: Message) {
@@ -194,13 +211,8 @@ impl Scheduler {
         }
         self.summary.nodes.insert(node, remembered);
         if let Some(value) = done.value {
+            self.foreseen.prepare(&self.engine.layers, &target.name, &value);
             self.known.values.insert(target.name.clone(), value);
-            image::prepare_layers(
-                &self.engine.session,
-                &self.engine.layers,
-                &target.name,
-                &self.known.values,
-            );
         }
         self.finished.insert(id);
         for dependent in self.engine.session.graph.dependents(id) {

@@ -25,7 +25,7 @@ use std::{
 };
 
 /// What is known of other nodes when one is decided or made.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub(super) struct Known {
     /// Sources and steps, by name.
     pub(super) values: BTreeMap<String, Value>,
@@ -286,8 +286,7 @@ fn make_test(
 
 fn make_artifact(engine: &Engine, name: &str, inputs: &Inputs<'_>) -> Result<Done> {
     let artifact = &engine.session.loaded.spec.artifacts[name];
-    let tree = inputs.context.trees.tree(&artifact.from)?;
-    let exported = operations::export(&inputs.context, artifact, &tree, &engine.session.out);
+    let exported = operations::export(&inputs.context, artifact, &engine.session.out);
     let exported =
         exported.map_err(|error| engine.session.located(error).within(&format!("artifact `{name}`")))?;
     let path = exported.path.display().to_string();

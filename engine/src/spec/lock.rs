@@ -8,17 +8,19 @@
 //! …
 //! ```
 //!
-//! Beside the top file, written by rbuild, committed by the user. It is made with `O_EXCL`: of two builds that start
+//! Beside the top file, written by rbuild, committed by the user. It is never made over another: of two builds that start
 //! without one, the first to write it wins and the other takes over what it wrote, so that both have one epoch. It is
 //! replaced by rename. Lookups are kept as they are: the sources that need them read their own.
 
 use super::lower::MAX_EPOCH;
 use serde::{Deserialize, Serialize};
 use std::{
-    fs::{File, OpenOptions},
+    fs::{File, Permissions},
     io::{ErrorKind, Read, Write},
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
 };
+use tempfile::NamedTempFile;
 use thiserror::Error;
 
 /// The only version of the format.
@@ -106,26 +108,18 @@ impl Lock {
     /// # Errors
     /// It can't be made, or what is there can't be read.
     pub fn create(self, path: &Path) -> Result<Self, LockError> {
-        // A name of its own, then a link: so nobody ever reads a file that is written half.
-        let own = path.with_file_name(format!(".{}.{}", file_name(path), std::process::id()));
-        let text = self.render();
-        let written = write_new(&own, &text).and_then(|()| std::fs::hard_link(&own, path));
-        // The link is the file now, or nothing is: what remains of the other name is of no use.
-        let _ = std::fs::remove_file(&own);
+        let written = self.write_beside(path).and_then(|own| Ok(own.persist_noclobber(path)?));
         match written {
-            Ok(()) => Ok(self),
-            Err(error) if error.kind() == ErrorKind::AlreadyExists => self.adopt(path),
-            // Some file systems have no hard links.
-            Err(_) => match write_new(path, &text) {
-                Ok(()) => Ok(self),
-                Err(error) if error.kind() == ErrorKind::AlreadyExists => self.adopt(path),
-                Err(error) => Err(failed("write", path, error)),
-            },
+            Ok(_) => Ok(self),
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(Self::load(path)?.unwrap_or(self)),
+            // Some file systems can neither link nor rename without replacing.
+            Err(_) => {
+                match File::create_new(path).and_then(|mut file| file.write_all(self.render().as_bytes())) {
+                    Ok(()) => Ok(self),
+                    Err(error) => Err(failed("write", path, error)),
+                }
+            }
         }
-    }
-
-    fn adopt(self, path: &Path) -> Result<Self, LockError> {
-        Ok(Self::load(path)?.unwrap_or(self))
     }
 
     /// Replaces `path`.
@@ -133,12 +127,21 @@ impl Lock {
     /// # Errors
     /// It can't be written.
     pub fn store(&self, path: &Path) -> Result<(), LockError> {
-        let own = path.with_file_name(format!(".{}.{}", file_name(path), std::process::id()));
-        let written = write_new(&own, &self.render()).and_then(|()| std::fs::rename(&own, path));
-        written.map_err(|error| {
-            let _ = std::fs::remove_file(&own);
-            failed("write", path, error)
-        })
+        let written = self.write_beside(path).and_then(|own| Ok(own.persist(path)?));
+        written.map(|_| ()).map_err(|error| failed("write", path, error))
+    }
+
+    /// A file of a name of its own, so that nobody ever reads one that is written half. `path` sources leave out what
+    /// begins like this: a killed build may leave it.
+    fn write_beside(&self, path: &Path) -> std::io::Result<NamedTempFile> {
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+        let mut own = tempfile::Builder::new()
+            .prefix(".rbuild-lock.")
+            .permissions(Permissions::from_mode(0o666))
+            .tempfile_in(folder.unwrap_or(Path::new(".")))?;
+        own.write_all(self.render().as_bytes())?;
+        own.as_file().sync_all()?;
+        Ok(own)
     }
 
     fn parse(text: &str) -> Result<Self, String> {
@@ -157,16 +160,6 @@ impl Lock {
         // A table of plain values can always be written.
         format!("{HEADER}{}", toml::to_string(&text).unwrap_or_default())
     }
-}
-
-fn file_name(path: &Path) -> String {
-    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
-}
-
-fn write_new(path: &Path, text: &str) -> std::io::Result<()> {
-    let mut file = OpenOptions::new().write(true).create_new(true).open(path)?;
-    file.write_all(text.as_bytes())?;
-    file.sync_all()
 }
 
 fn failed(operation: &'static str, path: &Path, source: std::io::Error) -> LockError {

@@ -5,7 +5,7 @@
 //! objects/ab/cdef…   file bytes, blake3, mode 0444
 //! trees/ab/cdef…     canonical encodings of trees, snapshots and deltas
 //! records/ab/cdef…   key -> what a step gave           (record.rs)
-//! blobs/sha256/…     compressed layers, configs, manifests
+//! blobs/sha256/…     compressed layers, configs, manifests, mode 0444; layouts hold hard links to layers
 //! history/           the last build of each file       (history.rs)
 //! caches/            contents of cache mounts
 //! index.db           SQLite, rebuildable: the stat cache (index.rs)
@@ -29,13 +29,13 @@ mod trees;
 pub use history::{Build, History, ImageNode, Node};
 pub use index::{FileStamp, Index};
 pub use objects::{file_sha256, sha256_of};
-pub use record::{LayerMemo, Record, Records, Yield};
+pub use record::{LayerMemo, OutputMemo, Record, Records, Yield};
 pub use scratch::Scratch;
 
 use durability::Durability;
 use std::{
     fs, io,
-    os::unix::fs::DirBuilderExt,
+    os::unix::fs::{DirBuilderExt, PermissionsExt},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -134,12 +134,14 @@ impl Store {
         self.root.join("blobs/sha256").join(sha256)
     }
 
-    /// Moves a finished file into the blobs under its sha256.
+    /// Moves a finished file into the blobs under its sha256. Layouts hold hard links to it: it is made read-only, so
+    /// that nobody writes into it by mistake.
     ///
     /// # Errors
     /// If it can't be renamed.
     pub fn put_blob(&self, sha256: &str, file: &Path) -> Result<PathBuf> {
         let path = self.blob_path(sha256);
+        fs::set_permissions(file, fs::Permissions::from_mode(0o444)).doing("change the mode of", file)?;
         self.durability.note_write();
         fs::rename(file, &path).doing("move a blob to", &path)?;
         Ok(path)

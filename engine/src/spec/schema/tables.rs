@@ -70,8 +70,9 @@ fn variable() -> Value {
 
 fn sources() -> Vec<(&'static str, Value)> {
     let ignored = "An ignore list by gitignore's rules, applied last.";
+    let local = "A local folder, or a tree of one file. Never in it: .git, .rbuild-*, what this file writes.";
     let path = vec![
-        ("path", "A local folder, or a tree of one file.", not_empty()),
+        ("path", local, not_empty()),
         ("only", "Patterns of what is taken; a folder means all of it.", arrays(not_empty(), 0)),
         ("exclude", ignored, strings()),
         ("gitignore", "Whether .gitignore files count.", flag(true)),
