@@ -72,12 +72,24 @@ fn sandbox_each_ingredient_runs_the_step_again_and_says_why() {
         (
             "workdir = \"/tmp\"",
             "workdir = \"/tmp\"\nnetwork = \"host\"\nrerun-after = \"9d\"",
-            r#"network was "None", is "Host""#,
+            r#"network was "none", is "host""#,
         ),
         ("workdir = \"/tmp\"", "workdir = \"/tmp\"\nshell = [\"/bin/sh\", \"-ec\"]", "shell was "),
-        ("target = \"/code\" }", "target = \"/code\", write = \"discard\" }", "mounts[0] was "),
-        ("content = \"note\\n\"", "content = \"Note\\n\"", "files was "),
-        ("dest = \"/opt/\"", "dest = \"/opt/\", mode = \"0600\", owner = \"guest\"", "copy[0] was "),
+        (
+            "target = \"/code\" }",
+            "target = \"/code\", write = \"discard\" }",
+            "mounts[0] write is new: \"discard\"",
+        ),
+        (
+            "content = \"note\\n\"",
+            "content = \"Note\\n\"",
+            "files: /etc/note: content was \"note\", is \"Note\"",
+        ),
+        (
+            "dest = \"/opt/\"",
+            "dest = \"/opt/\", mode = \"0600\", owner = \"guest\"",
+            "copy[0] owner is new: \"guest\"",
+        ),
         (
             "[step.tools]\nfrom = \"base\"",
             "[step.tools]\nfrom = \"base\"\ndirs = [{ path = \"/srv\" }]",
@@ -108,8 +120,8 @@ fn sandbox_files_of_the_workspace_are_ingredients_where_they_are_taken() {
         ("code/main", "Main\n", 0o644, "mounts[0] content: /main differs"),
         ("code/main", "Main\n", 0o755, "mounts[0] content: /main differs"),
         ("code/new", "", 0o644, "mounts[0] content: /new differs"),
-        ("extra/taken", "Taken\n", 0o644, "copy[0] content was "),
-        ("extra/taken", "Taken\n", 0o755, "copy[0] content was "),
+        ("extra/taken", "Taken\n", 0o644, "copy[0] content: /taken differs"),
+        ("extra/taken", "Taken\n", 0o755, "copy[0] content: /taken differs"),
     ] {
         project.write(path, content);
         project.chmod(path, mode);

@@ -249,7 +249,7 @@ fn sandbox_a_step_over_the_machine_is_no_tree_of_its_own() {
             "[step.it]\nfrom = 'machine'\nfiles = [{ path = '/x', content = '' }]\n[step.r]\ncopy = [{ from = 'it', dest = '/' }]\n[image.it]\nfrom = 'r'\n",
             2,
         ),
-        ("[step.r]\ncopy = [{ from = 'machine', src = '/data', dest = '/' }]\n[image.it]\nfrom = 'r'\n", 1),
+        ("[step.r]\ncopy = [{ from = 'machine', src = '/data', dest = '/' }]\n[image.it]\nfrom = 'r'\n", 2),
         (
             "[step.it]\nfrom = 'machine'\nrun = 'true'\n[step.r]\ncopy = [{ from = 'it', src = '/data/read', dest = '/' }]\n[image.it]\nfrom = 'r'\n",
             1,
@@ -259,6 +259,17 @@ fn sandbox_a_step_over_the_machine_is_no_tree_of_its_own() {
         let told = project.rbuild(["apply"]).failure(code);
         assert!(told.contains("machine") || told.contains("no-match"), "{steps}: {told}");
     }
+}
+
+#[test]
+fn sandbox_a_tree_that_a_step_over_the_machine_does_not_leave() {
+    needs!(fuse, busybox);
+    let project = project(STEPS);
+    project.build();
+    let told = project.rbuild(["mount", "step.it", "--", "true"]).failure(2);
+    assert!(told.contains("left no tree of its own") && told.contains("this machine's files"), "{told}");
+    let told = project.rbuild(["inspect", "--tree", "step.it"]).failure(2);
+    assert!(told.contains("left no tree of its own") && told.contains("this machine's files"), "{told}");
 }
 
 #[test]

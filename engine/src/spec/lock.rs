@@ -52,10 +52,12 @@ pub enum LockError {
         source: std::io::Error,
     },
     /// It is no lock file of this version.
-    #[error("{} is not a lock file that this rbuild can read: {reason}", path.display())]
+    #[error("{}:{line}: this is not a lock file that rbuild can read: {reason}", path.display())]
     Format {
         /// Which file.
         path: PathBuf,
+        /// Where, from 1.
+        line: usize,
         /// What is wrong with it.
         reason: String,
     },
@@ -100,7 +102,8 @@ impl Lock {
                     .map_err(|error| failed("read", path, error))?;
             }
         }
-        Self::parse(&text).map(Some).map_err(|reason| LockError::Format { path: path.to_owned(), reason })
+        let refused = |(line, reason)| LockError::Format { path: path.to_owned(), line, reason };
+        Self::parse(&text).map(Some).map_err(refused)
     }
 
     /// Makes `path`. If another has made it meanwhile, this is what that one wrote.
@@ -144,14 +147,28 @@ impl Lock {
         Ok(own)
     }
 
-    fn parse(text: &str) -> Result<Self, String> {
-        let text: Text = toml::from_str(text).map_err(|error| error.message().to_owned())?;
-        if text.version != VERSION {
-            return Err(format!("its version is {}, not {VERSION}", text.version));
+    /// The lock, or the line that is wrong and why.
+    fn parse(text: &str) -> Result<Self, (usize, String)> {
+        if let Some(line) = text.lines().position(|line| line.starts_with("<<<<<<< ")) {
+            return Err((line + 1, "it has the marks of a merge conflict".to_owned()));
         }
-        if !(0..=MAX_EPOCH).contains(&text.epoch) {
-            return Err(format!("its epoch is {}", text.epoch));
+        let line_of = |start: usize| text.bytes().take(start).filter(|byte| *byte == b'\n').count() + 1;
+        let told = |error: toml::de::Error| {
+            (
+                error.span().map_or(1, |span| line_of(span.start)),
+                error.message().trim_end().replace('\n', ", "),
+            )
+        };
+        let read: Text = toml::from_str(text).map_err(told)?;
+        let key =
+            |key: &str| text.lines().position(|line| line.trim_start().starts_with(key)).unwrap_or(0) + 1;
+        if read.version != VERSION {
+            return Err((key("version"), format!("its version is {}, not {VERSION}", read.version)));
         }
+        if !(0..=MAX_EPOCH).contains(&read.epoch) {
+            return Err((key("epoch"), format!("its epoch is {}", read.epoch)));
+        }
+        let text = read;
         Ok(Self { epoch: text.epoch, lookups: text.lookup })
     }
 
@@ -160,6 +177,12 @@ impl Lock {
         // A table of plain values can always be written.
         format!("{HEADER}{}", toml::to_string(&text).unwrap_or_default())
     }
+}
+
+/// Whether [`Lock::create`] would succeed, as far as can be told without writing.
+pub fn can_create(path: &Path) -> bool {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    rustix::fs::access(folder, rustix::fs::Access::WRITE_OK).is_ok()
 }
 
 fn failed(operation: &'static str, path: &Path, source: std::io::Error) -> LockError {
@@ -222,7 +245,16 @@ mod tests {
         ] {
             std::fs::write(&path, text).unwrap();
             let error = Lock::load(&path).unwrap_err().to_string();
-            assert!(error.contains("rbuild.lock"), "{text}: {error}");
+            assert!(error.contains("rbuild.lock:"), "{text}: {error}");
+        }
+        for (text, line, reason) in [
+            ("version = 1\n<<<<<<< HEAD\nepoch = 1\n=======\nepoch = 2\n>>>>>>> x\n", 2, "merge conflict"),
+            ("version = 1\nepoch = \"x\"\n", 2, "expected i64"),
+            ("version = 1\n\nepoch = -1\n", 3, "its epoch is -1"),
+        ] {
+            std::fs::write(&path, text).unwrap();
+            let error = Lock::load(&path).unwrap_err().to_string();
+            assert!(error.contains(&format!("rbuild.lock:{line}: ")) && error.contains(reason), "{error}");
         }
         assert!(matches!(Lock::new(1).create(&folder.path().join("no/x")), Err(LockError::Io { .. })));
     }

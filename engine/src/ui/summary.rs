@@ -109,7 +109,7 @@ impl Summary {
                     "written",
                     &outputs.iter().map(|output| self.written_line(output)).collect::<Vec<_>>(),
                 );
-                rendered + &block("look", &self.look(name, outputs))
+                rendered + &block("look", &self.look(name, tags, outputs))
             }
             Event::Artifact { name, path, files } => {
                 let files = usize::try_from(*files).unwrap_or(usize::MAX);
@@ -120,7 +120,7 @@ impl Summary {
     }
 
     /// Commands that show the image; one for each place it was written to.
-    fn look(&self, name: &str, outputs: &[Written]) -> Vec<String> {
+    fn look(&self, name: &str, tags: &[String], outputs: &[Written]) -> Vec<String> {
         let mut inspect = String::from("rbuild inspect");
         for (option, path) in [("-f", &self.options.file), ("--store", &self.options.store)] {
             if let Some(path) = path {
@@ -134,7 +134,7 @@ impl Summary {
             // A layout has one line even if several tags were written to it.
             if !seen.contains(&(&output.kind, &output.path)) {
                 seen.push((&output.kind, &output.path));
-                commands.extend(look_command(output, self.shown(&output.path)));
+                commands.extend(look_command(output, tags, self.shown(&output.path)));
             }
         }
         commands
@@ -154,11 +154,13 @@ impl Summary {
     }
 }
 
-fn look_command(output: &Written, path: &str) -> Option<String> {
+fn look_command(output: &Written, tags: &[String], path: &str) -> Option<String> {
     match output.kind.as_str() {
         "oci" | "oci-archive" => {
-            let reference =
-                output.reference.as_ref().map(|reference| format!(":{reference}")).unwrap_or_default();
+            // An archive has a name for each tag, and of several skopeo wants to be told one.
+            let first = tags.first().filter(|_| tags.len() > 1).and_then(|tag| Some(tag.rsplit_once(':')?.1));
+            let reference = output.reference.as_deref().or(first);
+            let reference = reference.map(|reference| format!(":{reference}")).unwrap_or_default();
             let place = text::quote(&format!("{}:{path}{reference}", output.kind));
             Some(format!("skopeo inspect {place}"))
         }

@@ -58,7 +58,7 @@ fn variable() -> Value {
             ("default", "Its value if nothing gives one.", value.clone()),
             (
                 "type",
-                "What it is; else what its default is.",
+                "What it is; else what its default is. `--set` and the environment write `strings` with commas: a,b.",
                 choice(&["string", "integer", "boolean", "strings"]),
             ),
             ("one-of", "The values it can have.", json!({ "type": "array", "items": value, "minItems": 1 })),
@@ -86,7 +86,7 @@ fn sources() -> Vec<(&'static str, Value)> {
     let oci = vec![("oci", "An image of a layout or docker-archive: PATH or PATH:REFERENCE.", not_empty())];
     let host = vec![
         ("host", "This machine's files, read-only, never locked.", word("^/")),
-        ("exclude", ignored, strings()),
+        ("exclude", "Absolute paths that are left out.", arrays(word(r"^/[^*?\[!\\]*$"), 0)),
     ];
     vec![
         ("path-source", table("Local files, normalised.", &["path"], path)),

@@ -64,6 +64,7 @@ fn image() -> Event {
         outputs: vec![
             written("oci", "dist/shop", Some("dev")),
             written("oci", "dist/shop", Some("1.0")),
+            written("oci-archive", "dist/shop.oci.tar", None),
             written("docker-archive", "dist/my shop.tar", None),
         ],
     }
@@ -116,9 +117,11 @@ fn a_build_that_works() {
                   912 B  aaaaaaaaaaaa  runtime
       written  oci dist/shop:dev
                oci dist/shop:1.0
+               oci-archive dist/shop.oci.tar
                docker-archive dist/my shop.tar
       look     rbuild inspect image.shop
                skopeo inspect oci:dist/shop:dev
+               skopeo inspect oci-archive:dist/shop.oci.tar:dev
                docker load -i 'dist/my shop.tar'
     artifact.jar dist/shop.jar, 1 file
     ");
