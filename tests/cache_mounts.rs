@@ -87,6 +87,19 @@ fn sandbox_a_locked_cache_is_for_one_at_a_time() {
 }
 
 #[test]
+fn sandbox_a_cache_that_is_mounted_twice_is_shared_as_strictly_as_said_once() {
+    needs!(fuse, busybox);
+    let project =
+        four("locked", "mkdir /d/inside; sleep 0.05; rmdir /d/inside; touch /c/$NAME; ls /d | wc -l");
+    let twice = "sharing = 'locked' }, { cache = 'c', target = '/d' }";
+    project.write("build.toml", project.read("build.toml").replace("sharing = 'locked' }", twice));
+    let build = project.apply(FOUR).success();
+    let mut seen = ["a", "b", "c", "d"].map(|name| build.lines(&format!("step.{name}"))[0].to_owned());
+    seen.sort_unstable();
+    assert_eq!(seen, ["1", "2", "3", "4"], "one at a time, and one cache");
+}
+
+#[test]
 fn sandbox_a_private_cache_is_one_each() {
     needs!(fuse, busybox);
     let project = four("private", &format!("ls /c; touch /c/kept; {TOGETHER}; ls -A /c | wc -l"));
