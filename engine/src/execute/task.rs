@@ -289,6 +289,7 @@ fn make_artifact(engine: &Engine, name: &str, inputs: &Inputs<'_>) -> Result<Don
     let exported = operations::export(&inputs.context, artifact, &tree, &engine.session.out);
     let exported =
         exported.map_err(|error| engine.session.located(error).within(&format!("artifact `{name}`")))?;
+    engine.session.warn_all(&format!("artifact.{name}"), exported.warnings);
     let path = exported.path.display().to_string();
     engine.session.reporter.report(&Event::Artifact { name: name.to_owned(), path, files: exported.files });
     let node = Node { passed: true, ..Node::default() };

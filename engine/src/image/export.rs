@@ -50,9 +50,10 @@ pub(super) fn write(
             }
             Output::Tar(_) => replace(&path, |out| tree_tar(session, snapshot, out))?,
             Output::Dir(_) => {
-                operations::export_directory(context, snapshot, &path).map_err(|error| {
+                let exported = operations::export_directory(context, snapshot, &path).map_err(|error| {
                     session.located(error).within(&format!("image `{}`", image.name.value))
                 })?;
+                session.warn_all(&format!("image.{}", image.name.value), exported.warnings);
             }
         }
         let named = matches!(output, Output::Oci { .. });
