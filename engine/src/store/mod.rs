@@ -28,7 +28,7 @@ mod trees;
 pub use history::{Build, History, ImageNode, Node};
 pub use index::{FileStamp, Index};
 pub use objects::file_sha256;
-pub use record::{LayerMemo, Record, Records, Yield};
+pub use record::{LayerMemo, Record, Records, Warned, Yield};
 pub use scratch::Scratch;
 
 use durability::Durability;
