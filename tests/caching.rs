@@ -313,3 +313,36 @@ fn check_plan(plan: &str, build: &Build) {
     let beyond: Vec<&str> = build.ran().into_iter().filter(|name| !allowed.contains(name)).collect();
     assert_eq!(beyond, [""; 0], "{plan}");
 }
+
+#[test]
+fn a_failure_before_the_step_began_is_no_change() {
+    let spec = |src: &str| {
+        format!(
+            "version = 1\nepoch = 0\n[source.code]\npath = 'code'\n\
+             [step.it]\ncopy = [{{ from = 'code', src = '{src}', dest = '/' }}]\n"
+        )
+    };
+    let project = Project::new(&spec("/one")).file("code/one", "1").file("code/two", "2");
+    let apply = || project.apply(["step.it"]);
+    apply().success();
+    project.write("build.toml", spec("/none"));
+    assert_eq!(apply().failure(1).failed("step.it").code, "no-match");
+    project.write("build.toml", spec("/two"));
+    let why = apply().success().why("step.it").to_owned();
+    assert!(why.starts_with("copy[0] was "), "{why}");
+    let never = Project::new(&spec("/none")).file("code/one", "1");
+    never.apply(["step.it"]).failure(1);
+    never.write("build.toml", spec("/one"));
+    assert_eq!(never.apply(["step.it"]).success().why("step.it"), "it failed the last time");
+}
+
+#[test]
+fn a_cached_step_warns_again() {
+    let project = Project::new(
+        "version = 1\nepoch = 0\n[step.it]\nfiles = [{ path = '/f', content = '' }]\nremove = ['/absent']\n[image.i]\nfrom = 'it'\n",
+    );
+    for round in ["it runs", "it is cached"] {
+        let told = project.rbuild(["apply", "--deny-warnings"]).failure(1);
+        assert_eq!(told.matches("warning[remove-nothing]: it: ").count(), 1, "{round}: {told}");
+    }
+}

@@ -1,6 +1,6 @@
 //! Images: how they are layered, what their layers and their config say, and which tests stand before them.
 
-use crate::support::Project;
+use crate::support::{Project, busybox};
 use serde_json::json;
 use std::fs;
 
@@ -414,4 +414,21 @@ output = [{ oci = "dist/other" }]
     let before = project.layout("dist/out").digest("latest");
     project.rbuild(["apply", "image.out"]).failure(1);
     assert_eq!(project.layout("dist/out").digest("latest"), before);
+}
+
+#[test]
+fn sandbox_what_is_left_out_of_a_folder_is_told() {
+    needs!(fuse, busybox);
+    let project = busybox(
+        "[step.it]\nfrom = 'base'\nrun = 'mkdir /out; mkfifo /out/pipe; touch /out/file'\n\
+         [artifact.a]\nfrom = 'it'\npath = '/out'\ndest = 'a'\n\
+         [image.i]\nfrom = 'it:/out'\noutput = [{ dir = 'i' }]\n",
+    );
+    for target in ["artifact.a", "image.i"] {
+        let told = project.rbuild(["apply", target]);
+        assert_eq!(told.code, Some(0), "{told}");
+        let start = format!("warning[special-file]: {target}: ");
+        let lines = told.stderr.lines().filter(|line| line.starts_with(&start));
+        assert_eq!(lines.filter(|line| line.contains("pipe is a fifo and is left out")).count(), 1, "{told}");
+    }
 }

@@ -159,7 +159,10 @@ fn sandbox_a_mount_over_a_file_of_another_kind_is_refused() {
     for (mount, message) in [
         ("{ tmpfs = '1M', target = '/etc/passwd' }", "nothing can be mounted on /etc/passwd"),
         ("{ from = 'busybox:/busybox', target = '/etc' }", "nothing can be mounted on /etc"),
-        ("{ from = 'busybox', target = '/etc/passwd/below' }", "/etc/passwd: is a file, not a directory"),
+        (
+            "{ from = 'busybox', target = '/etc/passwd/below' }",
+            "/etc/passwd/below: /etc/passwd is not a directory",
+        ),
     ] {
         project.write_steps(&format!("[step.it]\nfrom = 'base'\nmounts = [{mount}]\nrun = 'true'\n"));
         let build = project.apply(["step.it"]).failure(1);

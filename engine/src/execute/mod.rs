@@ -3,8 +3,10 @@
 
 mod cache_mount;
 mod cancel;
+mod failure;
 mod foresee;
 mod lock;
+mod look;
 mod mounts;
 mod output;
 mod run;

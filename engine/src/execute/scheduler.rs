@@ -38,6 +38,8 @@ pub struct Summary {
     pub failed: usize,
     /// Nodes that were not reached.
     pub skipped: usize,
+    /// Steps and tests that were ended while they ran.
+    pub interrupted: usize,
     /// For the history: every node that was reached.
     pub nodes: BTreeMap<String, Node>,
     /// The first failure, told already.
@@ -97,7 +99,15 @@ pub fn execute(engine: &Arc<Engine>, targets: &BTreeSet<NodeId>) -> Result<Summa
         in_flight: BTreeMap::new(),
         running: 0,
         finished: BTreeSet::new(),
-        summary: Summary { ran: 0, cached: 0, failed: 0, skipped: 0, nodes: BTreeMap::new(), error: None },
+        summary: Summary {
+            ran: 0,
+            cached: 0,
+            failed: 0,
+            skipped: 0,
+            interrupted: 0,
+            nodes: BTreeMap::new(),
+            error: None,
+        },
         pool,
         sender,
     };
@@ -233,15 +243,22 @@ impl Scheduler {
     ) {
         let node = self.engine.session.graph.node(id).to_string();
         self.finished.insert(id);
+        let remembered = task::failed_node(ingredients, self.engine.session.last.nodes.get(&node), &failure);
         let stopped = self.engine.cancel.is_stopped() && failure.error.kind() == ErrorKind::Interrupted;
         if stopped && (self.summary.failed > 0 || self.engine.cancel.is_interrupted()) {
             // Ended because of another one's failure, or by the user: not a failure of its own.
-            self.summary.skipped += 1;
-            self.engine.session.reporter.report(&Event::Skipped { node });
+            let interrupted = failure.log.is_some();
+            self.engine.session.reporter.report(&Event::Skipped { node: node.clone(), interrupted });
+            if interrupted {
+                self.summary.interrupted += 1;
+                self.summary.nodes.insert(node, remembered);
+            } else {
+                self.summary.skipped += 1;
+            }
             return;
         }
         self.summary.failed += 1;
-        self.summary.nodes.insert(node.clone(), task::failed_node(ingredients, &failure));
+        self.summary.nodes.insert(node.clone(), remembered);
         let error = &failure.error;
         self.engine.session.reporter.report(&Event::Failed {
             node,
@@ -265,10 +282,8 @@ impl Scheduler {
     fn end(mut self) -> Summary {
         for id in self.wanted.iter().filter(|id| !self.finished.contains(id)) {
             self.summary.skipped += 1;
-            self.engine
-                .session
-                .reporter
-                .report(&Event::Skipped { node: self.engine.session.graph.node(*id).to_string() });
+            let node = self.engine.session.graph.node(*id).to_string();
+            self.engine.session.reporter.report(&Event::Skipped { node, interrupted: false });
         }
         if self.engine.cancel.is_interrupted() {
             self.summary.error = Some(Error::interrupted());

@@ -25,6 +25,8 @@ pub enum Why {
     Read(Mismatch),
     /// It failed the last time.
     Failed,
+    /// It was ended the last time before it was done.
+    Interrupted,
     /// Its record is older than `rerun-after`.
     TooOld(Duration),
     /// Nothing differs, but the store does not have its result any more.
@@ -37,12 +39,15 @@ impl Why {
     /// The reason, from what the node was in the last build.
     pub(crate) fn compare(store: &Store, ingredients: &Ingredients, last: Option<&Node>) -> Self {
         let Some(last) = last else { return Self::New };
-        match ingredients.difference(&last.ingredients) {
+        // It failed before they were known, and never got further.
+        let known = last.ingredients != Ingredients::default();
+        match ingredients.difference(&last.ingredients).filter(|_| known) {
             Some(difference) => {
                 let path = first_path(store, &difference)
                     .or_else(|| first_copied(store, &difference.field, ingredients, &last.ingredients));
                 Self::Differs { difference, path }
             }
+            None if last.interrupted => Self::Interrupted,
             None if !last.passed => Self::Failed,
             None => Self::Lost,
         }
@@ -125,6 +130,7 @@ impl fmt::Display for Why {
                 write!(f, "{} of {} was {}, is {}", mismatch.what, mismatch.path, mismatch.old, mismatch.new)
             }
             Self::Failed => f.write_str("it failed the last time"),
+            Self::Interrupted => f.write_str("it was interrupted the last time"),
             Self::TooOld(age) => {
                 write!(f, "rerun-after: its result is {} old", crate::report::duration(*age))
             }

@@ -240,8 +240,8 @@ pub const CODES: &[Code] = &[
     ),
     warning(
         "special-file",
-        "A socket, fifo or device of a local folder is left out of the tree, or a socket of a tree is left out of a \
-         layer: neither can hold it.",
+        "A socket, fifo or device of a local folder is left out of the tree, one of a tree is left out of an artifact or \
+         `dir` output, or a socket is left out of a layer: none of these can hold it.",
     ),
     warning(
         "remove-nothing",

@@ -33,6 +33,9 @@ pub struct Node {
     pub log: Option<String>,
     /// Whether its command ended well.
     pub passed: bool,
+    /// Whether it was ended before its command was: by the user, or since another node failed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub interrupted: bool,
     /// How long it took when it last ran, in milliseconds; what the scheduler expects of it.
     pub duration: u64,
     /// For images: the digest of the manifest, and of the config.

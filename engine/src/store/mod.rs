@@ -29,7 +29,7 @@ mod trees;
 pub use history::{Build, History, ImageNode, Node};
 pub use index::{FileStamp, Index};
 pub use objects::{file_sha256, sha256_of};
-pub use record::{LayerMemo, OutputMemo, Record, Records, Yield};
+pub use record::{LayerMemo, OutputMemo, Record, Records, Warned, Yield};
 pub use scratch::Scratch;
 
 use durability::Durability;

@@ -62,7 +62,18 @@ pub struct Record {
     pub trace: Option<String>,
     /// What it warned of.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub warnings: Vec<String>,
+    pub warnings: Vec<Warned>,
+}
+
+/// A warning that is told again whenever the result is used.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Warned {
+    /// What `rbuild explain` knows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<String>,
+    /// In one line.
+    pub message: String,
 }
 
 /// A layer that was written before.

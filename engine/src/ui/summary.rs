@@ -81,7 +81,12 @@ impl Summary {
                 let (node, code) = (Some(node.as_str()), code.as_deref());
                 rendered += "\n";
                 rendered += &self.shell.failure(&Failure { node, code, message, causes, last_lines });
-                let hints = self.shell.hints(hints, code);
+                let hints: Vec<String> = hints
+                    .iter()
+                    .cloned()
+                    .chain(self.log_hint(node.unwrap_or_default(), last_lines))
+                    .collect();
+                let hints = self.shell.hints(&hints, code);
                 if !hints.is_empty() {
                     rendered += "\n";
                     rendered += &hints;
@@ -121,14 +126,7 @@ impl Summary {
 
     /// Commands that show the image; one for each place it was written to.
     fn look(&self, name: &str, tags: &[String], outputs: &[Written]) -> Vec<String> {
-        let mut inspect = String::from("rbuild inspect");
-        for (option, path) in [("-f", &self.options.file), ("--store", &self.options.store)] {
-            if let Some(path) = path {
-                // Writing to a string can't fail.
-                let _ = write!(inspect, " {option} {}", text::quote(&path.to_string_lossy()));
-            }
-        }
-        let mut commands = vec![format!("{inspect} image.{name}")];
+        let mut commands = vec![self.command("inspect", &format!("image.{name}"))];
         let mut seen: Vec<(&str, &str)> = Vec::new();
         for output in outputs {
             // A layout has one line even if several tags were written to it.
@@ -138,6 +136,24 @@ impl Summary {
             }
         }
         commands
+    }
+
+    /// A command that looks at a node of this build, from the current folder.
+    fn command(&self, word: &str, node: &str) -> String {
+        let mut command = format!("rbuild {word}");
+        for (option, path) in [("-f", &self.options.file), ("--store", &self.options.store)] {
+            if let Some(path) = path {
+                // Writing to a string can't fail.
+                let _ = write!(command, " {option} {}", text::quote(&path.to_string_lossy()));
+            }
+        }
+        format!("{command} {node}")
+    }
+
+    /// Where the rest is of what a command printed; nothing if it printed nothing.
+    fn log_hint(&self, node: &str, last_lines: &[String]) -> Option<String> {
+        let name = node.strip_prefix("step.").unwrap_or(node);
+        (!last_lines.is_empty()).then(|| format!("the whole log: {}", self.command("logs", name)))
     }
 
     fn written_line(&self, output: &Written) -> String {
@@ -198,7 +214,7 @@ fn block(word: &str, lines: &[String]) -> String {
 
 /// `built in 12.3s: 3 ran, 4 cached`
 fn totals(event: &Event) -> String {
-    let Event::BuildFinished { success, ran, cached, failed, skipped, duration } = event else {
+    let Event::BuildFinished { success, ran, cached, failed, skipped, interrupted, duration } = event else {
         return String::new();
     };
     let word = if *success { "built" } else { "failed" };
@@ -206,7 +222,7 @@ fn totals(event: &Event) -> String {
         "{word} in {}: {ran} ran, {cached} cached",
         report::duration(Duration::from_millis(*duration))
     );
-    for (number, word) in [(failed, "failed"), (skipped, "not reached")] {
+    for (number, word) in [(failed, "failed"), (interrupted, "interrupted"), (skipped, "not reached")] {
         if *number > 0 {
             // Writing to a string can't fail.
             let _ = write!(totals, ", {number} {word}");
