@@ -115,7 +115,7 @@ pub(super) fn run(
     };
     settled?;
     // Whatever the command made of it: what it read must have been there.
-    mounts.overlays.iter().try_for_each(Overlay::check)?;
+    mounts.overlays.iter().try_for_each(rbuild_overlay::Overlay::check)?;
     let changes = mounts.overlays[0].commit(Some(engine.session.epoch()))?;
     let (log, _) = store.put_object_file(&log)?;
     drop(caches);
