@@ -74,7 +74,8 @@ fn errnos(calls: &[(i64, &str)]) -> Vec<i32> {
 
 fn system_calls() {
     let user_namespace = format!(", {}", libc::CLONE_NEWUSER);
-    let vsock = format!(", {}, 1, 0", libc::AF_VSOCK);
+    let [vsock, packet, unix, netlink] = [libc::AF_VSOCK, libc::AF_PACKET, libc::AF_UNIX, libc::AF_NETLINK]
+        .map(|family| format!(", {family}, {}, 0", libc::SOCK_DGRAM));
     let cases: &[(i64, &str, i32)] = &[
         (libc::SYS_bpf, ", 0, 0, 0", libc::EPERM),
         (libc::SYS_kexec_load, ", 0, 0, 0, 0", libc::EPERM),
@@ -93,7 +94,11 @@ fn system_calls() {
         (libc::SYS_clone3, ", 0, 0", libc::ENOSYS),
         (libc::SYS_io_uring_setup, ", 1, 0", libc::ENOSYS),
         (libc::SYS_syslog, ", 10, 0, 0", libc::EPERM),
-        (libc::SYS_socket, &vsock, libc::EPERM),
+        (libc::SYS_socket, &vsock, libc::EAFNOSUPPORT),
+        (libc::SYS_socket, &packet, libc::EAFNOSUPPORT),
+        (libc::SYS_socket, &unix, 0),
+        (libc::SYS_socket, &netlink, 0),
+        (libc::SYS_quotactl_fd, ", -1, 0, 0, 0", libc::EPERM),
         (libc::SYS_getpid, "", 0),
     ];
     let calls: Vec<_> = cases.iter().map(|(number, arguments, _)| (*number, *arguments)).collect();
