@@ -1,12 +1,12 @@
 //! Setting what stat(2) shows.
 
-use super::{acl, capability};
+use super::acl;
 use crate::{
     Caller, Errno, NodeId, Overlay, Stat,
     content::file_data,
     node::{Inode, Node, now},
 };
-use rbuild_tree::Timestamp;
+use rbuild_tree::{Timestamp, entry::CAPABILITY};
 use std::sync::Arc;
 
 const SET_USER: u32 = 0o4000;
@@ -101,7 +101,7 @@ impl Overlay {
 
 /// Clears what a change of content or owner must: the capability, and the set-id bits if asked.
 pub(super) fn kill_privileges(inode: &mut Inode, set_id: bool) {
-    inode.xattrs.remove(capability::NAME);
+    inode.xattrs.remove(CAPABILITY);
     if set_id {
         inode.mode &= !SET_USER;
         if inode.mode & GROUP_EXECUTE != 0 {

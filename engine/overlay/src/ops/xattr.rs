@@ -1,16 +1,20 @@
 //! Extended attributes: `user.*` with any value, file capabilities, and POSIX ACLs.
 
-use super::{acl, capability};
+use super::acl;
 use crate::{
     Caller, Errno, NodeId, Overlay,
     node::{Inode, now},
+    scratch::Reserved,
+};
+use rbuild_tree::{
+    Xattrs,
+    entry::{CAPABILITY, image_value},
 };
 use rustix::fs::XattrFlags;
 
 /// Whether attributes of this name can be kept while the step runs. Commit lets fewer through.
 fn is_supported(name: &[u8]) -> bool {
-    name.starts_with(b"user.") && name.len() > 5
-        || [capability::NAME, acl::ACCESS, acl::DEFAULT].contains(&name)
+    name.starts_with(b"user.") && name.len() > 5 || [CAPABILITY, acl::ACCESS, acl::DEFAULT].contains(&name)
 }
 
 /// Whether a name is one that could be there if somebody else had set it.
@@ -75,7 +79,7 @@ impl Overlay {
         if name == acl::ACCESS {
             acl::set_access(&mut inode, value, caller);
         } else {
-            inode.xattrs.insert(name.into(), capability::without_namespace(name, value).into());
+            inode.xattrs.insert(name.into(), image_value(name, value).into());
         }
         inode.ctime = now();
         Ok(())
