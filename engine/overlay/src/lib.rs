@@ -67,10 +67,7 @@ use scratch::{Budget, ScratchFolder};
 use std::{
     fs::File,
     path::PathBuf,
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicBool, AtomicUsize},
-    },
+    sync::{Arc, Mutex, atomic::AtomicBool},
 };
 use table::Table;
 use trace::recorder::Recorder;
@@ -146,8 +143,6 @@ pub(crate) struct Shared {
     /// Every node whose metadata, bytes, names or entries changed, once each, in order. By number: what was removed
     /// and forgotten since must not keep its bytes.
     pub dirty: Mutex<Vec<NodeId>>,
-    /// Depth of the deepest directory that was ever in memory.
-    pub deepest: AtomicUsize,
     pub panicked: AtomicBool,
 }
 
@@ -185,7 +180,6 @@ impl Overlay {
             recorder,
             renames: Mutex::new(()),
             dirty: Mutex::default(),
-            deepest: AtomicUsize::new(0),
             panicked: AtomicBool::new(false),
         }));
         // No look-up leads to it, but all that is made in it depends on its owner and mode.

@@ -534,3 +534,24 @@ fn a_damaged_object_is_an_error_never_other_bytes() {
     assert_eq!(overlay.write(f, 1, b"x", false), Err(Errno::IO));
     assert!(overlay.getattr(NodeId(424_242)).is_err());
 }
+/// Each move deeper once counted as if all that ever was in memory had moved along.
+#[test]
+fn directories_move_down_as_often_as_they_like() {
+    let bench = Bench::new();
+    let overlay = empty(&bench);
+    let deep = directory(&overlay, directory(&overlay, TOP, "a"), "b");
+    for number in 0..2100 {
+        directory(&overlay, TOP, "moved");
+        overlay.rename(TOP, b"moved", deep, number.to_string().as_bytes(), 0).unwrap();
+    }
+    // What is in the moved directory counts, wherever else it is deep.
+    let chain = |start: NodeId, count: usize| (0..count).fold(start, |at, _| directory(&overlay, at, "d"));
+    let bottom = chain(TOP, 1990);
+    directory(&overlay, TOP, "shallow");
+    overlay.rename(TOP, b"shallow", bottom, b"shallow", 0).unwrap();
+    chain(directory(&overlay, TOP, "tall"), 9);
+    assert_eq!(overlay.rename(TOP, b"tall", bottom, b"tall", 0), Ok(()));
+    chain(directory(&overlay, TOP, "taller"), 10);
+    assert_eq!(overlay.rename(TOP, b"taller", bottom, b"taller", 0), Err(Errno::NAMETOOLONG));
+}
+

@@ -5,7 +5,7 @@ use crate::{
     Caller, Errno, FileKind, NodeId, Overlay, Stat,
     content::Data,
     directory::{Directory, Source},
-    namespace::check_name,
+    namespace::{check_depth, check_name},
     node::{Body, Inode, Name, Node, now},
     scratch::Inline,
 };
@@ -81,7 +81,7 @@ impl Overlay {
     /// # Errors
     /// As [`mknod`](Self::mknod); ENAMETOOLONG also if it would be too deep for a delta.
     pub fn mkdir(&self, parent: NodeId, name: &[u8], mode: u32, caller: &Caller) -> Result<Stat, Errno> {
-        self.check_depth(self.depth(parent) + 1)?;
+        check_depth(self.depth(parent) + 1)?;
         let body = Body::Directory(Box::new(Directory::new(Source::New)));
         self.make(parent, name, body, mode, caller)
     }
