@@ -3,7 +3,6 @@
 
 use crate::{
     Errno, NodeId, Overlay, Stat,
-    content::scratch_blocks,
     directory::Source,
     error::errno,
     lower::{Born, From, Seed},
@@ -22,11 +21,11 @@ pub(crate) fn check_name(name: &[u8]) -> Result<(), Errno> {
     }
     if is_valid_name(name) { Ok(()) } else { Err(Errno::INVAL) }
 }
+
 /// Refuses a directory deeper than what a delta can hold.
 pub(crate) fn check_depth(depth: usize) -> Result<(), Errno> {
     if depth > MAX_DEPTH { Err(Errno::NAMETOOLONG) } else { Ok(()) }
 }
-
 
 impl Overlay {
     /// The node of a number; one that was forgotten is stale.
@@ -39,11 +38,7 @@ impl Overlay {
 
     /// What stat(2) says of a node that is locked.
     pub(crate) fn stat_locked(&self, id: NodeId, inode: &Inode) -> Stat {
-        let mut stat = inode.stat(id);
-        if let Some(blocks) = scratch_blocks(inode) {
-            stat.blocks = blocks;
-        }
-        stat
+        inode.stat(id)
     }
 
     /// Stat of a node that the caller will know from now on.

@@ -287,7 +287,7 @@ impl Inode {
         self.ctime = self.mtime;
     }
 
-    /// What stat(2) says, but for the blocks of a scratch file.
+    /// What stat(2) says.
     pub fn stat(&self, id: NodeId) -> Stat {
         let size = self.size();
         let (blocks, links) = match &self.body {

@@ -285,6 +285,37 @@ fn bytes_move_from_lower_to_memory_to_scratch() {
 }
 
 #[test]
+fn blocks_follow_from_the_size_wherever_the_bytes_are() {
+    let bench = Bench::new();
+    let overlay = empty(&bench);
+    for (name, length, blocks) in
+        [("empty", 0, 0), ("inline", 80, 8), ("pages", 10_000, 24), ("large", (3 << 20) + 1, 6152)]
+    {
+        let id = file(&overlay, TOP, name, &vec![5; length]);
+        assert_eq!(stat(&overlay, id).blocks, blocks, "{name}");
+    }
+    let sparse = file(&overlay, TOP, "sparse", b"");
+    overlay.write(sparse, 1 << 20, b"middle", false).unwrap();
+    overlay
+        .setattr(sparse, &SetAttributes { size: Some(4 << 20), ..SetAttributes::default() }, &ROOT)
+        .unwrap();
+    let names = ["empty", "inline", "pages", "large", "sparse"];
+    let blocks = |overlay: &Overlay| {
+        names.map(|name| stat(overlay, overlay.lookup(TOP, name.as_bytes()).unwrap().id).blocks)
+    };
+    let expected = [0, 8, 24, 6152, 8];
+    assert_eq!(blocks(&overlay), expected, "written");
+    let next = again(&bench, &overlay, "two");
+    assert_eq!(blocks(&overlay), expected, "committed");
+    assert_eq!(blocks(&next), expected, "in the lower");
+    for name in names {
+        let id = next.lookup(TOP, name.as_bytes()).unwrap().id;
+        next.write(id, stat(&next, id).size, b"x", false).unwrap();
+    }
+    assert_eq!(blocks(&next), [8, 8, 24, 6152, 16], "copied up");
+}
+
+#[test]
 fn holes_ranges_and_copies() {
     let bench = Bench::new();
     let overlay = empty(&bench);
