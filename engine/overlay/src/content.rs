@@ -132,8 +132,8 @@ impl Overlay {
     }
 
     /// Makes the bytes the mount's own, with room for `room` of them: the first `keep` as they are, then zeroes. The
-    /// caller sets the size it wants next.
-    pub(crate) fn own(&self, inode: &mut Inode, keep: u64, room: u64) -> Result<(), Errno> {
+    /// caller sets the size it wants next. Gives what was there, if that was replaced.
+    pub(crate) fn own(&self, inode: &mut Inode, keep: u64, room: u64) -> Result<Option<Data>, Errno> {
         let reads = matches!(file_data(inode)?, Data::Lower { size, .. } if keep > 0 && *size > 0);
         if reads {
             self.saw_content(inode);
@@ -145,10 +145,8 @@ impl Overlay {
             Data::Scratch { .. } => None,
             Data::Lower { source, size, .. } => Some(self.copy_up(source, keep.min(*size), fits)?),
         };
-        if let Some(data) = owned {
-            inode.body = Body::File(data);
-        }
-        Ok(())
+        let Some(owned) = owned else { return Ok(None) };
+        Ok(Some(std::mem::replace(file_data_mut(inode)?, owned)))
     }
 
     fn copy_up(&self, source: &Source, keep: u64, fits: bool) -> Result<Data, Errno> {

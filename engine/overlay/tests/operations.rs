@@ -350,6 +350,23 @@ fn holes_ranges_and_copies() {
 }
 
 #[test]
+fn a_write_that_fails_leaves_the_bytes_that_were_there() {
+    let bench = Bench::new();
+    let overlay = empty(&bench);
+    file(&overlay, TOP, "f", &[1; 20]);
+    let delta = overlay.commit(None).unwrap().delta;
+    let snapshot = apply(&*bench.store, &Snapshot::scratch(), &delta).unwrap();
+    let mut options = Options::new(bench.folder("full"));
+    (options.inline_limit, options.inline_total) = (100, 10);
+    let overlay = Overlay::new(bench.store.clone(), Lower::Snapshot(snapshot), options).unwrap();
+    let f = overlay.lookup(TOP, b"f").unwrap().id;
+    // No room in memory, and none on the disk.
+    fs::remove_dir(bench.folder("full")).unwrap();
+    assert!(overlay.write(f, 0, &[2; 50], false).is_err());
+    assert_eq!((stat(&overlay, f).size, overlay.read(f, 0, 99).unwrap()), (20, vec![1; 20]));
+}
+
+#[test]
 fn what_clears_set_id_bits_and_capabilities() {
     let bench = Bench::new();
     let overlay = empty(&bench);

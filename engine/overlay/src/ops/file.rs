@@ -6,7 +6,7 @@ use crate::{
     content::{Data, Reader, file_data, file_data_mut},
     copy::copy_range,
     error::errno,
-    node::Inode,
+    node::{Body, Inode, now},
 };
 use rustix::fs::{FallocateFlags, SeekFrom};
 use std::fs::File;
@@ -44,8 +44,14 @@ impl Overlay {
         self.begin_change(&node, &mut inode);
         // What is written over whole need not be copied first.
         let keep = if offset == 0 && end >= size { 0 } else { size };
-        self.own(&mut inode, keep, end.max(size))?;
-        self.store_bytes(&mut inode, offset, bytes)?;
+        let before = self.own(&mut inode, keep, end.max(size))?;
+        if let Err(cause) = self.store_bytes(&mut inode, offset, bytes) {
+            // What was not copied must not be lost.
+            if let Some(before) = before {
+                inode.body = Body::File(before);
+            }
+            return Err(cause);
+        }
         kill_privileges(&mut inode, kill);
         inode.touch();
         Ok(bytes.len())
