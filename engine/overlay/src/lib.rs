@@ -24,7 +24,8 @@
 //! directories also takes one mutex of the mount, which keeps the shape of the tree still. No lock is held while the
 //! lower is read, except a file's own while its bytes are copied up.
 //!
-//! **Limits.** No `O_TMPFILE`; `trusted.*` and `security.*` other than capabilities can't be set; the access time is
+//! **Limits.** Extended attributes that a step sets: 64 KiB a file, 64 MiB in all. Inode numbers have 63 bits, so `stat` of 32-bit programs without large file support is EOVERFLOW, as on
+//! any filesystem with large numbers; no `O_TMPFILE`; `trusted.*` and `security.*` other than capabilities can't be set; the access time is
 //! the modification time unless set; the link count of a live directory is the host's, adjusted.
 #![forbid(unsafe_code)]
 
@@ -135,6 +136,8 @@ pub(crate) struct Shared {
     pub files: Cache<FileKey, File>,
     pub scratch: Arc<ScratchFolder>,
     pub budget: Arc<Budget>,
+    /// For extended attributes that the step sets.
+    pub attributes: Arc<Budget>,
     pub inline_limit: usize,
     pub read_only: bool,
     pub recorder: Option<Recorder>,
@@ -175,6 +178,7 @@ impl Overlay {
             files: Cache::new(cache::descriptors()),
             scratch,
             budget: Arc::new(Budget::new(options.inline_total)),
+            attributes: Arc::new(Budget::new(ops::xattr::BUDGET)),
             inline_limit: options.inline_limit,
             read_only: options.read_only,
             recorder,

@@ -1,6 +1,9 @@
 //! Inodes: what the mount knows of one file, whatever it is called and wherever it is.
 
-use crate::{content::Data, directory::Directory, place::Place, table::NodeKey, trace::recorder::Content};
+use crate::{
+    content::Data, directory::Directory, place::Place, scratch::Reserved, table::NodeKey,
+    trace::recorder::Content,
+};
 use rbuild_tree::{Device, Metadata, ObjectId, Timestamp, Xattrs};
 use std::{
     sync::{
@@ -174,6 +177,8 @@ pub(crate) struct Inode {
     pub xattrs: Xattrs,
     pub body: Body,
     /// The names that were looked at or made: directory and name.
+    /// Memory for attributes that the step set.
+    pub reserved: Option<Reserved>,
     pub links: Vec<(NodeId, Name)>,
     pub origin: Option<Origin>,
     /// What the lower says, from the first change on.
@@ -209,6 +214,7 @@ impl Inode {
             body,
             links: Vec::new(),
             origin,
+            reserved: None,
             original: None,
             dirty: false,
             lent: false,

@@ -491,6 +491,28 @@ fn acls_and_modes_agree() {
     let f = file(&overlay, TOP, "f", b"");
     let access = |id, value: &[u8]| overlay.setxattr(id, b"system.posix_acl_access", value, 0, &ROOT);
     let full = [(user, 7, none), (named, 7, 88), (group, 5, none), (mask, 6, none), (other, 1, none)];
+#[test]
+fn attributes_have_a_budget() {
+    let bench = Bench::new();
+    let overlay = empty(&bench);
+    let value = vec![7; (64 << 10) - 6];
+    let set = |id, name: &[u8], value: &[u8]| overlay.setxattr(id, name, value, 0, &ROOT);
+    let f = file(&overlay, TOP, "f", b"");
+    set(f, b"user.a", &value).unwrap();
+    assert_eq!(set(f, b"user.b", b""), Err(Errno::NOSPC));
+    set(f, b"user.a", b"small").unwrap();
+    set(f, b"user.b", &value[100..]).unwrap();
+    overlay.removexattr(f, b"user.b").unwrap();
+    // 64 MiB in all, given back with the file.
+    let many: Vec<NodeId> = (0..1024).map(|n| file(&overlay, TOP, &n.to_string(), b"")).collect();
+    let (last, others) = many.split_last().unwrap();
+    others.iter().for_each(|id| set(*id, b"user.a", &value).unwrap());
+    assert_eq!(set(*last, b"user.a", &value), Err(Errno::NOSPC));
+    overlay.unlink(TOP, b"0").unwrap();
+    overlay.forget(many[0], 1);
+    set(*last, b"user.a", &value).unwrap();
+}
+
     access(f, &acl(&full)).unwrap();
     assert_eq!(stat(&overlay, f).mode, 0o761);
     overlay.setattr(f, &SetAttributes { mode: Some(0o640), ..SetAttributes::default() }, &ROOT).unwrap();

@@ -1,6 +1,6 @@
 //! Making something new.
 
-use super::acl;
+use super::{acl, xattr};
 use crate::{
     Caller, Errno, FileKind, NodeId, Overlay, Stat,
     content::Data,
@@ -33,7 +33,8 @@ impl Overlay {
     /// Makes a file, device, pipe or socket; `mode` before the umask.
     ///
     /// # Errors
-    /// EEXIST, ENOENT if `parent` was removed, ENOTDIR, EROFS, ENAMETOOLONG, EINVAL for what is no name.
+    /// EEXIST, ENOENT if `parent` was removed, ENOTDIR, EROFS, ENAMETOOLONG, EINVAL for what is no name, ENOSPC if an
+    /// ACL that it inherits is too much.
     pub fn mknod(
         &self,
         parent: NodeId,
@@ -116,7 +117,11 @@ impl Overlay {
         }
         let mut guard = self.directory(&above)?;
         check_free(&guard, name)?;
-        let inode = heir(&guard, body, mode, caller);
+        let mut inode = heir(&guard, body, mode, caller);
+        if !inode.xattrs.is_empty() {
+            let bytes = xattr::size(&inode.xattrs);
+            self.reserve_attributes(&mut inode, bytes)?;
+        }
         let node = self.attach(&above, &mut guard, name, inode);
         self.change_entry(&above, &mut guard, &name.into());
         drop(guard);

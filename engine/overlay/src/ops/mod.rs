@@ -21,7 +21,7 @@ mod file;
 mod look;
 mod remove;
 mod rename;
-mod xattr;
+pub(crate) mod xattr;
 
 pub use attributes::{SetAttributes, SetTime};
 pub use create::Special;
