@@ -395,11 +395,16 @@ fn what_clears_set_id_bits_and_capabilities() {
         ("cut by a user", &size, &USER, (0o777, false)),
         ("given away", &owner, &ROOT, (0o777, false)),
         ("touched", &time, &USER, (0o6777, true)),
+        ("chown without owner and group", &SetAttributes::default(), &ROOT, (0o777, false)),
     ] {
         let id = fresh(name);
         overlay.setattr(id, set, caller).unwrap();
         assert_eq!(state(id), expected, "{name}");
     }
+    let d = directory(&overlay, TOP, "d");
+    overlay.setattr(d, &SetAttributes { mode: Some(0o6777), ..SetAttributes::default() }, &ROOT).unwrap();
+    overlay.setattr(d, &SetAttributes::default(), &ROOT).unwrap();
+    assert_eq!(stat(&overlay, d).mode, 0o6777);
     // Without group execution the bit means something else.
     let id = fresh("locked");
     overlay.setattr(id, &SetAttributes { mode: Some(0o6707), ..SetAttributes::default() }, &ROOT).unwrap();
