@@ -172,13 +172,15 @@ pub(crate) struct Inode {
     pub nlink: u32,
     pub mtime: Timestamp,
     pub ctime: Timestamp,
+    /// Whether the modification time was set to a date after the last ordinary write.
+    pub dated: bool,
     /// Only if it was set.
     pub atime: Option<Timestamp>,
     pub xattrs: Xattrs,
-    pub body: Body,
-    /// The names that were looked at or made: directory and name.
     /// Memory for attributes that the step set.
     pub reserved: Option<Reserved>,
+    pub body: Body,
+    /// The names that were looked at or made: directory and name.
     pub links: Vec<(NodeId, Name)>,
     pub origin: Option<Origin>,
     /// What the lower says, from the first change on.
@@ -209,12 +211,13 @@ impl Inode {
             nlink: 1,
             mtime,
             ctime: mtime,
+            dated: false,
             atime: None,
             xattrs,
+            reserved: None,
             body,
             links: Vec::new(),
             origin,
-            reserved: None,
             original: None,
             dirty: false,
             lent: false,
@@ -291,6 +294,7 @@ impl Inode {
     pub fn touch(&mut self) {
         self.mtime = now();
         self.ctime = self.mtime;
+        self.dated = false;
     }
 
     /// What stat(2) says.

@@ -437,6 +437,16 @@ fn times() {
 
     let g = file(&overlay, TOP, "g", b"x");
     set(g, None, Some(SetTime::At(other)));
+    // Bytes of a mapping that come late do not undo a date, but they are a change.
+    overlay.write_cached(g, 0, b"y", false).unwrap();
+    let found = stat(&overlay, g);
+    assert_eq!((found.mtime, overlay.read(g, 0, 9).unwrap()), (other, b"y".to_vec()));
+    overlay.write(g, 0, b"z", false).unwrap();
+    let written = stat(&overlay, g).mtime;
+    assert!(written > other);
+    overlay.write_cached(g, 0, b"y", false).unwrap();
+    assert!(stat(&overlay, g).mtime >= written);
+    set(g, None, Some(SetTime::At(other)));
     let overlay = again(&bench, &overlay, "two");
     let g = walk(&overlay, "g").unwrap();
     let found = stat(&overlay, g);
@@ -481,21 +491,6 @@ fn extended_attributes() {
     assert_eq!(overlay.listxattr(f).unwrap(), b"security.capability\0user.a\0");
 }
 
-fn acl(entries: &[(u16, u16, u32)]) -> Vec<u8> {
-    let entry = |(tag, bits, id): &(u16, u16, u32)| {
-        [&tag.to_le_bytes()[..], &bits.to_le_bytes(), &id.to_le_bytes()].concat()
-    };
-    [vec![2, 0, 0, 0], entries.iter().flat_map(entry).collect()].concat()
-}
-
-#[test]
-fn acls_and_modes_agree() {
-    let bench = Bench::new();
-    let overlay = empty(&bench);
-    let (user, named, group, mask, other, none) = (0x01, 0x02, 0x04, 0x10, 0x20, u32::MAX);
-    let f = file(&overlay, TOP, "f", b"");
-    let access = |id, value: &[u8]| overlay.setxattr(id, b"system.posix_acl_access", value, 0, &ROOT);
-    let full = [(user, 7, none), (named, 7, 88), (group, 5, none), (mask, 6, none), (other, 1, none)];
 #[test]
 fn attributes_have_a_budget() {
     let bench = Bench::new();
@@ -518,6 +513,21 @@ fn attributes_have_a_budget() {
     set(*last, b"user.a", &value).unwrap();
 }
 
+fn acl(entries: &[(u16, u16, u32)]) -> Vec<u8> {
+    let entry = |(tag, bits, id): &(u16, u16, u32)| {
+        [&tag.to_le_bytes()[..], &bits.to_le_bytes(), &id.to_le_bytes()].concat()
+    };
+    [vec![2, 0, 0, 0], entries.iter().flat_map(entry).collect()].concat()
+}
+
+#[test]
+fn acls_and_modes_agree() {
+    let bench = Bench::new();
+    let overlay = empty(&bench);
+    let (user, named, group, mask, other, none) = (0x01, 0x02, 0x04, 0x10, 0x20, u32::MAX);
+    let f = file(&overlay, TOP, "f", b"");
+    let access = |id, value: &[u8]| overlay.setxattr(id, b"system.posix_acl_access", value, 0, &ROOT);
+    let full = [(user, 7, none), (named, 7, 88), (group, 5, none), (mask, 6, none), (other, 1, none)];
     access(f, &acl(&full)).unwrap();
     assert_eq!(stat(&overlay, f).mode, 0o761);
     overlay.setattr(f, &SetAttributes { mode: Some(0o640), ..SetAttributes::default() }, &ROOT).unwrap();
@@ -592,23 +602,6 @@ fn what_is_too_deep_for_a_delta_is_refused() {
     assert!(!changes.delta.is_empty());
 }
 
-#[test]
-fn a_damaged_object_is_an_error_never_other_bytes() {
-    let bench = Bench::new();
-    let overlay = empty(&bench);
-    file(&overlay, TOP, "f", &[3; 500]);
-    let overlay = again(&bench, &overlay, "two");
-    let f = walk(&overlay, "f").unwrap();
-    for entry in fs::read_dir(bench.folder("store")).unwrap() {
-        let path = entry.unwrap().path();
-        if path.to_string_lossy().contains("object-") {
-            fs::File::options().write(true).open(path).unwrap().set_len(100).unwrap();
-        }
-    }
-    assert_eq!(overlay.read(f, 0, 4096), Err(Errno::IO));
-    assert_eq!(overlay.write(f, 1, b"x", false), Err(Errno::IO));
-    assert!(overlay.getattr(NodeId(424_242)).is_err());
-}
 /// Each move deeper once counted as if all that ever was in memory had moved along.
 #[test]
 fn directories_move_down_as_often_as_they_like() {
@@ -630,3 +623,20 @@ fn directories_move_down_as_often_as_they_like() {
     assert_eq!(overlay.rename(TOP, b"taller", bottom, b"taller", 0), Err(Errno::NAMETOOLONG));
 }
 
+#[test]
+fn a_damaged_object_is_an_error_never_other_bytes() {
+    let bench = Bench::new();
+    let overlay = empty(&bench);
+    file(&overlay, TOP, "f", &[3; 500]);
+    let overlay = again(&bench, &overlay, "two");
+    let f = walk(&overlay, "f").unwrap();
+    for entry in fs::read_dir(bench.folder("store")).unwrap() {
+        let path = entry.unwrap().path();
+        if path.to_string_lossy().contains("object-") {
+            fs::File::options().write(true).open(path).unwrap().set_len(100).unwrap();
+        }
+    }
+    assert_eq!(overlay.read(f, 0, 4096), Err(Errno::IO));
+    assert_eq!(overlay.write(f, 1, b"x", false), Err(Errno::IO));
+    assert!(overlay.getattr(NodeId(424_242)).is_err());
+}

@@ -79,6 +79,7 @@ impl Overlay {
         }
         if let Some(time) = set.mtime {
             inode.mtime = time.resolve();
+            inode.dated = time != SetTime::Now;
         }
         inode.ctime = now();
         Ok(self.stat_locked(id, &inode))

@@ -36,6 +36,26 @@ impl Overlay {
     /// # Errors
     /// EISDIR, EINVAL, EROFS, ESTALE, EFBIG, ENOSPC, EIO.
     pub fn write(&self, id: NodeId, offset: u64, bytes: &[u8], kill: bool) -> Result<usize, Errno> {
+        self.write_at(id, offset, bytes, kill, false)
+    }
+
+    /// Writes what the page cache held back: bytes that a program stored through mmap(2) some time ago. A date that
+    /// was set since the last [`write`](Self::write) stays.
+    ///
+    /// # Errors
+    /// As [`write`](Self::write).
+    pub fn write_cached(&self, id: NodeId, offset: u64, bytes: &[u8], kill: bool) -> Result<usize, Errno> {
+        self.write_at(id, offset, bytes, kill, true)
+    }
+
+    fn write_at(
+        &self,
+        id: NodeId,
+        offset: u64,
+        bytes: &[u8],
+        kill: bool,
+        cached: bool,
+    ) -> Result<usize, Errno> {
         self.check_writable()?;
         let node = self.node(id)?;
         let mut inode = node.lock();
@@ -53,7 +73,11 @@ impl Overlay {
             return Err(cause);
         }
         kill_privileges(&mut inode, kill);
-        inode.touch();
+        if cached && inode.dated {
+            inode.ctime = now();
+        } else {
+            inode.touch();
+        }
         Ok(bytes.len())
     }
 
