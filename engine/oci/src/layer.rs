@@ -6,7 +6,7 @@
 //! metadata changed. Of names that are one file the first has the content, the others are links to it.
 //!
 //! Not in a layer: sockets, which tar can't say (they are reported), and names that begin with `.wh.`, which would
-//! mean something else (they are an error).
+//! mean something else (they are an error, as are extended attributes with `=` in their name).
 
 use crate::{
     Error, ObjectStore, Result,
@@ -223,6 +223,10 @@ impl LayerWriter<'_> {
                 path.as_bytes()
             }
         };
+        if metadata.xattrs.keys().any(|name| name.contains(&b'=')) {
+            let reason = "`=` in the name of an extended attribute is where the name ends in an archive";
+            return Err(Error::NotInLayer { path: path.clone(), reason });
+        }
         self.writer.entry(bytes, item, metadata).map_err(io_error(format!("writing {path} to a layer")))
     }
 

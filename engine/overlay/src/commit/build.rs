@@ -142,6 +142,7 @@ impl Commit<'_> {
             self.overlay.saw_content(inode);
         }
         let Body::File(data) = &inode.body else { return Err(io::ErrorKind::InvalidInput.into()) };
+        let blocks = data.blocks();
         let (object, size) = match data {
             Data::Lower { source: Bytes::Object(id), size, .. } => return Ok((*id, *size)),
             Data::Inline(inline) if inline.bytes().is_empty() => (ObjectId::of(b""), 0),
@@ -153,7 +154,6 @@ impl Commit<'_> {
             }
             Data::Lower { source, size, .. } => (self.import(source, *size)?, *size),
         };
-        let blocks = size.div_ceil(512);
         inode.body = Body::File(Data::Lower { source: Bytes::Object(object), size, blocks });
         Ok((object, size))
     }
