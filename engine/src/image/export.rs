@@ -71,7 +71,7 @@ pub(super) fn write(
                 }
             };
             for warning in unless_there(session, &path, content, is_folder, write)? {
-                session.warn(Some("special-file"), Some(&image.name), warning);
+                session.warn(Some("special-file"), Some(&format!("image.{}", image.name.value)), warning);
             }
         }
         let named = matches!(output, Output::Oci { .. });
