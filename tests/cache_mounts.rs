@@ -87,6 +87,19 @@ fn sandbox_a_locked_cache_is_for_one_at_a_time() {
 }
 
 #[test]
+fn sandbox_a_cache_that_is_mounted_twice_is_shared_as_strictly_as_said_once() {
+    needs!(fuse, busybox);
+    let project =
+        four("locked", "mkdir /d/inside; sleep 0.05; rmdir /d/inside; touch /c/$NAME; ls /d | wc -l");
+    let twice = "sharing = 'locked' }, { cache = 'c', target = '/d' }";
+    project.write("build.toml", project.read("build.toml").replace("sharing = 'locked' }", twice));
+    let build = project.apply(FOUR).success();
+    let mut seen = ["a", "b", "c", "d"].map(|name| build.lines(&format!("step.{name}"))[0].to_owned());
+    seen.sort_unstable();
+    assert_eq!(seen, ["1", "2", "3", "4"], "one at a time, and one cache");
+}
+
+#[test]
 fn sandbox_a_private_cache_is_one_each() {
     needs!(fuse, busybox);
     let project = four("private", &format!("ls /c; touch /c/kept; {TOGETHER}; ls -A /c | wc -l"));
@@ -202,6 +215,51 @@ fn sandbox_cargo_with_a_kept_target_folder() {
         &|word| format!("pub const WORD: &str = \"{word}\";\n"),
         "Compiling it",
     );
+}
+
+/// Says which files a kept program would build anew.
+const BUILD: &str = r#"
+for file in $(cd /code && find . -type f | sort); do
+  if test ! -e /kept/built || test /code/$file -nt /kept/built; then echo new $file; fi
+done
+touch /kept/built
+"#;
+
+/// What a step of a tree mounts or copies keeps its own, old times: none of them may hide a change.
+#[test]
+fn sandbox_files_with_old_times_that_change_vanish_and_return() {
+    needs!(fuse, busybox);
+    let project = busybox("");
+    let mut round = 0;
+    let mut built = |files: &[(&str, &str)], copied: bool| -> Vec<String> {
+        round += 1;
+        // busybox compares whole seconds.
+        std::thread::sleep(Duration::from_millis(1_010));
+        // As old as those of an archive.
+        let write =
+            |(name, text): &(&str, &str)| format!("echo {text} > /out/{name}; touch -d @1000 /out/{name}\n");
+        let files: String = files.iter().map(write).collect();
+        let (mount, copy) = match copied {
+            true => ("", "copy = [{ from = 'made:/out', dest = '/code' }]\n"),
+            false => ("{ from = 'made:/out', target = '/code' }, ", ""),
+        };
+        project.write_steps(&format!(
+            "[step.made]\nfrom = 'base'\nrun = \"\"\"\nmkdir /out\n{files}\"\"\"\n\
+             [step.it]\nfrom = 'base'\nenv = {{ N = '{round}' }}\n{copy}\
+             mounts = [{mount}{{ cache = 'kept-{copied}', target = '/kept' }}]\nrun = \"\"\"{BUILD}\"\"\"\n"
+        ));
+        let build = project.apply(["step.it"]).success();
+        build.lines("step.it").iter().map(|line| (*line).to_owned()).collect()
+    };
+    for copied in [false, true] {
+        assert_eq!(built(&[("f", "one"), ("g", "one")], copied), ["new ./f", "new ./g"], "{copied}");
+        assert_eq!(built(&[("f", "one"), ("g", "one")], copied), [""; 0], "{copied}");
+        assert_eq!(built(&[("f", "two"), ("g", "one")], copied), ["new ./f"], "{copied}");
+        assert_eq!(built(&[("f", "two")], copied), [""; 0], "{copied}");
+        assert_eq!(built(&[("f", "two"), ("g", "one")], copied), ["new ./g"], "{copied}: it was away");
+    }
+    let tree = project.tree("it");
+    assert_eq!(tree.matches("1970-01-01T00:16:40Z /code/").count(), 2, "their own times are back: {tree}");
 }
 
 /// Waiting for a lock takes time, in which another step builds from another source.

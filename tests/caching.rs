@@ -72,12 +72,24 @@ fn sandbox_each_ingredient_runs_the_step_again_and_says_why() {
         (
             "workdir = \"/tmp\"",
             "workdir = \"/tmp\"\nnetwork = \"host\"\nrerun-after = \"9d\"",
-            r#"network was "None", is "Host""#,
+            r#"network was "none", is "host""#,
         ),
         ("workdir = \"/tmp\"", "workdir = \"/tmp\"\nshell = [\"/bin/sh\", \"-ec\"]", "shell was "),
-        ("target = \"/code\" }", "target = \"/code\", write = \"discard\" }", "mounts[0] was "),
-        ("content = \"note\\n\"", "content = \"Note\\n\"", "files was "),
-        ("dest = \"/opt/\"", "dest = \"/opt/\", mode = \"0600\", owner = \"guest\"", "copy[0] was "),
+        (
+            "target = \"/code\" }",
+            "target = \"/code\", write = \"discard\" }",
+            "mounts[0] write is new: \"discard\"",
+        ),
+        (
+            "content = \"note\\n\"",
+            "content = \"Note\\n\"",
+            "files: /etc/note: content was \"note\", is \"Note\"",
+        ),
+        (
+            "dest = \"/opt/\"",
+            "dest = \"/opt/\", mode = \"0600\", owner = \"guest\"",
+            "copy[0] owner is new: \"guest\"",
+        ),
         (
             "[step.tools]\nfrom = \"base\"",
             "[step.tools]\nfrom = \"base\"\ndirs = [{ path = \"/srv\" }]",
@@ -108,8 +120,8 @@ fn sandbox_files_of_the_workspace_are_ingredients_where_they_are_taken() {
         ("code/main", "Main\n", 0o644, "mounts[0] content: /main differs"),
         ("code/main", "Main\n", 0o755, "mounts[0] content: /main differs"),
         ("code/new", "", 0o644, "mounts[0] content: /new differs"),
-        ("extra/taken", "Taken\n", 0o644, "copy[0] content was "),
-        ("extra/taken", "Taken\n", 0o755, "copy[0] content was "),
+        ("extra/taken", "Taken\n", 0o644, "copy[0] content: /taken differs"),
+        ("extra/taken", "Taken\n", 0o755, "copy[0] content: /taken differs"),
     ] {
         project.write(path, content);
         project.chmod(path, mode);
@@ -300,4 +312,37 @@ fn check_plan(plan: &str, build: &Build) {
     }
     let beyond: Vec<&str> = build.ran().into_iter().filter(|name| !allowed.contains(name)).collect();
     assert_eq!(beyond, [""; 0], "{plan}");
+}
+
+#[test]
+fn a_failure_before_the_step_began_is_no_change() {
+    let spec = |src: &str| {
+        format!(
+            "version = 1\nepoch = 0\n[source.code]\npath = 'code'\n\
+             [step.it]\ncopy = [{{ from = 'code', src = '{src}', dest = '/' }}]\n"
+        )
+    };
+    let project = Project::new(&spec("/one")).file("code/one", "1").file("code/two", "2");
+    let apply = || project.apply(["step.it"]);
+    apply().success();
+    project.write("build.toml", spec("/none"));
+    assert_eq!(apply().failure(1).failed("step.it").code, "no-match");
+    project.write("build.toml", spec("/two"));
+    let why = apply().success().why("step.it").to_owned();
+    assert_eq!(why, "copy[0] src[0] was \"/one\", is \"/two\"");
+    let never = Project::new(&spec("/none")).file("code/one", "1");
+    never.apply(["step.it"]).failure(1);
+    never.write("build.toml", spec("/one"));
+    assert_eq!(never.apply(["step.it"]).success().why("step.it"), "it failed the last time");
+}
+
+#[test]
+fn a_cached_step_warns_again() {
+    let project = Project::new(
+        "version = 1\nepoch = 0\n[step.it]\nfiles = [{ path = '/f', content = '' }]\nremove = ['/absent']\n[image.i]\nfrom = 'it'\n",
+    );
+    for round in ["it runs", "it is cached"] {
+        let told = project.rbuild(["apply", "--deny-warnings"]).failure(1);
+        assert_eq!(told.matches("warning[remove-nothing]: it: ").count(), 1, "{round}: {told}");
+    }
 }

@@ -2,6 +2,11 @@
 
 use crate::support::Project;
 
+/// A project whose sources are there.
+fn project(spec: &str) -> Project {
+    Project::new(spec).file("src/run", "").file("spare/x", "")
+}
+
 const SHOP: &str = r#"version = 1
 [source.code]
 path = "src"
@@ -17,7 +22,7 @@ output = [{ oci = "dist/shop" }]
 
 #[test]
 fn a_good_file() {
-    snapshot!(Project::new(SHOP).rbuild(["check"]), @r"
+    snapshot!(project(SHOP).rbuild(["check"]), @r"
     $ rbuild check
     --- stdout
     build.toml: 1 source, 1 step, 1 test, 1 image
@@ -28,7 +33,7 @@ fn a_good_file() {
 #[test]
 fn every_mistake_at_its_place() {
     let spec = "version = 1\n[step.root]\nform = \"code\"\ncopy = [{ from = \"cod\", dest = \"/\" }]\n[source.code]\npath = \"src\"\n";
-    snapshot!(Project::new(spec).rbuild(["check"]), @r#"
+    snapshot!(project(spec).rbuild(["check"]), @r#"
     $ rbuild check
     --- stderr
     error[unknown-key]: `form` is not a key of a step
@@ -56,7 +61,7 @@ fn every_mistake_at_its_place() {
 
 #[test]
 fn warnings_end_nothing_unless_denied() {
-    let project = Project::new(&format!("{SHOP}[source.spare]\npath = \"spare\"\n"));
+    let project = project(&format!("{SHOP}[source.spare]\npath = \"spare\"\n"));
     snapshot!(project.rbuild(["check"]), @r"
     $ rbuild check
     --- stdout
@@ -87,6 +92,51 @@ fn warnings_end_nothing_unless_denied() {
 }
 
 #[test]
+fn every_missing_file_is_told_before_anything_runs() {
+    let spec = "version = 1\n[source.a]\npath = \"a\"\n[source.b]\narchive = \"b.tar\"\n[source.c]\noci = \"c:x\"\n\
+                [source.d]\npath = \"d\"\n[step.s]\ncopy = [{ from = \"a\", dest = \"/\" }, { from = \"b\", dest = \"/\" }]\n\
+                [image.i]\nfrom = \"s\"\n[image.j]\nfrom = \"c\"\n[image.k]\nfrom = \"d\"\n";
+    let project = Project::new(spec).file("d/x", "");
+    for (line, told) in [
+        (vec!["check"], vec!["a", "b", "c"]),
+        (vec!["plan"], vec!["a", "b", "c"]),
+        (vec!["apply"], vec!["a", "b", "c"]),
+        (vec!["apply", "j", "k"], vec!["c"]),
+        (vec!["apply", "-k"], vec!["a", "b", "c"]),
+    ] {
+        let output = project.rbuild(&line).failure(3);
+        for source in ["a", "b", "c", "d"] {
+            let is_told = output.contains(&format!("source `{source}`"))
+                || output.contains(&format!("[source.{source}] failed"));
+            assert_eq!(is_told, told.contains(&source), "{line:?} {source}: {output}");
+        }
+        assert!(line == ["apply", "-k"] || !output.contains("[source.d]"), "{line:?}: {output}");
+    }
+    project.rbuild(["apply", "k"]).success();
+    project.write("build.toml", format!("{spec}[step.x]\nform = \"y\"\n"));
+    let told = project.rbuild(["check"]).failure(2);
+    assert!(
+        told.contains("unknown-key") && told.contains("build.toml:3:8") && told.contains("4 errors"),
+        "{told}"
+    );
+}
+
+#[test]
+fn a_lock_that_is_none_is_told_at_its_line() {
+    let project = project("version = 1\n[step.s]\nfiles = [{ path = \"/x\", content = \"\" }]\n");
+    project.write("rbuild.lock", "version = 1\n<<<<<<< HEAD\nepoch = 1\n=======\nepoch = 2\n>>>>>>> other\n");
+    for line in ["check", "plan", "apply s"] {
+        let output = project.rbuild(line.split(' '));
+        let told = output.failure(2);
+        assert!(
+            told.starts_with("error[bad-lock]: rbuild.lock:2: this is not a lock file"),
+            "{line}: {told}"
+        );
+        assert!(told.contains("resolve the merge conflict or delete it"), "{line}: {told}");
+    }
+}
+
+#[test]
 fn a_cycle_is_told_whole() {
     let spec = "version = 1\n[step.a]\nfrom = \"b\"\n[step.b]\nfrom = \"a\"\n";
     snapshot!(Project::new(spec).rbuild(["check"]), @r#"
@@ -108,7 +158,7 @@ fn a_cycle_is_told_whole() {
 
 #[test]
 fn the_default_must_name_targets() {
-    let output = Project::new(&format!("default = [\"shopp\"]\n{SHOP}")).rbuild(["check"]);
+    let output = project(&format!("default = [\"shopp\"]\n{SHOP}")).rbuild(["check"]);
     let told = output.failure(2);
     assert!(told.contains("`shopp`") && told.contains("did you mean `shop`?"), "{told}");
 }
@@ -116,14 +166,13 @@ fn the_default_must_name_targets() {
 #[test]
 fn both_formats_are_read() {
     let yaml = "version: 1\nsource:\n  code: { path: src }\nimage:\n  shop: { from: code }\n";
-    let project = Project::empty().file("build.yaml", yaml);
+    let project = Project::empty().file("build.yaml", yaml).file("src/run", "");
     assert_eq!(project.rbuild(["check"]).success(), "build.yaml: 1 source, 1 image\n");
 }
 
 #[test]
 fn the_file_is_found_or_named() {
-    let project =
-        Project::new(SHOP).file("sub/ci.yml", "version: 1\n").file("sub/build.toml", "version = 1\n");
+    let project = project(SHOP).file("sub/ci.yml", "version: 1\n").file("sub/build.toml", "version = 1\n");
     for (arguments, file) in [
         (vec!["check"], "build.toml"),
         (vec!["check", "build.toml"], "build.toml"),
@@ -177,7 +226,7 @@ fn variables_from_the_command_line() {
 
 #[test]
 fn nothing_is_written() {
-    let project = Project::new(SHOP);
+    let project = project(SHOP);
     project.rbuild(["check"]).success();
     assert!(!project.store().exists());
     assert!(!project.path("rbuild.lock").exists());

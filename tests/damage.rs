@@ -111,6 +111,51 @@ fn sandbox_damaged_objects() {
     damage_all("objects", &["blobs"]);
 }
 
+/// A step that must run over damaged objects, which came from an archive: the program sees EIO, never a missing file
+/// or other bytes, and what it made of that is not kept; the archive is read again.
+#[test]
+fn sandbox_steps_over_damaged_objects() {
+    needs!(fuse, busybox, "tar");
+    let project = Project::empty();
+    let applets = ["cat", "echo", "sh"];
+    let staged = project.path("root/bin");
+    fs::create_dir_all(&staged).expect("a folder");
+    fs::copy("/bin/busybox", staged.join("busybox")).expect("busybox");
+    for name in applets {
+        std::os::unix::fs::symlink("busybox", staged.join(name)).expect("a link");
+    }
+    project.write("root/data", "right\n".repeat(3000));
+    let mut tar = std::process::Command::new("tar");
+    tar.args(["-C"]).arg(project.path("root")).arg("-cf").arg(project.path("base.tar")).arg(".");
+    assert!(tar.status().expect("tar can be started").success());
+    let spec = |number: usize| {
+        let archive = "version = 1\nepoch = 1700000000\n[source.base]\narchive = 'base.tar'\n";
+        let output = "[image.app]\nfrom = 'made'\noutput = [{ dir = 'out' }]\n";
+        format!(
+            "{archive}[step.made]\nfrom = 'base'\nrun = 'cat /data > /copy || echo gone > /copy; echo {number}'\n{output}"
+        )
+    };
+    project.write("build.toml", spec(0));
+    project.build();
+    let mut number = 0;
+    for path in files_below(&project.store().join("objects")) {
+        for (what, damage) in DAMAGES {
+            if !path.exists() {
+                continue;
+            }
+            damage(&path);
+            number += 1;
+            project.write("build.toml", spec(number));
+            let build = project.build();
+            let shown = path.strip_prefix(project.store()).expect("it is in the store").display();
+            assert_eq!(build.ran(), ["step.made"], "{shown} {what}");
+            assert_eq!(project.read("out/copy"), "right\n".repeat(3000), "{shown} {what}");
+        }
+    }
+    assert!(number >= 6, "objects were damaged: {number}");
+    project.nothing_is_left();
+}
+
 #[test]
 fn sandbox_a_lost_index_and_history_change_nothing() {
     needs!(fuse, busybox);

@@ -1,6 +1,8 @@
 //! `rbuild explain`: every code that a message shows.
 
 use crate::support::Project;
+use rbuild::spec::codes::{self, CODES};
+use std::path::Path;
 
 #[test]
 fn an_error() {
@@ -54,9 +56,55 @@ fn the_list_has_every_code_and_each_is_explained() {
         ["code", "kind", "exit", "code"]
     );
     let listed: Vec<&str> = lines.filter_map(|line| line.split_whitespace().next()).collect();
-    let known: Vec<&str> = rbuild::spec::codes::CODES.iter().map(|code| code.code).collect();
+    let known: Vec<&str> = CODES.iter().map(|code| code.code).collect();
     assert_eq!(listed, known);
     for code in [listed.first(), listed.last()].into_iter().flatten() {
         assert!(project.rbuild(["explain", *code]).success().contains(&format!("[{code}]: ")));
+    }
+}
+
+/// A code that is printed can be explained, and what is explained can be printed.
+#[test]
+fn the_codes_of_the_source_and_those_that_are_explained_are_the_same() {
+    let mut sources = Vec::new();
+    read_sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("engine/src"), &mut sources);
+    let mut text = sources.concat();
+    for before in [
+        "Error::step(",
+        "Error::spec(",
+        "Error::source(",
+        "OperationError::new(",
+        "Diagnostic::error(",
+        "Diagnostic::warning(",
+        ".coded(",
+        "code: ",
+        "warn(Some(",
+        ".warn)(",
+        "STORE_DAMAGED: &str = ",
+    ] {
+        // A line break after the bracket is the formatter's.
+        text = text.replace(&format!("{before}\""), &format!("\u{1}{before}\""));
+    }
+    for used in text.split('\u{1}').skip(1).filter_map(|rest| rest.split('"').nth(1)) {
+        assert!(codes::find(used).is_some(), "`{used}` has no explanation");
+    }
+    for code in CODES {
+        assert!(text.contains(&format!("\"{}\"", code.code)), "nothing says `{}`", code.code);
+    }
+}
+
+/// The text of every source file but its tests and the explanations, without what the formatter puts between a
+/// bracket and what follows.
+fn read_sources(folder: &Path, texts: &mut Vec<String>) {
+    for entry in std::fs::read_dir(folder).expect("a folder of the source") {
+        let path = entry.expect("an entry of it").path();
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        if path.is_dir() && name != "tests" {
+            read_sources(&path, texts);
+        } else if name.ends_with(".rs") && !["codes.rs", "tests.rs"].contains(&name) {
+            let text = std::fs::read_to_string(&path).expect("a source file");
+            let text = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
+            texts.push(text.split('(').map(str::trim_start).collect::<Vec<_>>().join("("));
+        }
     }
 }

@@ -31,9 +31,10 @@ output = [{ oci = "dist/it" }]
 /// A machine with files in /data, and this spec over it.
 fn project(steps: &str) -> Project {
     let project = Project::empty();
-    for name in
-        ["cat", "ls", "test", "readlink", "mkdir", "sh", "rm", "mv", "touch", "chmod", "stat", "find", "sort"]
-    {
+    for name in [
+        "cat", "ls", "test", "readlink", "mkdir", "sh", "rm", "mv", "touch", "chmod", "stat", "find", "sort",
+        "id",
+    ] {
         project.write("machine/bin/busybox", "");
         std::os::unix::fs::symlink("busybox", project.path("machine/bin").join(name)).expect("a link");
     }
@@ -249,7 +250,7 @@ fn sandbox_a_step_over_the_machine_is_no_tree_of_its_own() {
             "[step.it]\nfrom = 'machine'\nfiles = [{ path = '/x', content = '' }]\n[step.r]\ncopy = [{ from = 'it', dest = '/' }]\n[image.it]\nfrom = 'r'\n",
             2,
         ),
-        ("[step.r]\ncopy = [{ from = 'machine', src = '/data', dest = '/' }]\n[image.it]\nfrom = 'r'\n", 1),
+        ("[step.r]\ncopy = [{ from = 'machine', src = '/data', dest = '/' }]\n[image.it]\nfrom = 'r'\n", 2),
         (
             "[step.it]\nfrom = 'machine'\nrun = 'true'\n[step.r]\ncopy = [{ from = 'it', src = '/data/read', dest = '/' }]\n[image.it]\nfrom = 'r'\n",
             1,
@@ -259,6 +260,17 @@ fn sandbox_a_step_over_the_machine_is_no_tree_of_its_own() {
         let told = project.rbuild(["apply"]).failure(code);
         assert!(told.contains("machine") || told.contains("no-match"), "{steps}: {told}");
     }
+}
+
+#[test]
+fn sandbox_a_tree_that_a_step_over_the_machine_does_not_leave() {
+    needs!(fuse, busybox);
+    let project = project(STEPS);
+    project.build();
+    let told = project.rbuild(["mount", "step.it", "--", "true"]).failure(2);
+    assert!(told.contains("left no tree of its own") && told.contains("this machine's files"), "{told}");
+    let told = project.rbuild(["inspect", "--tree", "step.it"]).failure(2);
+    assert!(told.contains("left no tree of its own") && told.contains("this machine's files"), "{told}");
 }
 
 #[test]
@@ -310,4 +322,115 @@ from = "root"
     let first = machine.path().join("first").display().to_string();
     assert!(build.why("step.compile").contains(&format!("of {first} was")), "{}", build.why("step.compile"));
     assert_eq!(project.build().ran(), [""; 0]);
+}
+
+#[test]
+fn sandbox_the_machines_accounts_are_input_too() {
+    needs!(fuse, busybox);
+    let project = project(
+        r#"
+[step.it]
+from = "machine"
+user = "games"
+run = "id -u; id -g; echo $HOME"
+[step.adds]
+from = "machine"
+run = "echo fresh:x:77:78::/home/fresh:/bin/sh >> /etc/passwd"
+[step.uses]
+from = "adds"
+user = "fresh"
+run = "id -u; id -g"
+"#,
+    );
+    // Of the machine's folder, not of the machine that has the folder.
+    std::os::unix::fs::symlink("/data/users", project.path("machine/etc")).expect("a link");
+    project.write("machine/data/users/passwd", "games:x:5:60:games:/usr/games:/bin/sh\n");
+    let both = ["step.it", "step.uses"];
+    let first = project.apply(both).success();
+    assert_eq!(first.lines("step.it"), ["5", "60", "/usr/games"]);
+    assert_eq!(first.lines("step.uses"), ["77", "78"], "what an earlier step added is known");
+    assert_eq!(project.apply(both).success().ran(), [""; 0]);
+    project.write("machine/data/users/passwd", "games:x:6:60:games:/usr/games:/bin/sh\n");
+    let second = project.apply(["step.it"]).success();
+    assert!(second.why("step.it").contains(" of /data/users/passwd was "), "{}", second.why("step.it"));
+    assert_eq!(second.lines("step.it"), ["6", "60", "/usr/games"]);
+}
+
+#[test]
+fn sandbox_paths_are_followed_as_the_step_sees_them() {
+    needs!(fuse, busybox);
+    let project = project(
+        r#"
+[step.links]
+from = "machine"
+run = "rm /link"
+[step.it]
+from = "machine"
+mounts = [{ cache = "c", target = "/link/new/deep" }, { cache = "c", target = "/secret/in" }]
+workdir = "/link/work/here"
+run = "pwd; test -d /data/new/deep; test -d /secret/in; touch made"
+[step.more]
+from = "links"
+mounts = [{ cache = "c", target = "/link/in" }]
+workdir = "/link/in"
+run = "pwd"
+"#,
+    );
+    std::os::unix::fs::symlink("/data", project.path("machine/link")).expect("a link");
+    let build = project.apply(["step.it", "step.more"]).success();
+    assert_eq!(build.lines("step.it"), ["/data/work/here"]);
+    assert_eq!(build.lines("step.more"), ["/link/in"], "the link is gone by the step before");
+}
+
+#[test]
+fn sandbox_a_step_without_a_command_is_known() {
+    needs!(fuse, busybox);
+    let project = project(
+        "[step.same]\nfrom = 'machine'\nconfig = { env = { A = '1' } }\n[step.it]\nfrom = 'same'\nrun = 'cat /data/read'\n",
+    );
+    assert_eq!(project.apply(["step.it"]).success().ran(), ["step.it", "step.same"]);
+    assert_eq!(project.apply(["step.it"]).success().ran(), [""; 0]);
+}
+
+#[test]
+fn sandbox_a_test_over_the_machine_changes_nothing_of_it() {
+    needs!(fuse, busybox);
+    let project =
+        project("[test.it]\nfrom = 'machine'\nfiles = [{ path = '/x', content = '' }]\nrun = 'test -e /x'\n");
+    let told = project.rbuild(["apply", "test.it"]).failure(2);
+    assert!(told.contains("error[not-yet]: `files` over a `host` source: not yet in this version"), "{told}");
+}
+
+/// A file that changes while a step reads it: nobody knows what it read.
+#[test]
+fn sandbox_what_can_not_be_recorded_is_said() {
+    needs!(fuse, busybox);
+    let project = project(
+        r#"
+[step.it]
+from = "machine"
+mounts = [{ cache = "meet", target = "/meet", mode = "0777" }]
+run = "cat /data/read; touch /meet/ready; until test -e /meet/go; do :; done"
+"#,
+    );
+    let mut child =
+        project.command().args(["apply", "step.it", "--progress", "quiet"]).spawn().expect("rbuild");
+    let caches = project.store().join("caches");
+    let meet = || {
+        let folders = fs::read_dir(&caches).ok()?.flatten().map(|entry| entry.path());
+        folders.into_iter().find(|path| path.join("ready").exists())
+    };
+    let meet = loop {
+        if let Some(path) = meet() {
+            break path;
+        }
+        assert!(child.try_wait().expect("its state").is_none(), "it ended");
+        std::thread::sleep(Duration::from_millis(5));
+    };
+    project.write("machine/data/read", "something longer\n");
+    fs::write(meet.join("go"), "").expect("the cache is open to all");
+    assert!(child.wait().expect("it ends").success());
+    let again = project.apply(["step.it"]).success();
+    assert_eq!(again.why("step.it"), "what it reads of this machine could not be recorded");
+    assert_eq!(project.apply(["step.it"]).success().ran(), [""; 0]);
 }

@@ -1,11 +1,11 @@
-//! Images: how they are layered, what their layers and their config say, and where they are written.
+//! Images: how they are layered, what their layers and their config say, and which tests stand before them.
 
-use crate::support::Project;
+use crate::support::{Project, busybox};
 use serde_json::json;
 use std::fs;
 
 /// A base and four steps: one removes, one adds again, one does nothing, one changes metadata.
-const CHAIN: &str = r#"version = 1
+pub const CHAIN: &str = r#"version = 1
 epoch = 1764000000
 [step.base]
 dirs = [{ path = "/d/sub" }]
@@ -379,140 +379,6 @@ output = [{ oci = "dist" }]
     assert_eq!(layout.names("part"), [["./", "bin/", "bin/run"]]);
 }
 
-/// An image of one file with these lines in its table.
-fn small(lines: &str) -> String {
-    format!(
-        "version = 1\nepoch = 1764000000\n[step.root]\nfiles = [{{ path = \"/f\", content = \"1\" }}]\n\
-         [image.small]\nfrom = \"root\"\n{lines}\n"
-    )
-}
-
-#[test]
-fn every_tag_is_a_name_in_a_layout() {
-    for (lines, names) in [
-        ("tags = [\"a:1\", \"a:2\", \"b.example/c:x\"]\noutput = [{ oci = \"dist\" }]", vec!["1", "2", "x"]),
-        ("output = [{ oci = \"dist\" }]", vec!["latest"]),
-        ("tags = [\"a:1\"]\noutput = [{ oci = \"dist:named\" }]", vec!["named"]),
-    ] {
-        let project = Project::new(&small(lines));
-        project.rbuild(["apply"]).success();
-        let references = project.layout("dist").references();
-        assert_eq!(references.keys().collect::<Vec<_>>(), names, "{lines}");
-        assert_eq!(references.values().collect::<std::collections::BTreeSet<_>>().len(), 1);
-    }
-}
-
-#[test]
-fn other_images_of_a_layout_stay() {
-    let spec = |tag: &str| small(&format!("tags = [\"a:{tag}\"]\noutput = [{{ oci = \"dist\" }}]"));
-    let project = Project::new(&spec("one"));
-    project.rbuild(["apply"]).success();
-    let first = project.layout("dist").digest("one");
-    project.write("build.toml", spec("two").replace("\"1\"", "\"2\""));
-    project.rbuild(["apply"]).success();
-    assert_eq!(project.layout("dist").digest("one"), first);
-    project.layout("dist").check("one");
-    // A name that is there is moved.
-    project.write("build.toml", spec("one").replace("\"1\"", "\"2\""));
-    project.rbuild(["apply"]).success();
-    let layout = project.layout("dist");
-    assert_eq!(layout.digest("one"), layout.digest("two"));
-    assert_ne!(layout.digest("one"), first);
-    assert_eq!(layout.references().len(), 2);
-}
-
-#[test]
-fn outputs_that_are_gone_are_written_again() {
-    let lines = r#"tags = ["app:latest"]
-output = [{ oci = "dist" }, { oci-archive = "a.tar" }, { docker-archive = "d.tar" }, { tar = "t.tar" }]"#;
-    let project = Project::new(&small(lines));
-    project.rbuild(["apply"]).success();
-    let files = ["dist/index.json", "dist/oci-layout", "a.tar", "d.tar", "t.tar"];
-    let read =
-        || files.map(|file| fs::read(project.path(file)).unwrap_or_else(|error| panic!("{file}: {error}")));
-    let before = read();
-    fs::remove_dir_all(project.path("dist")).expect("the layout");
-    for file in &files[2..] {
-        fs::remove_file(project.path(file)).expect("an archive");
-    }
-    project.rbuild(["apply"]).success();
-    assert_eq!(read(), before);
-}
-
-#[test]
-fn a_bare_tree_as_tar_and_as_folder() {
-    let image =
-        "[image.out]\nfrom = \"top\"\noutput = [{ tar = \"dist/root.tar\" }, { dir = \"dist/root\" }]\n";
-    let project = Project::new(&format!("{CHAIN}{image}"));
-    project.rbuild(["apply"]).success();
-    let tar = std::process::Command::new("tar")
-        .arg("-tvf")
-        .arg(project.path("dist/root.tar"))
-        .env("TZ", "UTC")
-        .output();
-    let listing = String::from_utf8_lossy(&tar.expect("tar can be started").stdout).into_owned();
-    let lines: Vec<Vec<&str>> = listing.lines().map(|line| line.split_whitespace().collect()).collect();
-    let expected = [
-        ["drwxr-xr-x", "0/0", "0", "2025-11-24", "16:00", "./"],
-        ["drwx------", "0/0", "0", "2025-11-24", "16:00", "d/"],
-        ["-rw-r--r--", "0/0", "1", "2025-11-24", "16:00", "d/new"],
-        ["-rw-------", "0/0", "1", "2025-11-24", "16:00", "keep"],
-    ];
-    assert_eq!(lines, expected);
-    assert_eq!(
-        (project.read("dist/root/d/new"), project.read("dist/root/keep")),
-        ("n".to_owned(), "k".to_owned())
-    );
-    assert!(!project.path("dist/root/gone").exists());
-}
-
-#[test]
-fn a_folder_is_rbuilds_own_or_is_left_alone() {
-    let project = Project::new(&small("output = [{ dir = \"dist\" }]"));
-    project.rbuild(["apply"]).success();
-    // Its own: what is no more in the tree goes.
-    project.write("build.toml", small("output = [{ dir = \"dist\" }]").replace("/f", "/g"));
-    project.rbuild(["apply"]).success();
-    assert_eq!((project.path("dist/f").exists(), project.read("dist/g")), (false, "1".to_owned()));
-    // Somebody else's.
-    project.write("build.toml", small("output = [{ dir = \"mine\" }]"));
-    project.write("mine/letter", "dear");
-    let output = project.rbuild(["apply"]);
-    assert_ne!(output.code, Some(0), "{output}");
-    assert!(output.stderr.contains("mine"), "{output}");
-    assert_eq!(project.read("mine/letter"), "dear");
-    assert!(!project.path("mine/f").exists());
-}
-
-#[test]
-fn out_moves_every_output() {
-    let lines = r#"tags = ["a:1"]
-output = [{ oci = "dist/layout" }, { tar = "dist/root.tar" }, { dir = "root" }]
-[artifact.f]
-from = "root"
-path = "/f"
-dest = "files/""#;
-    let project = Project::new(&small(lines));
-    project.rbuild(["apply", "--out", "elsewhere"]).success();
-    project.layout("elsewhere/dist/layout").check("1");
-    for path in ["dist/root.tar", "root/f", "files/f"] {
-        assert!(project.path("elsewhere").join(path).is_file(), "{path}");
-        assert!(!project.path(path).exists(), "{path}");
-    }
-}
-
-#[test]
-fn outputs_follow_no_links_of_the_workspace() {
-    let lines = r#"output = [{ oci = "dist/layout" }, { tar = "dist/root.tar" }, { dir = "dist/root" }]"#;
-    let project = Project::new(&small(lines));
-    let outside = tempfile::tempdir().expect("a temporary folder");
-    std::os::unix::fs::symlink(outside.path(), project.path("dist")).expect("a link");
-    let output = project.rbuild(["apply"]);
-    assert_ne!(output.code, Some(0), "{output}");
-    assert!(output.stderr.contains("dist"), "{output}");
-    assert_eq!(fs::read_dir(outside.path()).expect("the folder").count(), 0);
-}
-
 #[test]
 fn sandbox_an_image_is_written_only_if_its_tests_pass() {
     needs!(userns, fuse, busybox);
@@ -548,4 +414,21 @@ output = [{ oci = "dist/other" }]
     let before = project.layout("dist/out").digest("latest");
     project.rbuild(["apply", "image.out"]).failure(1);
     assert_eq!(project.layout("dist/out").digest("latest"), before);
+}
+
+#[test]
+fn sandbox_what_is_left_out_of_a_folder_is_told() {
+    needs!(fuse, busybox);
+    let project = busybox(
+        "[step.it]\nfrom = 'base'\nrun = 'mkdir /out; mkfifo /out/pipe; touch /out/file'\n\
+         [artifact.a]\nfrom = 'it'\npath = '/out'\ndest = 'a'\n\
+         [image.i]\nfrom = 'it:/out'\noutput = [{ dir = 'i' }]\n",
+    );
+    for target in ["artifact.a", "image.i"] {
+        let told = project.rbuild(["apply", target]);
+        assert_eq!(told.code, Some(0), "{told}");
+        let start = format!("warning[special-file]: {target}: ");
+        let lines = told.stderr.lines().filter(|line| line.starts_with(&start));
+        assert_eq!(lines.filter(|line| line.contains("pipe is a fifo and is left out")).count(), 1, "{told}");
+    }
 }

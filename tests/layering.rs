@@ -62,7 +62,7 @@ fn sources_of(root: &Path, module: &str) -> Vec<(String, String)> {
     let mut open = vec![root.join(format!("{module}.rs")), root.join(module)];
     while let Some(path) = open.pop() {
         if let Ok(entries) = fs::read_dir(&path) {
-            open.extend(entries.map(|entry| entry.unwrap().path()).filter(|path| !path.ends_with("tests")));
+            open.extend(entries.flatten().map(|entry| entry.path()).filter(|path| !path.ends_with("tests")));
         } else if let Ok(text) = fs::read_to_string(&path) {
             let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default().to_owned();
             found.push((path.display().to_string(), code));

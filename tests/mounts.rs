@@ -159,7 +159,10 @@ fn sandbox_a_mount_over_a_file_of_another_kind_is_refused() {
     for (mount, message) in [
         ("{ tmpfs = '1M', target = '/etc/passwd' }", "nothing can be mounted on /etc/passwd"),
         ("{ from = 'busybox:/busybox', target = '/etc' }", "nothing can be mounted on /etc"),
-        ("{ from = 'busybox', target = '/etc/passwd/below' }", "/etc/passwd: is a file, not a directory"),
+        (
+            "{ from = 'busybox', target = '/etc/passwd/below' }",
+            "/etc/passwd/below: /etc/passwd is not a directory",
+        ),
     ] {
         project.write_steps(&format!("[step.it]\nfrom = 'base'\nmounts = [{mount}]\nrun = 'true'\n"));
         let build = project.apply(["step.it"]).failure(1);
@@ -171,4 +174,28 @@ fn sandbox_a_mount_over_a_file_of_another_kind_is_refused() {
     );
     let build = project.apply(["step.it"]).failure(1);
     assert_eq!(build.failed("step.it").code, "no-match");
+}
+
+#[test]
+fn sandbox_an_image_is_mounted_by_path_and_reference() {
+    needs!(fuse, busybox);
+    let project = busybox(
+        "[step.it]\nfrom = 'base'\nfiles = [{ path = '/etc/name', content = 'one' }]\n[image.it]\nfrom = 'it'\n\
+         tags = ['it:1', 'it:2']\noutput = [{ oci = 'dist/it' }, { oci-archive = 'dist/it.tar' }]\n",
+    );
+    project.rbuild(["apply"]).success();
+    for tree in ["dist/it:1", "dist/it.tar:2", "image.it"] {
+        assert_eq!(project.rbuild(["mount", tree, "--", "cat", "/etc/name"]).success(), "one", "{tree}");
+    }
+    let told = project.rbuild(["mount", "dist/it:3", "--", "true"]).failure(3);
+    assert!(told.contains("dist/it") && told.contains('3'), "{told}");
+    snapshot!(project.rbuild(["mount", "image.it", "--", "nosuchcmd"]), @r"
+    $ rbuild mount image.it -- nosuchcmd
+    --- stderr
+    error: the command could not be started: nosuchcmd: not found
+
+    hint: it is looked for in the tree, not on this machine
+    --- exit code 127
+    ");
+    project.rbuild(["mount", "image.it", "--", "/etc"]).failure(126);
 }

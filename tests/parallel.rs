@@ -73,11 +73,13 @@ fn sandbox_a_failure_ends_the_others() {
     adopt_orphans();
     let build = project.apply(BOTH).failure(1);
     assert_eq!(build.failed("step.bad").code, "step-failed");
-    assert_eq!(build.skipped(), ["step.below", "step.other", "step.slow"]);
+    assert_eq!(build.skipped(), ["step.below", "step.other"]);
+    assert_eq!(build.interrupted(), ["step.slow"]);
     nothing_runs();
     project.nothing_is_left();
     let again = project.rbuild(["plan", "step.below"]).success();
     assert!(again.contains("step.bad    run      it failed the last time\n"), "{again}");
+    assert_eq!(project.rbuild(["logs", "slow"]).success(), "");
 }
 
 #[test]
@@ -102,7 +104,12 @@ fn sandbox_signals_end_the_build() {
     for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
         let project = busybox(&[slow.as_str(), tail].concat());
         let build = interrupted(&project, signal).failure(130);
-        assert_eq!(build.skipped(), ["step.after", "step.slow"], "{signal}");
+        assert_eq!(build.skipped(), ["step.after"], "{signal}");
+        assert_eq!(build.interrupted(), ["step.slow"], "{signal}");
+        let log = project.rbuild(["logs", "slow"]).success();
+        assert!(log.ends_with("ready\n"), "{signal}: {log}");
+        let plan = project.rbuild(["plan"]).success();
+        assert!(plan.contains("step.slow   run      it was interrupted the last time\n"), "{signal}: {plan}");
         assert_eq!(build.ran(), ["step.base"], "{signal}");
         nothing_runs();
         project.nothing_is_left();

@@ -173,7 +173,10 @@ fn plan_says_what_apply_would_do() {
     assert_eq!(project.rbuild(["plan"]).success(), "0 to run, 0 waiting for those, 1 cached\n");
     project.write("src/run", "#!/bin/false\n");
     let planned = project.rbuild(["plan"]).success();
-    assert!(planned.starts_with("step.root") && planned.contains("  run      copy[0] content"), "{planned}");
+    assert!(
+        planned.starts_with("step.root") && planned.contains("  run      copy[0] content: /run differs"),
+        "{planned}"
+    );
 }
 
 #[test]

@@ -17,6 +17,7 @@ fn the_schemas_that_are_committed_are_those_of_the_code() {
     assert_committed("schemas/build.schema.json", &["schema", "build"]);
     assert_committed("schemas/events.schema.json", &["schema", "events"]);
     assert_committed("schemas/lock.schema.json", &["schema", "lock"]);
+    assert_committed("schemas/README.md", &["schema", "reference"]);
 }
 
 #[test]
@@ -68,7 +69,8 @@ fn help_names_every_command() {
       mount        Shows a tree as a read-only filesystem, until it is unmounted or a command has ended
       logs         Prints all that a step or test wrote when it last ran
       explain      Tells what the code of an error or warning means, and what to do about it
-      schema       Prints a JSON Schema, for editors and for programs that read events
+      schema       Prints a JSON Schema, for editors and for programs that read events, or a list of all
+                   keys
       completions  Prints the completions of a shell: `source <(rbuild completions bash)`
       man          Prints the manual page, or writes those of all subcommands to a folder
 
@@ -103,7 +105,8 @@ fn help_of_apply() {
 
     Options:
       -f, --file <FILE>       The build file, or its folder [default: build.toml or build.yaml]
-          --set <NAME=VALUE>  Gives a variable a value; may be repeated
+          --set <NAME=VALUE>  Gives a variable a value, an array with commas (`list=a,b`); may be
+                              repeated
           --vars <FILE>       Takes values of variables from a TOML or YAML file; may be repeated
           --store <DIR>       Where everything built is kept [default: $RBUILD_STORE, else
                               $XDG_DATA_HOME/rbuild]

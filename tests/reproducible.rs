@@ -209,3 +209,26 @@ fn debian_moves_for_root_and_for_a_user() {
     give(&users, 65_533);
     assert_eq!(apply_as_user(&users, 65_533, "8"), root);
 }
+
+/// Where the lock can't be written `plan` and `apply` have the same epoch.
+#[test]
+fn a_plan_in_a_folder_that_can_not_be_written_is_what_happens() {
+    needs!(root, unshare);
+    let project = Project::new(
+        "version = 1\n[step.it]\nfiles = [{ path = '/x', content = '' }]\n[image.it]\nfrom = 'it'\n",
+    );
+    let script = r#"
+        mount --bind "$1" "$1"
+        mount -o remount,ro,bind "$1"
+        cd "$1"
+        "$2" apply 2>&1
+        "$2" plan"#;
+    let like = project.command();
+    let mut command = Command::new("unshare");
+    command.args(["-m", "sh", "-euc", script, "sh"]).arg(project.path("")).arg(env!("CARGO_BIN_EXE_rbuild"));
+    command.env_clear().envs(like.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let output = command.output().expect("unshare can be started");
+    let told = String::from_utf8_lossy(&output.stdout);
+    assert!(told.contains("warning[no-lock]"), "{told}");
+    assert!(told.ends_with("0 to run, 0 waiting for those, 1 cached\n"), "{told}");
+}

@@ -40,7 +40,13 @@ fn sandbox_ends_are_told_apart() {
         project.write_steps(&format!("[step.it]\nfrom = 'base'\n{files}\n{step}\n"));
         let build = project.apply(["step.it"]).failure(1);
         let failed = build.failed("step.it");
-        assert!(failed.message.starts_with("step `it` failed: "), "{step}: {failed:?}");
+        // Where its `run` is, as an editor finds it.
+        let text = project.read("build.toml");
+        let line = text.lines().position(|line| line.starts_with("run = ")).expect("it is there") + 1;
+        assert!(
+            failed.message.starts_with(&format!("build.toml:{line}:7: step `it` failed: ")),
+            "{failed:?}"
+        );
         assert!(failed.message.ends_with(message), "{step}: {failed:?}");
         assert_eq!(failed.code, "step-failed", "{step}");
     }
@@ -52,7 +58,10 @@ fn sandbox_without_a_shell() {
     let project = Project::new("version = 1\n[step.it]\nrun = 'true'\n");
     let build = project.apply(["step.it"]).failure(1);
     let failed = build.failed("step.it");
-    assert_eq!(failed.message, "step `it` failed: its command could not be started: /bin/sh: not found");
+    assert_eq!(
+        failed.message,
+        "build.toml:3:7: step `it` failed: its command could not be started: /bin/sh: not found"
+    );
     assert_eq!(failed.hints, ["the command must be in the step's tree, for this machine's platform"]);
 }
 
@@ -65,15 +74,42 @@ fn sandbox_a_failure_shows_its_last_lines_and_the_log_has_all() {
     let last: Vec<String> =
         (13..=30).map(|number| number.to_string()).chain(["problem".into(), "end".into()]).collect();
     assert_eq!(failed.last_lines, last);
-    assert_eq!(failed.hints, ["the whole log: rbuild logs it"]);
     let all: String = (1..=30).map(|number| format!("{number}\n")).collect();
     assert_eq!(project.rbuild(["logs", "it"]).success(), all + "problem\nend");
     let plain = project.rbuild(["apply", "step.it"]).failure(1);
     assert!(
-        plain.contains("error[step-failed]: step `it` failed")
-            && plain.contains("    | problem\n    | end\n"),
+        plain.contains(":7: step `it` failed")
+            && plain.contains("    | problem\n    | end\n")
+            && plain.contains("hint: the whole log: rbuild logs it\n"),
         "{plain}"
     );
+    std::fs::rename(project.path("build.toml"), project.path("other.toml")).expect("the build file");
+    for style in ["plain", "quiet"] {
+        let told = project.rbuild(["apply", "-f", "other.toml", "--progress", style, "step.it"]).failure(1);
+        assert!(told.contains("hint: the whole log: rbuild logs -f other.toml it\n"), "{told}");
+    }
+}
+
+#[test]
+fn sandbox_hints_fit_the_failure() {
+    needs!(fuse, busybox);
+    let project = busybox("");
+    let network = "steps have no network unless they say so: network = \"host\"";
+    let workdir = "`workdir` must be a directory that the step's `user` may enter; a missing one is made, but not in a mount";
+    let unresolved = "echo Could not resolve deb.debian.org >&2; exit 100";
+    for (step, hints) in [
+        (format!("run = '{unresolved}'"), vec![network]),
+        (format!("network = 'host'\nrun = '{unresolved}'"), vec![]),
+        ("run = 'exit 1'".to_owned(), vec![]),
+        (
+            "mounts = [{ tmpfs = '1M', target = '/m' }]\nworkdir = '/m/absent'\nrun = 'true'".to_owned(),
+            vec![workdir],
+        ),
+    ] {
+        project.write_steps(&format!("[step.it]\nfrom = 'base'\n{step}\n"));
+        let build = project.apply(["step.it"]).failure(1);
+        assert_eq!(build.failed("step.it").hints, hints, "{step}");
+    }
 }
 
 #[test]
@@ -231,18 +267,32 @@ dirs = [{ path = "/srv/app" }]
 links = [{ path = "/work", target = "srv/app" }]
 workdir = "/work"
 run = "touch here"
+[step.below]
+from = "base"
+dirs = [{ path = "/srv" }]
+links = [{ path = "/work", target = "/srv/../srv" }, { path = "/later", target = "made/later" }]
+user = "guest"
+workdir = "/work/deep/er"
+run = "pwd"
+[step.dangling]
+from = "below"
+workdir = "/later"
+run = "touch here"
 [step.file]
 from = "base"
 workdir = "/etc/passwd"
 run = "true"
 "#,
     );
-    let build = project.apply(["step.made", "step.kept", "step.linked"]).success();
+    let build = project.apply(["step.made", "step.kept", "step.linked", "step.dangling"]).success();
+    assert_eq!(build.lines("step.below"), ["/srv/deep/er"]);
     assert_eq!((build.lines("step.made"), build.lines("step.kept")), (vec!["/srv/app"], vec!["/srv/app"]));
     for (step, line) in [
         ("made", "drwxr-xr-x 1000:1001          - 2023-11-14T22:13:20Z /srv/app/\n"),
         ("made", "-rw-r--r-- 1000:1001          0 2023-11-14T22:13:20Z /srv/app/here\n"),
         ("kept", "drwx--x--x 4:5                - 2023-11-14T22:13:20Z /srv/app/\n"),
+        ("below", "drwxr-xr-x 1000:1001          - 2023-11-14T22:13:20Z /srv/deep/er/\n"),
+        ("dangling", "-rw-r--r-- 0:0                0 2023-11-14T22:13:20Z /made/later/here\n"),
         ("linked", "-rw-r--r-- 0:0                0 2023-11-14T22:13:20Z /srv/app/here\n"),
     ] {
         let tree = project.tree(step);
@@ -250,6 +300,37 @@ run = "true"
     }
     let build = project.apply(["step.file"]).failure(1);
     assert_eq!(build.failed("step.file").message, "workdir /etc/passwd is not a directory");
+}
+
+#[test]
+fn sandbox_a_workdir_in_a_mount_leaves_nothing() {
+    needs!(fuse, busybox);
+    let project = busybox(
+        r#"
+[source.code]
+path = "code"
+[step.ground]
+from = "base"
+links = [{ path = "/link", target = "mounted" }]
+[step.at]
+from = "ground"
+mounts = [{ from = "code", target = "/mounted" }]
+workdir = "/mounted"
+run = "pwd; ls"
+[step.below]
+from = "ground"
+mounts = [{ from = "code", target = "/link" }]
+workdir = "/link/sub"
+run = "pwd; ls"
+"#,
+    )
+    .file("code/sub/file", "");
+    let build = project.apply(["step.at", "step.below"]).success();
+    assert_eq!(build.lines("step.at"), ["/mounted", "sub"]);
+    assert_eq!(build.lines("step.below"), ["/mounted/sub", "file"]);
+    for step in ["at", "below"] {
+        assert_eq!(project.tree(step), project.tree("ground"), "{step}");
+    }
 }
 
 #[test]

@@ -75,6 +75,66 @@ fn every_wrong_command_line_ends_with_2() {
 }
 
 #[test]
+fn a_build_file_taken_as_a_target_is_pointed_out() {
+    let spec =
+        "version = 1\n[step.a]\nfiles = [{ path = \"/x\", content = \"\" }]\n[image.i]\nfrom = \"a\"\n";
+    let project = Project::new(spec).file("sub/build.toml", spec);
+    for (line, target) in [(["apply", "sub"], "sub"), (["plan", "sub"], "sub"), (["graph", "sub"], "sub")] {
+        let told = project.rbuild(line).failure(2);
+        assert!(
+            told.contains(&format!("hint: if `{target}` is the build file or its folder, say -f {target}")),
+            "{told}"
+        );
+    }
+    let told = project.rbuild(["apply", "i", "ci.toml"]).failure(2);
+    assert!(told.contains("say -f ci.toml"), "{told}");
+    let bare = Project::empty().file("sub/build.toml", spec);
+    assert!(bare.rbuild(["apply", "sub"]).failure(2).contains("say -f sub"));
+}
+
+#[test]
+fn a_step_that_is_asked_for_is_used() {
+    let step = |name: &str| format!("[step.{name}]\nfiles = [{{ path = \"/{name}\", content = \"\" }}]\n");
+    let project = Project::new(&format!("version = 1\n{}{}[step.c]\nfrom = \"b\"\n", step("a"), step("b")));
+    let told = project.rbuild(["apply", "c"]).stderr;
+    assert!(told.contains("step `a` is not used") && !told.contains("step `c`"), "{told}");
+    assert!(!project.rbuild(["apply", "a", "c"]).stderr.contains("not used"));
+}
+
+#[test]
+fn what_the_last_build_did_not_reach_is_said_so() {
+    let project = Project::new(
+        "version = 1\n[step.a]\nfiles = [{ path = \"/x\", content = \"\" }]\n[step.b]\nfrom = \"a\"\nattrs = [{ path = \"/no\", mode = \"0644\" }]\n\
+         [image.i]\nfrom = \"b\"\n",
+    );
+    project.rbuild(["apply", "a"]).success();
+    snapshot!(project.rbuild(["logs", "b"]), @r"
+    $ rbuild logs b
+    --- stderr
+    error: step.b did not run in the last build of build.toml
+
+    hint: rbuild apply step.b builds it
+    --- exit code 2
+    ");
+    let told = project.rbuild(["inspect", "image.i"]).failure(2);
+    assert!(told.contains("image.i did not run in the last build"), "{told}");
+    let told = project.rbuild(["inspect", "nothing"]).failure(2);
+    assert!(told.contains("has no image, step, source or test `nothing`"), "{told}");
+}
+
+#[test]
+fn attrs_that_match_nothing_say_when_they_are_applied() {
+    let project = Project::new(
+        "version = 1\n[step.a]\nattrs = [{ path = \"/app\", mode = \"0755\" }]\n[image.i]\nfrom = \"a\"\n",
+    );
+    let told = project.rbuild(["apply"]).failure(1);
+    assert!(
+        told.contains("/app matches nothing") && told.contains("`attrs` is applied before `run`"),
+        "{told}"
+    );
+}
+
+#[test]
 fn the_log_filter_is_checked() {
     snapshot!(Project::empty().rbuild_with(&[("RBUILD_LOG", "rbuild=loud")], ["explain", "cycle"]), @r#"
     $ rbuild explain cycle

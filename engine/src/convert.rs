@@ -1,6 +1,6 @@
 //! Errors of the crates and of the store, as the user is told.
 
-use crate::{error::Error, store::StoreError};
+use crate::{error::Error, spec::lock::LockError, store::StoreError};
 
 /// The code of an error that another look at the store may mend: something it should hold is missing or damaged.
 pub const STORE_DAMAGED: &str = "store-damaged";
@@ -10,6 +10,17 @@ impl From<StoreError> for Error {
         let full = error.source.raw_os_error() == Some(nix::errno::Errno::ENOSPC as i32);
         let told = Self::environment(format!("can't {}", error.doing)).caused_by(error.source);
         if full { told.hint("free some space, or put the store elsewhere with RBUILD_STORE") } else { told }
+    }
+}
+
+impl From<LockError> for Error {
+    fn from(error: LockError) -> Self {
+        match error {
+            LockError::Io { operation, path, source } => Self::io(operation, &path, source),
+            LockError::Format { .. } => Self::spec("bad-lock", error.to_string()).hint(
+                "resolve the merge conflict or delete it: rbuild makes a new one, with a new epoch for all steps",
+            ),
+        }
     }
 }
 

@@ -10,7 +10,7 @@
 //!
 //! Messages are lower case, without a full stop, and name the path or operation. Rendering is the reporter's.
 
-use crate::spec::{Diagnostics, words::Refusal};
+use crate::spec::{Diagnostic, Diagnostics, codes, words::Refusal};
 use std::fmt;
 
 /// The result of what can fail before the user.
@@ -191,7 +191,11 @@ impl From<Diagnostics> for Error {
             several => format!("the build file has {} errors", several.len()),
         };
         let code = errors.first().map(|first| first.code);
-        let mut error = Self::new(Kind::Spec, code, message);
+        // Of a missing local file the machine is to blame, unless the build file is wrong as well.
+        let is_environment =
+            |one: &&Diagnostic| codes::find(one.code).is_some_and(|code| code.exit_code == 3);
+        let kind = if errors.iter().all(is_environment) { Kind::Environment } else { Kind::Spec };
+        let mut error = Self::new(kind, code, message);
         error.diagnostics = Some(Box::new(diagnostics));
         error
     }
@@ -211,7 +215,7 @@ impl From<Refusal> for Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::spec::{Diagnostic, Files};
+    use crate::spec::Files;
 
     #[test]
     fn exit_codes() {

@@ -27,8 +27,12 @@ impl fmt::Debug for Key {
 
 /// Named values, in the order they were added.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Ingredients(Vec<(String, String)>);
+pub struct Ingredients {
+    list: Vec<(String, String)>,
+    /// In no key: what helps to say how a value differs.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    notes: Vec<(String, String)>,
+}
 
 /// The first ingredient in which two lists differ.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,17 +48,27 @@ pub struct Difference {
 impl Ingredients {
     /// Adds one.
     pub fn add(&mut self, field: impl Into<String>, value: impl Into<String>) {
-        self.0.push((field.into(), value.into()));
+        self.list.push((field.into(), value.into()));
+    }
+
+    /// Notes what a value was made of; it changes no key.
+    pub fn note(&mut self, field: impl Into<String>, value: impl Into<String>) {
+        self.notes.push((field.into(), value.into()));
+    }
+
+    /// What was noted.
+    pub fn noted(&self, field: &str) -> Option<&str> {
+        self.notes.iter().find(|(name, _)| name == field).map(|(_, value)| value.as_str())
     }
 
     /// Each name with its value, in order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.0.iter().map(|(field, value)| (field.as_str(), value.as_str()))
+        self.list.iter().map(|(field, value)| (field.as_str(), value.as_str()))
     }
 
     /// Its value, if it is there.
     pub fn get(&self, field: &str) -> Option<&str> {
-        self.0.iter().find(|(name, _)| name == field).map(|(_, value)| value.as_str())
+        self.list.iter().find(|(name, _)| name == field).map(|(_, value)| value.as_str())
     }
 
     /// The key: blake3 over the format and each name and value, every one preceded by its length as u64 LE.
@@ -65,7 +79,7 @@ impl Ingredients {
             hasher.update(text.as_bytes());
         };
         text(FORMAT);
-        for (field, value) in &self.0 {
+        for (field, value) in &self.list {
             text(field);
             text(value);
         }
@@ -74,12 +88,12 @@ impl Ingredients {
 
     /// The first difference to an older list, in the order of this one, then what only the older one had.
     pub fn difference(&self, old: &Self) -> Option<Difference> {
-        let changed = self.0.iter().find(|(field, value)| old.get(field) != Some(value));
+        let changed = self.list.iter().find(|(field, value)| old.get(field) != Some(value));
         if let Some((field, value)) = changed {
             let old = old.get(field).map(str::to_owned);
             return Some(Difference { field: field.clone(), old, new: Some(value.clone()) });
         }
-        let gone = old.0.iter().find(|(field, _)| self.get(field).is_none())?;
+        let gone = old.list.iter().find(|(field, _)| self.get(field).is_none())?;
         Some(Difference { field: gone.0.clone(), old: Some(gone.1.clone()), new: None })
     }
 }

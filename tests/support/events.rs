@@ -78,7 +78,18 @@ impl Build {
 
     /// Nodes that were not reached, by name.
     pub fn skipped(&self) -> Vec<&str> {
-        self.named(|event| if let Event::Skipped { node } = event { Some(node) } else { None })
+        self.named(|event| match event {
+            Event::Skipped { node, interrupted: false } => Some(node),
+            _ => None,
+        })
+    }
+
+    /// Steps and tests that were ended while they ran, by name.
+    pub fn interrupted(&self) -> Vec<&str> {
+        self.named(|event| match event {
+            Event::Skipped { node, interrupted: true } => Some(node),
+            _ => None,
+        })
     }
 
     fn named<'a>(&'a self, of: impl Fn(&'a Event) -> Option<&'a String>) -> Vec<&'a str> {

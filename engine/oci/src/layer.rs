@@ -6,7 +6,7 @@
 //! metadata changed. Of names that are one file the first has the content, the others are links to it.
 //!
 //! Not in a layer: sockets, which tar can't say (they are reported), and names that begin with `.wh.`, which would
-//! mean something else (they are an error).
+//! mean something else (they are an error, as are extended attributes with `=` in their name).
 
 use crate::{
     Error, ObjectStore, Result,
@@ -31,6 +31,8 @@ const CHUNK: usize = 1 << 17;
 pub struct LayerSummary {
     /// Entries, whiteouts among them. With none the layer says nothing and can be left out.
     pub entries: u64,
+    /// Whiteouts. Without any, `whiteout_time` is not in the layer.
+    pub whiteouts: u64,
     /// Size of the archive.
     pub bytes: u64,
     /// Sockets that are in the tree and not in the layer, in order.
@@ -61,6 +63,7 @@ pub fn write_layer(
         groups: groups(&delta),
         first_names: HashMap::new(),
         skipped_sockets: Vec::new(),
+        whiteouts: 0,
         buffer: vec![0; CHUNK],
     };
     layer.walk(Directory {
@@ -70,10 +73,10 @@ pub fn write_layer(
         base: Some(base.tree),
         result: result.tree,
     })?;
-    let LayerWriter { writer, skipped_sockets, .. } = layer;
+    let LayerWriter { writer, skipped_sockets, whiteouts, .. } = layer;
     let entries = writer.entries();
     let bytes = writer.finish().map_err(io_error("writing a layer"))?;
-    Ok(LayerSummary { entries, bytes, skipped_sockets })
+    Ok(LayerSummary { entries, whiteouts, bytes, skipped_sockets })
 }
 
 fn groups(delta: &Delta) -> HashMap<TreePath, usize> {
@@ -106,6 +109,7 @@ struct LayerWriter<'a> {
     /// The name of each group that was written first, with the content.
     first_names: HashMap<usize, TreePath>,
     skipped_sockets: Vec<TreePath>,
+    whiteouts: u64,
     buffer: Vec<u8>,
 }
 
@@ -179,6 +183,7 @@ impl LayerWriter<'_> {
             return Ok(());
         }
         check_name(path, name)?;
+        self.whiteouts += 1;
         let whiteout = parent.join(&[WHITEOUT, name].concat());
         let written = self.writer.entry(whiteout.as_bytes(), Item::File(0), &self.whiteout);
         written.map_err(io_error(format!("writing the whiteout of {path} to a layer")))
@@ -218,6 +223,10 @@ impl LayerWriter<'_> {
                 path.as_bytes()
             }
         };
+        if metadata.xattrs.keys().any(|name| name.contains(&b'=')) {
+            let reason = "`=` in the name of an extended attribute is where the name ends in an archive";
+            return Err(Error::NotInLayer { path: path.clone(), reason });
+        }
         self.writer.entry(bytes, item, metadata).map_err(io_error(format!("writing {path} to a layer")))
     }
 

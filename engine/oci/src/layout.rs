@@ -1,8 +1,9 @@
 //! Writing images into an OCI layout directory, new or existing.
 //!
-//! Blobs are hard links to the files they come from where that is possible, else copies. Every file is complete
-//! before it gets its name, and the index comes last, so a layout is never seen half-written; a lock on the directory
-//! keeps two writers of one layout apart. Entries of other images in the index stay as they are, byte for byte.
+//! Blobs are hard links to the files they come from where that is possible and those are read-only, so that nobody
+//! but root or by intent writes into both; else copies. Every file is complete before it gets its name, and the index
+//! comes last, so a layout is never seen half-written; a lock on the directory keeps two writers of one layout apart,
+//! and what a killed one left, `.rbuild-*`, the next one removes. Entries of other images in the index stay as they are, byte for byte.
 //!
 //! Nothing is written through a symbolic link inside the directory; the directory itself is the caller's choice.
 
@@ -12,7 +13,7 @@ use serde_json::{Value, json};
 use std::{
     fs::{self, File, Permissions},
     io::{self, Read, Write},
-    os::unix::fs::PermissionsExt,
+    os::unix::fs::{MetadataExt, PermissionsExt},
     path::{Path, PathBuf},
 };
 
@@ -20,6 +21,8 @@ pub(crate) const LAYOUT_FILE: &str = "oci-layout";
 pub(crate) const INDEX_FILE: &str = "index.json";
 const LAYOUT_VERSION: &str = "1.0.0";
 const LARGEST_INDEX: u64 = 32 << 20;
+/// How the names of files begin that are not complete.
+const UNFINISHED: &str = ".rbuild-";
 
 /// Says in which file the blob of a digest is.
 pub type BlobPaths<'a> = dyn Fn(&Digest) -> io::Result<PathBuf> + 'a;
@@ -71,19 +74,36 @@ impl Layout {
         let shown = directory.display();
         fs::create_dir_all(directory).map_err(io_error(format!("making layout {shown}")))?;
         let lock = File::open(directory).map_err(io_error(format!("opening layout {shown}")))?;
-        match lock.lock() {
+        let locked = match lock.lock() {
+            Ok(()) => true,
             // Some network file systems have no locks on directories; then there is just none.
-            Err(error) if error.kind() != io::ErrorKind::Unsupported => {
-                return Err(io_error(format!("locking layout {shown}"))(error));
-            }
-            _ => {}
-        }
+            Err(error) if error.kind() == io::ErrorKind::Unsupported => false,
+            Err(error) => return Err(io_error(format!("locking layout {shown}"))(error)),
+        };
         let layout = Self { directory: directory.to_owned(), _lock: lock };
         layout.check_or_start()?;
         for name in ["blobs", "blobs/sha256"] {
             layout.make_directory(name)?;
         }
+        // Without a lock they may be a living writer's.
+        if locked {
+            layout.remove_unfinished("")?;
+            layout.remove_unfinished("blobs/sha256")?;
+        }
         Ok(layout)
+    }
+
+    /// Removes what a killed writer left in a directory of the layout.
+    fn remove_unfinished(&self, name: &str) -> Result<()> {
+        let path = self.directory.join(name);
+        let failed = || io_error(format!("cleaning up {}", path.display()));
+        for entry in fs::read_dir(&path).map_err(failed())? {
+            let entry = entry.map_err(failed())?;
+            if is_unfinished(&entry) {
+                fs::remove_file(entry.path()).map_err(failed())?;
+            }
+        }
+        Ok(())
     }
 
     fn check_or_start(&self) -> Result<()> {
@@ -96,8 +116,9 @@ impl Layout {
             };
         }
         let context = || format!("reading layout {}", self.directory.display());
-        let mut names = fs::read_dir(&self.directory).map_err(io_error(context()))?;
-        if names.next().is_some() {
+        let entries = fs::read_dir(&self.directory).map_err(io_error(context()))?;
+        let entries = entries.collect::<io::Result<Vec<_>>>().map_err(io_error(context()))?;
+        if !entries.iter().all(is_unfinished) {
             return Err(self.refuse("the directory is neither empty nor an image layout"));
         }
         self.write(LAYOUT_FILE, |out| out.write_all(layout_file().as_bytes()))
@@ -119,10 +140,7 @@ impl Layout {
         let is_there = |path: &Path| {
             fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_file() && metadata.len() == size)
         };
-        if is_there(&path) {
-            return Ok(());
-        }
-        if is_there(source) && fs::hard_link(source, &path).is_ok() {
+        if (is_there(source) && self.link(source, &path).is_ok()) || is_there(&path) {
             return Ok(());
         }
         let shown = source.display();
@@ -131,12 +149,27 @@ impl Layout {
         self.write(&name, |out| io::copy(&mut verified, out).map(|_| ()))
     }
 
+    /// Makes `path` another name of a read-only file, in place of what it was: that may have been damaged.
+    fn link(&self, source: &Path, path: &Path) -> io::Result<()> {
+        let file = fs::symlink_metadata(source)?;
+        if file.mode() & 0o222 != 0 {
+            return Err(io::ErrorKind::PermissionDenied.into());
+        }
+        let is_same = |other: fs::Metadata| (other.dev(), other.ino()) == (file.dev(), file.ino());
+        if fs::symlink_metadata(path).is_ok_and(is_same) {
+            return Ok(());
+        }
+        let fresh = path.with_file_name(format!("{UNFINISHED}{}", std::process::id()));
+        fs::hard_link(source, &fresh)?;
+        fs::rename(&fresh, path).inspect_err(|_| drop(fs::remove_file(&fresh)))
+    }
+
     /// Writes a file and gives it its name when it is complete.
     fn write(&self, name: &str, content: impl FnOnce(&mut File) -> io::Result<()>) -> Result<()> {
         let path = self.directory.join(name);
         let context = format!("writing {}", path.display());
         let mut file = tempfile::Builder::new()
-            .prefix(".rbuild-")
+            .prefix(UNFINISHED)
             .permissions(Permissions::from_mode(0o644))
             .tempfile_in(path.parent().unwrap_or(&self.directory))
             .map_err(io_error(context.as_str()))?;
@@ -165,6 +198,12 @@ impl Layout {
     fn refuse(&self, reason: impl Into<String>) -> Error {
         Error::Image { image: self.directory.display().to_string(), reason: reason.into() }
     }
+}
+
+/// Whether it is a file that a writer has not finished.
+fn is_unfinished(entry: &fs::DirEntry) -> bool {
+    let is_file = entry.file_type().is_ok_and(|kind| kind.is_file());
+    is_file && entry.file_name().to_string_lossy().starts_with(UNFINISHED)
 }
 
 /// The index of a layout without images.

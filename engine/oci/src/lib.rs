@@ -34,7 +34,6 @@ pub mod reference;
 pub mod source;
 mod tar;
 pub mod unpack;
-mod xattr;
 
 pub use archive::{write_docker_archive, write_oci_archive};
 pub use compress::{Blob, BlobWriter, COMPRESSOR, Compression};

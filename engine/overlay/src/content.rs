@@ -4,7 +4,7 @@
 //! into memory if it is small, else into a scratch file, by reference where the filesystem can.
 
 use crate::{
-    Errno, FileKey, Overlay, Stamp,
+    Errno, FileKey, Overlay, Stamp, Store as _,
     copy::clone_prefix,
     error::errno,
     node::{Body, Inode},
@@ -12,12 +12,8 @@ use crate::{
     scratch::{Inline, ScratchFile},
 };
 use rbuild_tree::ObjectId;
-use std::{
-    fs::File,
-    io,
-    os::unix::fs::{FileExt, MetadataExt},
-    sync::Arc,
-};
+use rustix::fs::{SeekFrom, seek};
+use std::{fs::File, io, os::unix::fs::FileExt, sync::Arc};
 
 /// Where the bytes are.
 pub(crate) enum Data {
@@ -44,13 +40,48 @@ impl Data {
         }
     }
 
-    /// Units of 512 bytes; of a scratch file only an upper bound.
+    /// Units of 512 bytes, as [`blocks`] counts them.
     pub fn blocks(&self) -> u64 {
         match self {
             Self::Lower { blocks, .. } => *blocks,
-            other => other.size().div_ceil(4096) * 8,
+            Self::Inline(_) => full_blocks(self.size()),
+            Self::Scratch { file, size } => match file.open() {
+                Ok(file) if *size >= WORTH_ASKING => blocks(&file, *size),
+                _ => full_blocks(*size),
+            },
         }
     }
+}
+
+/// Files from this size on are asked for their holes, so that copying tools know that a file is sparse.
+pub(crate) const WORTH_ASKING: u64 = 1 << 20;
+/// Pieces of data that are looked for; what is behind them counts as data.
+const MOST_PIECES: usize = 64;
+/// What is stored at a time.
+const PAGE: u64 = 4096;
+
+/// Units of 512 bytes of a file without holes: a function of its size, so that a step sees the same on every machine,
+/// whatever the filesystem of the store makes of it.
+pub(crate) fn full_blocks(size: u64) -> u64 {
+    size.div_ceil(PAGE) * (PAGE / 512)
+}
+
+/// Units of 512 bytes of a file of the store or a scratch file: fewer only if it has holes.
+pub(crate) fn blocks(file: &File, size: u64) -> u64 {
+    let (mut at, mut data) = (0, 0);
+    for _ in 0..MOST_PIECES {
+        let start = match seek(file, SeekFrom::Data(at)) {
+            Ok(start) => start.min(size),
+            Err(Errno::NXIO) => return data,
+            Err(_) => at, // this filesystem can't tell
+        };
+        at = seek(file, SeekFrom::Hole(start)).map_or(size, |end| end.min(size));
+        data += full_blocks(at - start);
+        if at == size {
+            return data;
+        }
+    }
+    data + full_blocks(size - at)
 }
 
 /// A file's bytes as they can be read without its lock.
@@ -101,8 +132,8 @@ impl Overlay {
     }
 
     /// Makes the bytes the mount's own, with room for `room` of them: the first `keep` as they are, then zeroes. The
-    /// caller sets the size it wants next.
-    pub(crate) fn own(&self, inode: &mut Inode, keep: u64, room: u64) -> Result<(), Errno> {
+    /// caller sets the size it wants next. Gives what was there, if that was replaced.
+    pub(crate) fn own(&self, inode: &mut Inode, keep: u64, room: u64) -> Result<Option<Data>, Errno> {
         let reads = matches!(file_data(inode)?, Data::Lower { size, .. } if keep > 0 && *size > 0);
         if reads {
             self.saw_content(inode);
@@ -114,10 +145,8 @@ impl Overlay {
             Data::Scratch { .. } => None,
             Data::Lower { source, size, .. } => Some(self.copy_up(source, keep.min(*size), fits)?),
         };
-        if let Some(data) = owned {
-            inode.body = Body::File(data);
-        }
-        Ok(())
+        let Some(owned) = owned else { return Ok(None) };
+        Ok(Some(std::mem::replace(file_data_mut(inode)?, owned)))
     }
 
     fn copy_up(&self, source: &Source, keep: u64, fits: bool) -> Result<Data, Errno> {
@@ -187,12 +216,6 @@ impl Overlay {
         }
         Ok(())
     }
-}
-
-/// Units of 512 bytes that a scratch file really takes.
-pub(crate) fn scratch_blocks(inode: &Inode) -> Option<u64> {
-    let Body::File(Data::Scratch { file, .. }) = &inode.body else { return None };
-    file.open().and_then(|open| open.metadata()).ok().map(|metadata| metadata.blocks())
 }
 
 /// The bytes of a regular file.

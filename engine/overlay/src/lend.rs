@@ -4,6 +4,7 @@ use crate::{
     Errno, FileKind, Overlay,
     content::Data,
     directory::{Directory, Source},
+    namespace::check_depth,
     node::{Body, Inode, Node},
     scratch::Inline,
 };
@@ -39,7 +40,7 @@ impl Overlay {
 
     fn lend_one(&self, above: &Arc<Node>, name: &[u8], directory: bool) -> Result<Arc<Node>, Errno> {
         let (mode, body) = if directory {
-            self.check_depth(self.depth(above.id) + 1)?;
+            check_depth(self.depth(above.id) + 1)?;
             (0o755, Body::Directory(Box::new(Directory::new(Source::New))))
         } else {
             (0o644, Body::File(Data::Inline(Inline::new(&self.0.budget))))

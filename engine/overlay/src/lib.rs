@@ -24,7 +24,8 @@
 //! directories also takes one mutex of the mount, which keeps the shape of the tree still. No lock is held while the
 //! lower is read, except a file's own while its bytes are copied up.
 //!
-//! **Limits.** No `O_TMPFILE`; `trusted.*` and `security.*` other than capabilities can't be set; the access time is
+//! **Limits.** Extended attributes that a step sets: 64 KiB a file, 64 MiB in all. Inode numbers have 63 bits, so `stat` of 32-bit programs without large file support is EOVERFLOW, as on
+//! any filesystem with large numbers; no `O_TMPFILE`; `trusted.*` and `security.*` other than capabilities can't be set; the access time is
 //! the modification time unless set; the link count of a live directory is the host's, adjusted.
 #![forbid(unsafe_code)]
 
@@ -53,6 +54,7 @@ pub use lower::live::{Stamp, hash_file};
 pub use node::{Caller, FileKind, NodeId, Stat};
 pub use rustix::io::Errno;
 pub use store::Store;
+use store::Watched;
 pub use trace::{
     Attributes, Mismatch, Seen, Trace,
     input::{Input, LiveInput, SnapshotInput},
@@ -66,10 +68,7 @@ use scratch::{Budget, ScratchFolder};
 use std::{
     fs::File,
     path::PathBuf,
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicBool, AtomicUsize},
-    },
+    sync::{Arc, Mutex, atomic::AtomicBool},
 };
 use table::Table;
 use trace::recorder::Recorder;
@@ -129,7 +128,7 @@ pub struct Overlay(pub(crate) Arc<Shared>);
 
 /// What all clones share.
 pub(crate) struct Shared {
-    pub store: Arc<dyn Store>,
+    pub store: Arc<Watched>,
     pub base: Base,
     pub table: Table,
     pub root: Arc<Node>,
@@ -137,6 +136,8 @@ pub(crate) struct Shared {
     pub files: Cache<FileKey, File>,
     pub scratch: Arc<ScratchFolder>,
     pub budget: Arc<Budget>,
+    /// For extended attributes that the step sets.
+    pub attributes: Arc<Budget>,
     pub inline_limit: usize,
     pub read_only: bool,
     pub recorder: Option<Recorder>,
@@ -145,8 +146,6 @@ pub(crate) struct Shared {
     /// Every node whose metadata, bytes, names or entries changed, once each, in order. By number: what was removed
     /// and forgotten since must not keep its bytes.
     pub dirty: Mutex<Vec<NodeId>>,
-    /// Depth of the deepest directory that was ever in memory.
-    pub deepest: AtomicUsize,
     pub panicked: AtomicBool,
 }
 
@@ -166,6 +165,7 @@ impl Overlay {
     pub fn new(store: Arc<dyn Store>, lower: Lower, options: Options) -> Result<Self, Error> {
         let scratch = Arc::new(ScratchFolder::open(&options.scratch)?);
         let base = Base::new(lower)?;
+        let store = Arc::new(Watched::new(store));
         let root = base.root(&*store)?;
         let table = Table::default();
         let root = table.adopt(NodeId::ROOT, |id| Node::new(id, NodeId::ROOT, root));
@@ -178,12 +178,12 @@ impl Overlay {
             files: Cache::new(cache::descriptors()),
             scratch,
             budget: Arc::new(Budget::new(options.inline_total)),
+            attributes: Arc::new(Budget::new(ops::xattr::BUDGET)),
             inline_limit: options.inline_limit,
             read_only: options.read_only,
             recorder,
             renames: Mutex::new(()),
             dirty: Mutex::default(),
-            deepest: AtomicUsize::new(0),
             panicked: AtomicBool::new(false),
         }));
         // No look-up leads to it, but all that is made in it depends on its owner and mode.

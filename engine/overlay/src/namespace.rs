@@ -3,7 +3,6 @@
 
 use crate::{
     Errno, NodeId, Overlay, Stat,
-    content::scratch_blocks,
     directory::Source,
     error::errno,
     lower::{Born, From, Seed},
@@ -13,7 +12,7 @@ use crate::{
     trace::recorder::lower_content,
 };
 use rbuild_tree::{Change, TreePath, encoding::MAX_DEPTH, tree::is_valid_name};
-use std::sync::{Arc, MutexGuard, PoisonError, atomic::Ordering};
+use std::sync::{Arc, MutexGuard, PoisonError};
 
 /// Whether these bytes can name something.
 pub(crate) fn check_name(name: &[u8]) -> Result<(), Errno> {
@@ -21,6 +20,11 @@ pub(crate) fn check_name(name: &[u8]) -> Result<(), Errno> {
         return Err(Errno::NAMETOOLONG);
     }
     if is_valid_name(name) { Ok(()) } else { Err(Errno::INVAL) }
+}
+
+/// Refuses a directory deeper than what a delta can hold.
+pub(crate) fn check_depth(depth: usize) -> Result<(), Errno> {
+    if depth > MAX_DEPTH { Err(Errno::NAMETOOLONG) } else { Ok(()) }
 }
 
 impl Overlay {
@@ -34,11 +38,7 @@ impl Overlay {
 
     /// What stat(2) says of a node that is locked.
     pub(crate) fn stat_locked(&self, id: NodeId, inode: &Inode) -> Stat {
-        let mut stat = inode.stat(id);
-        if let Some(blocks) = scratch_blocks(inode) {
-            stat.blocks = blocks;
-        }
-        stat
+        inode.stat(id)
     }
 
     /// Stat of a node that the caller will know from now on.
@@ -110,9 +110,6 @@ impl Overlay {
         if slot.node.is_some() {
             return Ok(None);
         }
-        if born.inode.is_directory() {
-            self.0.deepest.fetch_max(self.depth(directory.id) + 1, Ordering::Relaxed);
-        }
         let build = || self.0.table.adopt(born.id, |id| Node::new(id, directory.id, born.inode));
         let node = match born.key {
             Some(key) => self.0.table.linked(key, build),
@@ -177,15 +174,6 @@ impl Overlay {
             above.push(id);
         }
         above
-    }
-
-    /// Refuses a directory deeper than what a delta can hold.
-    pub(crate) fn check_depth(&self, depth: usize) -> Result<(), Errno> {
-        if depth > MAX_DEPTH {
-            return Err(Errno::NAMETOOLONG);
-        }
-        self.0.deepest.fetch_max(depth, Ordering::Relaxed);
-        Ok(())
     }
 
     /// The directory that the lower had at this path, wherever it is now; none if it is gone.

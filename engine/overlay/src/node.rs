@@ -1,6 +1,9 @@
 //! Inodes: what the mount knows of one file, whatever it is called and wherever it is.
 
-use crate::{content::Data, directory::Directory, place::Place, table::NodeKey, trace::recorder::Content};
+use crate::{
+    content::Data, directory::Directory, place::Place, scratch::Reserved, table::NodeKey,
+    trace::recorder::Content,
+};
 use rbuild_tree::{Device, Metadata, ObjectId, Timestamp, Xattrs};
 use std::{
     sync::{
@@ -169,9 +172,13 @@ pub(crate) struct Inode {
     pub nlink: u32,
     pub mtime: Timestamp,
     pub ctime: Timestamp,
+    /// Whether the modification time was set to a date after the last ordinary write.
+    pub dated: bool,
     /// Only if it was set.
     pub atime: Option<Timestamp>,
     pub xattrs: Xattrs,
+    /// Memory for attributes that the step set.
+    pub reserved: Option<Reserved>,
     pub body: Body,
     /// The names that were looked at or made: directory and name.
     pub links: Vec<(NodeId, Name)>,
@@ -204,8 +211,10 @@ impl Inode {
             nlink: 1,
             mtime,
             ctime: mtime,
+            dated: false,
             atime: None,
             xattrs,
+            reserved: None,
             body,
             links: Vec::new(),
             origin,
@@ -285,9 +294,10 @@ impl Inode {
     pub fn touch(&mut self) {
         self.mtime = now();
         self.ctime = self.mtime;
+        self.dated = false;
     }
 
-    /// What stat(2) says, but for the blocks of a scratch file.
+    /// What stat(2) says.
     pub fn stat(&self, id: NodeId) -> Stat {
         let size = self.size();
         let (blocks, links) = match &self.body {

@@ -76,7 +76,7 @@ impl Drop for ScratchFile {
     }
 }
 
-/// How many bytes all inline files may take together.
+/// How many bytes all of one kind, inline files or attributes, may take together.
 pub(crate) struct Budget {
     used: AtomicUsize,
     limit: usize,
@@ -98,16 +98,45 @@ impl Budget {
     }
 }
 
+/// A part of a budget, given back when it is dropped.
+pub(crate) struct Reserved {
+    bytes: usize,
+    budget: Arc<Budget>,
+}
+
+impl Reserved {
+    /// Nothing yet.
+    pub fn new(budget: &Arc<Budget>) -> Self {
+        Self { bytes: 0, budget: Arc::clone(budget) }
+    }
+
+    /// Makes it so many bytes; false, and nothing is done, if the budget does not allow it.
+    pub fn resize(&mut self, bytes: usize) -> bool {
+        if bytes > self.bytes && !self.budget.take(bytes - self.bytes) {
+            return false;
+        }
+        self.budget.give(self.bytes.saturating_sub(bytes));
+        self.bytes = bytes;
+        true
+    }
+}
+
+impl Drop for Reserved {
+    fn drop(&mut self) {
+        self.budget.give(self.bytes);
+    }
+}
+
 /// The bytes of a small file.
 pub(crate) struct Inline {
     bytes: Vec<u8>,
-    budget: Arc<Budget>,
+    reserved: Reserved,
 }
 
 impl Inline {
     /// No bytes yet.
     pub fn new(budget: &Arc<Budget>) -> Self {
-        Self { bytes: Vec::new(), budget: Arc::clone(budget) }
+        Self { bytes: Vec::new(), reserved: Reserved::new(budget) }
     }
 
     /// All of them.
@@ -122,21 +151,11 @@ impl Inline {
 
     /// Cuts them off or adds zeroes; false, and nothing is done, if the budget does not allow it.
     pub fn resize(&mut self, length: usize) -> bool {
-        let (old, budget) = (self.bytes.len(), &self.budget);
-        if length > old && !budget.take(length - old) {
-            return false;
+        let fits = self.reserved.resize(length);
+        if fits {
+            self.bytes.resize(length, 0);
         }
-        if length < old {
-            budget.give(old - length);
-        }
-        self.bytes.resize(length, 0);
-        true
-    }
-}
-
-impl Drop for Inline {
-    fn drop(&mut self) {
-        self.budget.give(self.bytes.len());
+        fits
     }
 }
 

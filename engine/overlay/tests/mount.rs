@@ -131,6 +131,19 @@ fn times_before_1970_and_fractions_go_through() {
     assert_eq!((fraction.seconds, fraction.nanoseconds), (-3, 9));
 }
 
+/// What the kernel makes of chown(2) that changes nobody.
+#[test]
+fn chown_without_owner_and_group_takes_set_id_bits() {
+    let bench = Bench::new();
+    mounted(&bench, Lower::Snapshot(Snapshot::scratch()), |at| {
+        let file = at.join("f");
+        fs::write(&file, "x").unwrap();
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o6755)).unwrap();
+        std::os::unix::fs::chown(&file, None, None).unwrap();
+        assert_eq!(fs::metadata(&file).unwrap().mode() & 0o7777, 0o755);
+    });
+}
+
 #[test]
 fn a_missing_name_is_remembered_only_until_it_exists() {
     let bench = Bench::new();

@@ -285,6 +285,37 @@ fn bytes_move_from_lower_to_memory_to_scratch() {
 }
 
 #[test]
+fn blocks_follow_from_the_size_wherever_the_bytes_are() {
+    let bench = Bench::new();
+    let overlay = empty(&bench);
+    for (name, length, blocks) in
+        [("empty", 0, 0), ("inline", 80, 8), ("pages", 10_000, 24), ("large", (3 << 20) + 1, 6152)]
+    {
+        let id = file(&overlay, TOP, name, &vec![5; length]);
+        assert_eq!(stat(&overlay, id).blocks, blocks, "{name}");
+    }
+    let sparse = file(&overlay, TOP, "sparse", b"");
+    overlay.write(sparse, 1 << 20, b"middle", false).unwrap();
+    overlay
+        .setattr(sparse, &SetAttributes { size: Some(4 << 20), ..SetAttributes::default() }, &ROOT)
+        .unwrap();
+    let names = ["empty", "inline", "pages", "large", "sparse"];
+    let blocks = |overlay: &Overlay| {
+        names.map(|name| stat(overlay, overlay.lookup(TOP, name.as_bytes()).unwrap().id).blocks)
+    };
+    let expected = [0, 8, 24, 6152, 8];
+    assert_eq!(blocks(&overlay), expected, "written");
+    let next = again(&bench, &overlay, "two");
+    assert_eq!(blocks(&overlay), expected, "committed");
+    assert_eq!(blocks(&next), expected, "in the lower");
+    for name in names {
+        let id = next.lookup(TOP, name.as_bytes()).unwrap().id;
+        next.write(id, stat(&next, id).size, b"x", false).unwrap();
+    }
+    assert_eq!(blocks(&next), [8, 8, 24, 6152, 16], "copied up");
+}
+
+#[test]
 fn holes_ranges_and_copies() {
     let bench = Bench::new();
     let overlay = empty(&bench);
@@ -319,6 +350,23 @@ fn holes_ranges_and_copies() {
 }
 
 #[test]
+fn a_write_that_fails_leaves_the_bytes_that_were_there() {
+    let bench = Bench::new();
+    let overlay = empty(&bench);
+    file(&overlay, TOP, "f", &[1; 20]);
+    let delta = overlay.commit(None).unwrap().delta;
+    let snapshot = apply(&*bench.store, &Snapshot::scratch(), &delta).unwrap();
+    let mut options = Options::new(bench.folder("full"));
+    (options.inline_limit, options.inline_total) = (100, 10);
+    let overlay = Overlay::new(bench.store.clone(), Lower::Snapshot(snapshot), options).unwrap();
+    let f = overlay.lookup(TOP, b"f").unwrap().id;
+    // No room in memory, and none on the disk.
+    fs::remove_dir(bench.folder("full")).unwrap();
+    assert!(overlay.write(f, 0, &[2; 50], false).is_err());
+    assert_eq!((stat(&overlay, f).size, overlay.read(f, 0, 99).unwrap()), (20, vec![1; 20]));
+}
+
+#[test]
 fn what_clears_set_id_bits_and_capabilities() {
     let bench = Bench::new();
     let overlay = empty(&bench);
@@ -347,11 +395,16 @@ fn what_clears_set_id_bits_and_capabilities() {
         ("cut by a user", &size, &USER, (0o777, false)),
         ("given away", &owner, &ROOT, (0o777, false)),
         ("touched", &time, &USER, (0o6777, true)),
+        ("chown without owner and group", &SetAttributes::default(), &ROOT, (0o777, false)),
     ] {
         let id = fresh(name);
         overlay.setattr(id, set, caller).unwrap();
         assert_eq!(state(id), expected, "{name}");
     }
+    let d = directory(&overlay, TOP, "d");
+    overlay.setattr(d, &SetAttributes { mode: Some(0o6777), ..SetAttributes::default() }, &ROOT).unwrap();
+    overlay.setattr(d, &SetAttributes::default(), &ROOT).unwrap();
+    assert_eq!(stat(&overlay, d).mode, 0o6777);
     // Without group execution the bit means something else.
     let id = fresh("locked");
     overlay.setattr(id, &SetAttributes { mode: Some(0o6707), ..SetAttributes::default() }, &ROOT).unwrap();
@@ -383,6 +436,16 @@ fn times() {
     assert!(stat(&overlay, d).mtime > old);
 
     let g = file(&overlay, TOP, "g", b"x");
+    set(g, None, Some(SetTime::At(other)));
+    // Bytes of a mapping that come late do not undo a date, but they are a change.
+    overlay.write_cached(g, 0, b"y", false).unwrap();
+    let found = stat(&overlay, g);
+    assert_eq!((found.mtime, overlay.read(g, 0, 9).unwrap()), (other, b"y".to_vec()));
+    overlay.write(g, 0, b"z", false).unwrap();
+    let written = stat(&overlay, g).mtime;
+    assert!(written > other);
+    overlay.write_cached(g, 0, b"y", false).unwrap();
+    assert!(stat(&overlay, g).mtime >= written);
     set(g, None, Some(SetTime::At(other)));
     let overlay = again(&bench, &overlay, "two");
     let g = walk(&overlay, "g").unwrap();
@@ -426,6 +489,28 @@ fn extended_attributes() {
     let overlay = again(&bench, &overlay, "two");
     let f = walk(&overlay, "f").unwrap();
     assert_eq!(overlay.listxattr(f).unwrap(), b"security.capability\0user.a\0");
+}
+
+#[test]
+fn attributes_have_a_budget() {
+    let bench = Bench::new();
+    let overlay = empty(&bench);
+    let value = vec![7; (64 << 10) - 6];
+    let set = |id, name: &[u8], value: &[u8]| overlay.setxattr(id, name, value, 0, &ROOT);
+    let f = file(&overlay, TOP, "f", b"");
+    set(f, b"user.a", &value).unwrap();
+    assert_eq!(set(f, b"user.b", b""), Err(Errno::NOSPC));
+    set(f, b"user.a", b"small").unwrap();
+    set(f, b"user.b", &value[100..]).unwrap();
+    overlay.removexattr(f, b"user.b").unwrap();
+    // 64 MiB in all, given back with the file.
+    let many: Vec<NodeId> = (0..1024).map(|n| file(&overlay, TOP, &n.to_string(), b"")).collect();
+    let (last, others) = many.split_last().unwrap();
+    others.iter().for_each(|id| set(*id, b"user.a", &value).unwrap());
+    assert_eq!(set(*last, b"user.a", &value), Err(Errno::NOSPC));
+    overlay.unlink(TOP, b"0").unwrap();
+    overlay.forget(many[0], 1);
+    set(*last, b"user.a", &value).unwrap();
 }
 
 fn acl(entries: &[(u16, u16, u32)]) -> Vec<u8> {
@@ -515,6 +600,27 @@ fn what_is_too_deep_for_a_delta_is_refused() {
     assert_eq!(overlay.rename(TOP, b"other", deepest, b"x", 0), Err(Errno::NAMETOOLONG));
     let changes = overlay.commit(None).unwrap();
     assert!(!changes.delta.is_empty());
+}
+
+/// Each move deeper once counted as if all that ever was in memory had moved along.
+#[test]
+fn directories_move_down_as_often_as_they_like() {
+    let bench = Bench::new();
+    let overlay = empty(&bench);
+    let deep = directory(&overlay, directory(&overlay, TOP, "a"), "b");
+    for number in 0..2100 {
+        directory(&overlay, TOP, "moved");
+        overlay.rename(TOP, b"moved", deep, number.to_string().as_bytes(), 0).unwrap();
+    }
+    // What is in the moved directory counts, wherever else it is deep.
+    let chain = |start: NodeId, count: usize| (0..count).fold(start, |at, _| directory(&overlay, at, "d"));
+    let bottom = chain(TOP, 1990);
+    directory(&overlay, TOP, "shallow");
+    overlay.rename(TOP, b"shallow", bottom, b"shallow", 0).unwrap();
+    chain(directory(&overlay, TOP, "tall"), 9);
+    assert_eq!(overlay.rename(TOP, b"tall", bottom, b"tall", 0), Ok(()));
+    chain(directory(&overlay, TOP, "taller"), 10);
+    assert_eq!(overlay.rename(TOP, b"taller", bottom, b"taller", 0), Err(Errno::NAMETOOLONG));
 }
 
 #[test]

@@ -28,6 +28,7 @@ use crate::{MapMethod, Mount, Network, Part, Setup, sys};
 mod confine;
 mod devices;
 mod execute;
+mod guard;
 mod init;
 mod mounts;
 mod procfs;
@@ -49,9 +50,18 @@ pub fn enter_if_child() {
 
 /// `None` if there is nobody to report to.
 fn run() -> Option<()> {
+    // Else its name would be the number of a descriptor.
+    let _ = rustix::thread::set_name(c"rbuild-sandbox");
     let control = UnixStream::from(sys::take_descriptor(0).ok()?);
-    let (ToChild::Setup { setup, joined_output }, _) = receive(&control).ok()?? else { return None };
-    match set_up(&control, &setup, joined_output) {
+    let done = match receive(&control).ok()??.0 {
+        ToChild::Setup { setup, joined_output } => set_up(&control, &setup, joined_output),
+        ToChild::Guard => guard::guarded().and_then(|program| {
+            send(&control, &FromChild::Guarded, &[program.as_fd()])
+                .named(Part::Other, || "hand the program over")
+        }),
+        ToChild::Mapped | ToChild::Proceed => return None,
+    };
+    match done {
         Ok(()) => Some(()),
         Err(failure) => send(&control, &FromChild::Failed(failure), &[]).ok(),
     }

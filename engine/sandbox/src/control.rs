@@ -30,7 +30,12 @@ const MAXIMUM_FRAME: u32 = 64 << 20;
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum ToChild {
-    Setup { setup: Box<Setup>, joined_output: bool },
+    Setup {
+        setup: Box<Setup>,
+        joined_output: bool,
+    },
+    /// Instead of a set-up: give this program as no sandbox can change it.
+    Guard,
     Mapped,
     Proceed,
 }
@@ -39,6 +44,8 @@ pub(crate) enum ToChild {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum FromChild {
+    /// Comes with the program, open; nothing follows.
+    Guarded,
     /// The user namespace exists and has no ids yet.
     Unshared,
     /// Comes with the init's pidfd (if the kernel has those), the read ends of the pipes, the FUSE descriptors.

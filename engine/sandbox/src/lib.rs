@@ -1,7 +1,7 @@
 //! Runs one command in a user-namespace sandbox set up as data.
 //!
 //! A [`Setup`] says everything: the id map, the mounts in order, the command. [`Sandbox::spawn`] starts this very
-//! program again (`/proc/self/exe`) as a child that interprets it; re-executing rather than forking keeps the
+//! program again as a child that interprets it; re-executing rather than forking keeps the
 //! engine's threads, locks and memory out of the sandbox. An operation that fails names itself and its cause.
 //!
 //! ```text
@@ -20,7 +20,8 @@
 //! mount is gone. Nothing depends on signals for its life: every process ends when the engine's end of the control
 //! socket closes.
 //!
-//! A program that uses this crate calls [`enter_if_child`] first thing in `main`.
+//! A program that uses this crate calls [`enter_if_child`] first thing in `main`. Children run it from a read-only
+//! mount that the first of them makes (`child/guard.rs`): a step that gets hold of its `/proc/self/exe` can't change it.
 //!
 //! Limits: `mknod` of devices is refused in a user namespace by every kernel; a bind's source must be reachable by the
 //! engine's own user without capabilities over other users' files.

@@ -2,15 +2,17 @@
 
 use std::env;
 use std::fmt;
+use std::fs;
 use std::io;
 use std::net::Shutdown;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use rustix::process::{Signal, pidfd_send_signal};
 
@@ -18,9 +20,12 @@ use crate::child::CHILD_NAME;
 use crate::control::{FromChild, ToChild, receive, send};
 use crate::environment::explain;
 use crate::exit::Exit;
-use crate::{Error, Failure, Result, Setup};
+use crate::{Error, Extent, Failure, IdMap, Part, Result, Setup};
 
 static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+
+/// What children are started from; made by the first, kept for all that follow.
+static GUARDED: Mutex<Option<Arc<OwnedFd>>> = Mutex::new(None);
 
 /// Starts sandboxes.
 #[derive(Debug)]
@@ -73,7 +78,8 @@ impl Sandbox {
     /// The operation that failed, with its cause and, where it is known, the cure.
     pub fn spawn(setup: &Setup, output: Output) -> Result<Started> {
         setup.check()?;
-        let process = Process::start()?;
+        let guarded = guarded_program(&setup.ids)?;
+        let process = Process::start(guarded.as_deref())?;
         let joined_output = output == Output::Joined;
         process.send(&ToChild::Setup { setup: Box::new(setup.clone()), joined_output })?;
         let FromChild::Unshared = process.next("made its namespaces")?.0 else {
@@ -211,8 +217,12 @@ struct Process {
 }
 
 impl Process {
-    fn start() -> Result<Self> {
-        let program = PROGRAM.get().cloned().unwrap_or_else(|| "/proc/self/exe".into());
+    /// From the guarded program, if there is one.
+    fn start(guarded: Option<&OwnedFd>) -> Result<Self> {
+        let program = match guarded {
+            Some(file) => format!("/proc/self/fd/{}", file.as_raw_fd()).into(),
+            None => program(),
+        };
         let (control, theirs) = UnixStream::pair().map_err(control_error)?;
         // The socket is the child's stdin: an inheritable descriptor could leak into a process that another thread
         // starts at the same time. Its own process group, since a Ctrl-C at the terminal is the engine's to handle.
@@ -224,7 +234,7 @@ impl Process {
             .stderr(Stdio::null())
             .process_group(0)
             .spawn()
-            .map_err(|source| Error::Start { program: described(program), source })?;
+            .map_err(|source| Error::Start { program: described(), source })?;
         let life = Life { control, init: OnceLock::new(), killed: AtomicBool::new(false) };
         Ok(Self { child, reaped: false, life: Arc::new(life) })
     }
@@ -268,9 +278,48 @@ fn control_error(source: io::Error) -> Error {
     Error::Io { operation: "talk to the sandbox".into(), source }
 }
 
+fn program() -> PathBuf {
+    PROGRAM.get().cloned().unwrap_or_else(|| "/proc/self/exe".into())
+}
+
 /// A name that means something to a person.
-fn described(program: PathBuf) -> PathBuf {
-    if program.as_os_str() == "/proc/self/exe" { env::current_exe().unwrap_or(program) } else { program }
+fn described() -> PathBuf {
+    PROGRAM.get().cloned().or_else(|| env::current_exe().ok()).unwrap_or_else(program)
+}
+
+/// This program where a step can't change it (see `child/guard.rs`). `None` if that can't be had, and none of the ids
+/// could change the file.
+fn guarded_program(ids: &IdMap) -> Result<Option<Arc<OwnedFd>>> {
+    let mut kept = GUARDED.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(file) = &*kept {
+        return Ok(Some(Arc::clone(file)));
+    }
+    match guard() {
+        Ok(file) => Ok(Some(Arc::clone(kept.insert(Arc::new(file))))),
+        // Not reachable by its path, as in a home that is closed to root of a user namespace.
+        Err(Error::Failed { failure, .. }) if failure.part == Part::Mount && !is_writable(ids) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn guard() -> Result<OwnedFd> {
+    let doing = "guarded its program";
+    let process = Process::start(None)?;
+    process.send(&ToChild::Guard)?;
+    let (FromChild::Guarded, descriptors) = process.next(doing)? else { return Err(Error::Lost(doing)) };
+    descriptors.into_iter().next().ok_or(Error::Lost(doing))
+}
+
+/// Whether somebody in a sandbox of these ids could change this program's file.
+fn is_writable(ids: &IdMap) -> bool {
+    let inside = |extents: &[Extent], id: u32| {
+        extents
+            .iter()
+            .any(|extent| id.checked_sub(extent.outside).is_some_and(|offset| offset < extent.count))
+    };
+    fs::metadata(program()).map_or(true, |file| {
+        inside(&ids.uids, file.uid()) || inside(&ids.gids, file.gid()) || file.mode() & 0o022 != 0
+    })
 }
 
 /// A failure that the engine itself found is explained the same way.

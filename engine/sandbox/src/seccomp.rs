@@ -8,8 +8,8 @@
 //! `clone3` answers ENOSYS, since its flags are behind a pointer that a filter cannot read: C libraries then use
 //! `clone`, whose flags are checked. io_uring answers ENOSYS as on a kernel without it.
 //!
-//! Limits: the 32-bit table of x86 is filtered too, other foreign architectures are not; vsock through 32-bit x86's
-//! `socketcall` is not seen.
+//! Limits: the 32-bit table of x86 is filtered too, other foreign architectures are not; the family of a socket made
+//! through 32-bit x86's `socketcall` is not seen.
 
 use libc::sock_filter;
 
@@ -44,14 +44,21 @@ enum Rule {
     Refuse(i32),
     /// EPERM if the first argument has one of these bits.
     RefuseFlags(u32),
-    /// EPERM if the first argument is this.
-    RefuseValue(u32),
+    /// EAFNOSUPPORT unless the first argument is one of these.
+    Families(&'static [i32]),
 }
 
-use Rule::{Refuse, RefuseFlags, RefuseValue};
+use Rule::{Families, Refuse, RefuseFlags};
+
+/// The sockets of ordinary programs. Others are a way around the network namespace (vsock leads to the hypervisor), or
+/// parts of the kernel that hardly anybody uses and that have a history.
+const FAMILIES: Rule = Families(&[libc::AF_UNIX, libc::AF_INET, libc::AF_INET6, libc::AF_NETLINK]);
 
 const EPERM: Rule = Refuse(libc::EPERM);
 const ENOSYS: Rule = Refuse(libc::ENOSYS);
+
+/// Of Linux 6.15, younger than the libc crate; one number on all architectures.
+const OPEN_TREE_ATTR: i64 = 467;
 
 /// Calls of the native architecture.
 const NATIVE_RULES: &[(i64, Rule)] = &[
@@ -64,6 +71,7 @@ const NATIVE_RULES: &[(i64, Rule)] = &[
     (libc::SYS_fsmount, EPERM),
     (libc::SYS_fspick, EPERM),
     (libc::SYS_open_tree, EPERM),
+    (OPEN_TREE_ATTR, EPERM),
     (libc::SYS_move_mount, EPERM),
     (libc::SYS_mount_setattr, EPERM),
     (libc::SYS_setns, EPERM),
@@ -82,8 +90,7 @@ const NATIVE_RULES: &[(i64, Rule)] = &[
     (libc::SYS_keyctl, EPERM),
     (libc::SYS_open_by_handle_at, EPERM),
     (libc::SYS_fanotify_init, EPERM),
-    // A way to the hypervisor that no network namespace closes.
-    (libc::SYS_socket, RefuseValue(libc::AF_VSOCK as u32)),
+    (libc::SYS_socket, FAMILIES),
     // The machine itself.
     (libc::SYS_kexec_load, EPERM),
     (libc::SYS_init_module, EPERM),
@@ -94,6 +101,7 @@ const NATIVE_RULES: &[(i64, Rule)] = &[
     (libc::SYS_swapoff, EPERM),
     (libc::SYS_acct, EPERM),
     (libc::SYS_quotactl, EPERM),
+    (libc::SYS_quotactl_fd, EPERM),
     (libc::SYS_syslog, EPERM),
     (libc::SYS_vhangup, EPERM),
     (libc::SYS_settimeofday, EPERM),
@@ -113,55 +121,57 @@ const NATIVE_RULES: &[(i64, Rule)] = &[
 /// The same calls by their 32-bit x86 numbers (`arch/x86/entry/syscalls/syscall_32.tbl`).
 #[cfg(target_arch = "x86_64")]
 const I386_RULES: &[(i64, Rule)] = &[
-    (21, EPERM),                               // mount
-    (22, EPERM),                               // umount
-    (52, EPERM),                               // umount2
-    (217, EPERM),                              // pivot_root
-    (430, EPERM),                              // fsopen
-    (431, EPERM),                              // fsconfig
-    (432, EPERM),                              // fsmount
-    (433, EPERM),                              // fspick
-    (428, EPERM),                              // open_tree
-    (429, EPERM),                              // move_mount
-    (442, EPERM),                              // mount_setattr
-    (346, EPERM),                              // setns
-    (310, RefuseFlags(NAMESPACES)),            // unshare
-    (120, RefuseFlags(NAMESPACES)),            // clone
-    (435, ENOSYS),                             // clone3
-    (357, EPERM),                              // bpf
-    (336, EPERM),                              // perf_event_open
-    (374, EPERM),                              // userfaultfd
-    (425, ENOSYS),                             // io_uring_setup
-    (426, ENOSYS),                             // io_uring_enter
-    (427, ENOSYS),                             // io_uring_register
-    (286, EPERM),                              // add_key
-    (287, EPERM),                              // request_key
-    (288, EPERM),                              // keyctl
-    (342, EPERM),                              // open_by_handle_at
-    (338, EPERM),                              // fanotify_init
-    (359, RefuseValue(libc::AF_VSOCK as u32)), // socket
-    (283, EPERM),                              // kexec_load
-    (128, EPERM),                              // init_module
-    (350, EPERM),                              // finit_module
-    (129, EPERM),                              // delete_module
-    (88, EPERM),                               // reboot
-    (87, EPERM),                               // swapon
-    (115, EPERM),                              // swapoff
-    (51, EPERM),                               // acct
-    (131, EPERM),                              // quotactl
-    (103, EPERM),                              // syslog
-    (111, EPERM),                              // vhangup
-    (79, EPERM),                               // settimeofday
-    (25, EPERM),                               // stime
-    (264, EPERM),                              // clock_settime
-    (404, EPERM),                              // clock_settime64
-    (74, EPERM),                               // sethostname
-    (121, EPERM),                              // setdomainname
-    (110, EPERM),                              // iopl
-    (101, EPERM),                              // ioperm
-    (86, EPERM),                               // uselib
-    (113, EPERM),                              // vm86old
-    (166, EPERM),                              // vm86
+    (21, EPERM),  // mount
+    (22, EPERM),  // umount
+    (52, EPERM),  // umount2
+    (217, EPERM), // pivot_root
+    (430, EPERM), // fsopen
+    (431, EPERM), // fsconfig
+    (432, EPERM), // fsmount
+    (433, EPERM), // fspick
+    (428, EPERM), // open_tree
+    (OPEN_TREE_ATTR, EPERM),
+    (429, EPERM),                   // move_mount
+    (442, EPERM),                   // mount_setattr
+    (346, EPERM),                   // setns
+    (310, RefuseFlags(NAMESPACES)), // unshare
+    (120, RefuseFlags(NAMESPACES)), // clone
+    (435, ENOSYS),                  // clone3
+    (357, EPERM),                   // bpf
+    (336, EPERM),                   // perf_event_open
+    (374, EPERM),                   // userfaultfd
+    (425, ENOSYS),                  // io_uring_setup
+    (426, ENOSYS),                  // io_uring_enter
+    (427, ENOSYS),                  // io_uring_register
+    (286, EPERM),                   // add_key
+    (287, EPERM),                   // request_key
+    (288, EPERM),                   // keyctl
+    (342, EPERM),                   // open_by_handle_at
+    (338, EPERM),                   // fanotify_init
+    (359, FAMILIES),                // socket
+    (283, EPERM),                   // kexec_load
+    (128, EPERM),                   // init_module
+    (350, EPERM),                   // finit_module
+    (129, EPERM),                   // delete_module
+    (88, EPERM),                    // reboot
+    (87, EPERM),                    // swapon
+    (115, EPERM),                   // swapoff
+    (51, EPERM),                    // acct
+    (131, EPERM),                   // quotactl
+    (443, EPERM),                   // quotactl_fd
+    (103, EPERM),                   // syslog
+    (111, EPERM),                   // vhangup
+    (79, EPERM),                    // settimeofday
+    (25, EPERM),                    // stime
+    (264, EPERM),                   // clock_settime
+    (404, EPERM),                   // clock_settime64
+    (74, EPERM),                    // sethostname
+    (121, EPERM),                   // setdomainname
+    (110, EPERM),                   // iopl
+    (101, EPERM),                   // ioperm
+    (86, EPERM),                    // uselib
+    (113, EPERM),                   // vm86old
+    (166, EPERM),                   // vm86
 ];
 
 // Offsets in struct seccomp_data. The low half of an argument comes first: all supported machines are little-endian.
@@ -233,21 +243,23 @@ fn rules(rules: &[(i64, Rule)]) -> Vec<sock_filter> {
     let mut program = Vec::with_capacity(rules.len() * 2);
     for (number, rule) in rules {
         let number = *number as u32;
-        let (test, operand) = match *rule {
-            Refuse(errno) => {
-                program.extend([jump(IF_EQUAL, number, 0, 1), refuse(errno)]);
-                continue;
+        match *rule {
+            Refuse(errno) => program.extend([jump(IF_EQUAL, number, 0, 1), refuse(errno)]),
+            RefuseFlags(flags) => program.extend([
+                jump(IF_EQUAL, number, 0, 4),
+                statement(LOAD, FIRST_ARGUMENT),
+                jump(IF_BITS, flags, 0, 1),
+                refuse(libc::EPERM),
+                statement(RETURN, ALLOW),
+            ]),
+            Families(allowed) => {
+                let count = allowed.len() as u8;
+                program.extend([jump(IF_EQUAL, number, 0, count + 3), statement(LOAD, FIRST_ARGUMENT)]);
+                let tests = allowed.iter().zip((1..=count).rev());
+                program.extend(tests.map(|(family, left)| jump(IF_EQUAL, family.unsigned_abs(), left, 0)));
+                program.extend([refuse(libc::EAFNOSUPPORT), statement(RETURN, ALLOW)]);
             }
-            RefuseFlags(flags) => (IF_BITS, flags),
-            RefuseValue(value) => (IF_EQUAL, value),
-        };
-        program.extend([
-            jump(IF_EQUAL, number, 0, 4),
-            statement(LOAD, FIRST_ARGUMENT),
-            jump(test, operand, 0, 1),
-            refuse(libc::EPERM),
-            statement(RETURN, ALLOW),
-        ]);
+        }
     }
     program
 }

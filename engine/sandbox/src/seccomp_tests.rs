@@ -50,9 +50,11 @@ fn every_rule_of_the_table_applies() {
                 assert_eq!(run(NATIVE, number, flags & flags.wrapping_neg()), libc::EPERM, "{number}");
                 assert_eq!(run(NATIVE, number, !flags), 0, "{number}");
             }
-            RefuseValue(value) => {
-                assert_eq!(run(NATIVE, number, value), libc::EPERM, "{number}");
-                assert_eq!(run(NATIVE, number, value + 1), 0, "{number}");
+            Families(allowed) => {
+                for family in 0..64 {
+                    let expected = if allowed.contains(&family) { 0 } else { libc::EAFNOSUPPORT };
+                    assert_eq!(run(NATIVE, number, family.unsigned_abs()), expected, "{number}: {family}");
+                }
             }
         }
     }
@@ -90,6 +92,12 @@ fn other_numberings_are_covered_or_live() {
     assert_eq!(run(X86_64, 0x4000_0000 | libc::SYS_mount as u32, 0), libc::EPERM);
     assert_eq!(run(X86_64, 0x4000_0000 | 528, 0), libc::EPERM);
     assert_eq!(run(I386, 310, libc::CLONE_NEWUSER as u32), libc::EPERM);
+    for number in [443, 467] {
+        assert_eq!((run(X86_64, number, 0), run(I386, number, 0)), (libc::EPERM, libc::EPERM), "{number}");
+    }
+    for (family, expected) in [(libc::AF_INET6, 0), (libc::AF_VSOCK, libc::EAFNOSUPPORT)] {
+        assert_eq!(run(I386, 359, family.unsigned_abs()), expected);
+    }
     // 165 is mount natively, getresuid in 32 bits.
     assert_eq!(run(I386, 165, 0), 0);
     for number in [21, 165, 357] {

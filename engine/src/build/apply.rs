@@ -83,6 +83,7 @@ fn finish(request: &Request, engine: &Engine, summary: Summary, start: Instant) 
         cached: summary.cached,
         failed: summary.failed,
         skipped: summary.skipped,
+        interrupted: summary.interrupted,
         duration: u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX),
     });
     Ok(Outcome { success: error.is_none(), error })

@@ -7,7 +7,7 @@ mod prepare;
 pub use crate::execute::Planned;
 pub use apply::{Outcome, apply};
 pub use plan::plan;
-pub use prepare::{History, load, open_history};
+pub use prepare::{History, load, meant_as_file, open_history, select};
 
 use crate::spec::Inputs;
 use std::path::PathBuf;

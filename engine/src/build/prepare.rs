@@ -4,17 +4,17 @@ use super::Request;
 use crate::{
     error::{Error, Result},
     execute::{Cancel, Engine},
-    graph::Graph,
+    graph::{Graph, NodeId},
     image::LayerQueue,
     paths::{absolute, tidy},
     report::{Event, Reporter},
     session::Session,
-    spec::{self, EpochSource, FALLBACK_EPOCH, Loaded, lock},
+    spec::{self, EpochSource, FALLBACK_EPOCH, Format, Kind, Loaded, Spec, lock},
     store::{Build, Store},
 };
 use std::{
     collections::BTreeSet,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, OnceLock},
 };
 
@@ -39,10 +39,9 @@ pub fn load(request: &Request) -> Result<Loaded> {
 fn read(request: &Request, locking: Locking, warnings: &mut Vec<String>) -> Result<Loaded> {
     let parsed = spec::parse(&request.file, &request.inputs)?;
     let path = lock::path_of(&request.file);
-    let failed = |error: lock::LockError| Error::environment(error.to_string());
     let known = match parsed.epoch() {
         EpochSource::Caller(epoch) | EpochSource::Spec(epoch) => Some(epoch),
-        EpochSource::Lock => lock::Lock::load(&path).map_err(failed)?.map(|lock| lock.epoch),
+        EpochSource::Lock => lock::Lock::load(&path)?.map(|lock| lock.epoch),
     };
     if let Some(epoch) = known {
         return Ok(parsed.resolve(epoch)?);
@@ -54,17 +53,19 @@ fn read(request: &Request, locking: Locking, warnings: &mut Vec<String>) -> Resu
         );
     }
     let now = jiff::Timestamp::now().as_second();
+    if locking == Locking::Look {
+        // What `apply` would do: where it can't write the lock, it takes the fallback.
+        return Ok(parsed.resolve(if lock::can_create(&path) { now } else { FALLBACK_EPOCH })?);
+    }
     // A broken file must not leave a lock behind, so it is read first.
     let loaded = parsed.resolve(now)?;
-    if locking == Locking::Look {
-        return Ok(loaded);
-    }
     let epoch = match lock::Lock::new(now).create(&path) {
         Ok(lock) => lock.epoch,
-        Err(error) => {
+        Err(error @ lock::LockError::Io { .. }) => {
             warnings.push(format!("{error}; the epoch is 1980-01-01"));
             FALLBACK_EPOCH
         }
+        Err(error) => return Err(error.into()),
     };
     if epoch == now { Ok(loaded) } else { Ok(spec::load(&request.file, &request.inputs, epoch)?) }
 }
@@ -81,7 +82,14 @@ pub(super) fn engine(
     let loaded = read(request, locking, &mut warnings)?;
     let graph = Graph::build(&loaded.spec)
         .map_err(|list| spec::Diagnostics::new(list, loaded.warnings.files.clone()))?;
-    let targets = graph.select(&loaded.spec, &request.targets)?;
+    let targets = select(&graph, &loaded.spec, &request.targets)?;
+    let wanted = graph.with_needs(targets.iter().copied());
+    // With --keep-going what does not need them is built, and each is told in its turn.
+    if !request.keep_going {
+        tell_missing_sources(&loaded, |name| {
+            graph.find(Kind::Source, name).is_some_and(|id| wanted.contains(&id))
+        })?;
+    }
     let store = Store::open(&request.store)?;
     let folder = absolute(&loaded.folder)?;
     let out = match &request.out {
@@ -93,8 +101,11 @@ pub(super) fn engine(
         }
         None => folder.clone(),
     };
+    // What an earlier build wrote to the default place is an output as well.
+    let places = [&folder, &out];
+    let paths = loaded.spec.written_paths();
     let mut written: Vec<PathBuf> =
-        loaded.spec.written_paths().iter().map(|path| tidy(&out.join(path))).collect();
+        paths.iter().flat_map(|path| places.map(|place| tidy(&place.join(path)))).collect();
     written.push(tidy(&folder.join(lock::path_of(&request.file).file_name().unwrap_or_default())));
     let session = Session {
         last: store.history().load(&absolute(&request.file)?),
@@ -121,15 +132,63 @@ pub(super) fn engine(
     for warning in warnings {
         engine.session.warn(Some("no-lock"), None, warning);
     }
-    for warning in
-        engine.session.loaded.warnings.list.iter().filter(|one| one.severity == spec::Severity::Warning)
-    {
-        let place =
-            warning.labels.first().and_then(|label| engine.session.loaded.warnings.files.place(label.span));
+    tell_warnings(&engine, &wanted);
+    Ok(engine)
+}
+
+/// The nodes of these targets; see [`Graph::select`].
+///
+/// # Errors
+/// The first target that is none.
+pub fn select(graph: &Graph, spec: &Spec, targets: &[String]) -> Result<BTreeSet<NodeId>> {
+    graph.select(spec, targets).map_err(|refusal| {
+        let is_file =
+            |target: &&String| Path::new(target).is_dir() || Format::of(Path::new(target)).is_some();
+        let strangers = targets.iter().filter(|target| spec.target(target).is_err());
+        match strangers.into_iter().find(is_file) {
+            Some(target) => meant_as_file(refusal.into(), target),
+            None => refusal.into(),
+        }
+    })
+}
+
+/// An error about a target that may have been meant as the build file.
+pub fn meant_as_file(error: Error, target: &str) -> Error {
+    error.hint(format!("if `{target}` is the build file or its folder, say -f {target}"))
+}
+
+/// Local files of sources that are missing: all at once, before anything is made.
+fn tell_missing_sources(loaded: &Loaded, is_wanted: impl Fn(&str) -> bool) -> Result<()> {
+    let missing = spec::missing_sources(&loaded.spec, &loaded.folder, is_wanted);
+    if missing.is_empty() {
+        return Ok(());
+    }
+    Err(spec::Diagnostics::new(missing, loaded.warnings.files.clone()).into())
+}
+
+/// Tells the warnings of the file; that nothing in it uses a step is no news of one that is asked for.
+fn tell_warnings(engine: &Engine, wanted: &BTreeSet<NodeId>) {
+    let Session { loaded, graph, .. } = &engine.session;
+    let asked_for: Vec<spec::Span> = wanted
+        .iter()
+        .filter_map(|id| {
+            let target = graph.node(*id);
+            match target.kind {
+                Kind::Step => Some(loaded.spec.steps.get(&target.name)?.name.span),
+                Kind::Source => Some(loaded.spec.sources.get(&target.name)?.name.span),
+                _ => None,
+            }
+        })
+        .collect();
+    for warning in loaded.warnings.list.iter().filter(|one| one.severity == spec::Severity::Warning) {
+        let span = warning.labels.first().map(|label| label.span);
+        if warning.code == "unused" && span.is_some_and(|span| asked_for.contains(&span)) {
+            continue;
+        }
+        let place = span.and_then(|span| loaded.warnings.files.place(span));
         let place = place.map_or(String::new(), |place| format!("{place}: "));
         engine.session.warn(Some(warning.code), None, format!("{place}{}", warning.message));
     }
-    Ok(engine)
 }
 
 /// What the last build of a file left, and the store it is in.

@@ -19,7 +19,7 @@ pub struct FileArgument {
 /// The values of its variables.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct VariableArguments {
-    /// Gives a variable a value; may be repeated
+    /// Gives a variable a value, an array with commas (`list=a,b`); may be repeated
     #[arg(long, value_name = "NAME=VALUE", value_parser = assignment)]
     set: Vec<(String, String)>,
     /// Takes values of variables from a TOML or YAML file; may be repeated
@@ -73,7 +73,15 @@ impl FileArgument {
             (None, [target, ..]) if names_file(target) && Path::new(target).is_file() => {
                 Ok(targets.remove(0).into())
             }
-            (None, _) => Ok(without_dot(&spec::find(Path::new("."))?)),
+            (None, _) => match spec::find(Path::new(".")) {
+                Ok(found) => Ok(without_dot(&found)),
+                Err(refusal) => Err(targets
+                    .first()
+                    .filter(|target| Path::new(target).is_dir())
+                    .map_or(Error::from(refusal.clone()), |folder| {
+                        build::meant_as_file(refusal.into(), folder)
+                    })),
+            },
         }
     }
 }
@@ -88,6 +96,7 @@ impl VariableArguments {
                 .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
                 .collect(),
             platform: Platform::default(),
+            look_for_sources: false,
         }
     }
 }

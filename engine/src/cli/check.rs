@@ -5,7 +5,7 @@ use crate::ui::{shell::Shell, text};
 use rbuild::{
     error::{Error, Result},
     graph::Graph,
-    spec::{Diagnostics, Kind, Loaded, Spec},
+    spec::{Diagnostics, Inputs, Kind, Loaded, Spec},
 };
 
 /// Reads the build file and tells everything that is wrong with it
@@ -34,7 +34,7 @@ impl Arguments {
             None => self.file,
         };
         let file = file.find(&mut Vec::new())?;
-        let loaded = load(&file, self.variables.inputs())?;
+        let loaded = load(&file, Inputs { look_for_sources: true, ..self.variables.inputs() })?;
         let graph = graph(&loaded)?;
         // A `default` that names no target is a mistake like any other.
         graph.select::<&str>(&loaded.spec, &[])?;

@@ -5,7 +5,7 @@ use super::{
     check,
 };
 use crate::ui::shell::Shell;
-use rbuild::error::Result;
+use rbuild::{build, error::Result};
 use std::collections::BTreeSet;
 
 /// Draws the build graph: of the whole file, or of what some targets need
@@ -45,7 +45,7 @@ impl Arguments {
         let within: BTreeSet<_> = if self.targets.is_empty() {
             graph.nodes().map(|(id, _)| id).collect()
         } else {
-            graph.with_needs(graph.select(&loaded.spec, &self.targets)?)
+            graph.with_needs(build::select(&graph, &loaded.spec, &self.targets)?)
         };
         shell.print(&match self.format {
             Format::Dot => graph.dot(&loaded.spec, &within),

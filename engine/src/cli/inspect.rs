@@ -152,7 +152,7 @@ mod tests {
             log: Some("cd".repeat(32)),
             passed: true,
             duration: 61_000,
-            image: None,
+            ..Node::default()
         };
         assert_snapshot!(node_text("step.jar", &node), @r"
         step.jar

@@ -115,7 +115,7 @@ impl Command {
     fn run(self, shell: Shell) -> Result<u8> {
         match self {
             Self::Apply(arguments) => return arguments.run(shell),
-            Self::Mount(arguments) => return arguments.run(),
+            Self::Mount(arguments) => return arguments.run(shell),
             Self::Plan(arguments) => arguments.run(shell)?,
             Self::Check(arguments) => arguments.run(shell)?,
             Self::Graph(arguments) => arguments.run(shell)?,

@@ -1,9 +1,10 @@
 //! `rbuild mount`
 
 use super::arguments::{FileArgument, StoreArgument};
+use crate::ui::shell::Shell;
 use rbuild::{
     error::Result,
-    mount::{MountPlace, MountRequest, mount},
+    mount::{Ended, MountPlace, MountRequest, mount},
 };
 use std::{ffi::OsString, path::PathBuf};
 
@@ -13,7 +14,8 @@ use std::{ffi::OsString, path::PathBuf};
     override_usage = "rbuild mount [OPTIONS] TREE MOUNTPOINT\n       rbuild mount [OPTIONS] TREE -- COMMAND [ARGUMENT]..."
 )]
 pub struct Arguments {
-    /// step.NAME or image.NAME of the last build, the digest of a snapshot, or the path (with a `/`) of an image or tar
+    /// step.NAME or image.NAME of the last build, the digest of a snapshot, or the path (with a `/`) of a folder, a tar
+    /// or an image: PATH or PATH:REFERENCE
     #[arg(value_name = "TREE")]
     tree: String,
     /// Where; it is served in the foreground until `fusermount3 -u MOUNTPOINT` or Ctrl-C
@@ -33,14 +35,20 @@ impl Arguments {
     ///
     /// # Errors
     /// No such tree; this machine can't mount.
-    pub fn run(self) -> Result<u8> {
+    pub fn run(self, shell: Shell) -> Result<u8> {
         let place = match self.mountpoint {
             Some(mountpoint) => MountPlace::Directory(mountpoint),
             None => MountPlace::Command(self.command),
         };
         // A path needs no build file, so one that nobody names is looked for only where it is needed.
         let file = self.file.file.as_ref().map(|_| self.file.find(&mut Vec::new())).transpose()?;
-        mount(&MountRequest { tree: self.tree, file, store: self.store.find()?, place })
+        Ok(match mount(&MountRequest { tree: self.tree, file, store: self.store.find()?, place })? {
+            Ended::Code(code) => code,
+            Ended::NotStarted(code, error) => {
+                shell.error(&error);
+                code
+            }
+        })
     }
 }
 

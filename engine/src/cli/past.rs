@@ -1,10 +1,11 @@
 //! What the last build of a file made, by the names of that file.
 
-use super::arguments::{FileArgument, StoreArgument, look};
+use super::arguments::{FileArgument, StoreArgument, load, look};
 use rbuild::{
     build::{History, open_history},
     error::{Error, Result},
-    spec::Inputs,
+    mount::no_tree,
+    spec::{Inputs, Kind, Target},
     store::{Build, Node, Store},
 };
 use rbuild_tree::{ObjectId, Snapshot, SnapshotId};
@@ -55,6 +56,10 @@ impl Past {
 
     fn unknown(&self, name: &str, kinds: &[&str]) -> Error {
         let file = self.file.display();
+        if let Some(target) = self.declared(name, kinds) {
+            let message = format!("{target} did not run in the last build of {file}");
+            return Error::usage(message).hint(format!("rbuild apply {target} builds it"));
+        }
         let of_kind = |known: &&String| known.split_once('.').is_some_and(|(kind, _)| kinds.contains(&kind));
         let known: Vec<&str> = self.build.nodes.keys().filter(of_kind).map(String::as_str).collect();
         let kinds = kinds.join(", ");
@@ -64,19 +69,23 @@ impl Past {
         if known.is_empty() { error } else { error.hint(format!("it has {}", known.join(", "))) }
     }
 
+    /// A table of the build file as it is now, if the file can be read and has one of this name.
+    fn declared(&self, name: &str, kinds: &[&str]) -> Option<Target> {
+        let spec = load(&self.file, Inputs::default()).ok()?.spec;
+        let (kind, bare) = name.split_once('.').map_or((None, name), |(kind, bare)| (Some(kind), bare));
+        let wanted =
+            |known: &Kind| kinds.contains(&known.word()) && kind.is_none_or(|kind| kind == known.word());
+        let kind = Kind::ALL.into_iter().filter(wanted).find(|kind| spec.contains(*kind, bare))?;
+        Some(Target { kind, name: bare.to_owned() })
+    }
+
     /// The tree that a node gave.
     ///
     /// # Errors
     /// It gave none, or the store has lost it.
     pub fn snapshot(&self, name: &str, node: &Node) -> Result<Snapshot> {
         let Some(hex) = &node.snapshot else {
-            let message = format!("{name} has no tree of its own");
-            let hint = if node.passed {
-                "a step over a `host` source gives only what it changed: copy that into a step of its own"
-            } else {
-                "it failed in the last build"
-            };
-            return Err(Error::usage(message).hint(hint));
+            return Err(no_tree(name, node.passed));
         };
         let id: SnapshotId = hex.parse()?;
         Ok(self.store.snapshot(&id)?)

@@ -4,7 +4,7 @@ use crate::ui::{json, shell::Shell};
 use rbuild::{error::Result, spec::schema};
 use serde_json::{Value, json};
 
-/// Prints a JSON Schema, for editors and for programs that read events
+/// Prints a JSON Schema, for editors and for programs that read events, or a list of all keys
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
     /// Of what
@@ -22,6 +22,8 @@ enum What {
     Events,
     /// rbuild.lock
     Lock,
+    /// The keys of a build file, for people: Markdown
+    Reference,
 }
 
 impl Arguments {
@@ -34,6 +36,7 @@ impl Arguments {
             What::Build => schema::build_schema_text(),
             What::Events => pretty(&json::schema()),
             What::Lock => pretty(&lock_schema()),
+            What::Reference => schema::reference_text(),
         })
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! One per name, platform and outer id of the sandbox's root (the files in it belong to ids that the map gives, so
 //! another map would not own them). `locked` holds a lock while the step runs; `private` takes the first instance that
-//! nobody holds.
+//! nobody holds. A name that a step mounts twice is one cache: the strictest `sharing` holds for it.
 
 use super::{Cancel, Engine, lock::Lock};
 use crate::{
@@ -30,17 +30,23 @@ pub(super) type Caches = BTreeMap<String, CacheDirectory>;
 /// # Errors
 /// A folder or lock can't be made, the build is stopped while a `locked` one is waited for.
 pub(super) fn open_all(engine: &Engine, body: &Body, ids: &IdMap) -> Result<Caches> {
-    let mut wanted = BTreeMap::new();
-    for mount in &body.mounts {
-        if let MountKind::Cache { name, sharing, .. } = &mount.kind {
-            wanted.insert(name.value.clone(), *sharing);
-        }
-    }
+    let wanted = wanted(body);
     let open = |(name, sharing): (String, Sharing)| {
         let cache = open(&base_path(engine, &name, ids), sharing, &engine.cancel)?;
         Ok((name, cache))
     };
     wanted.into_iter().map(open).collect()
+}
+
+fn wanted(body: &Body) -> BTreeMap<String, Sharing> {
+    let mut wanted: BTreeMap<String, Sharing> = BTreeMap::new();
+    for mount in &body.mounts {
+        if let MountKind::Cache { name, sharing, .. } = &mount.kind {
+            let strictest = wanted.entry(name.value.clone()).or_default();
+            *strictest = (*strictest).max(*sharing);
+        }
+    }
+    wanted
 }
 
 fn open(base: &Path, sharing: Sharing, cancel: &Cancel) -> Result<CacheDirectory> {

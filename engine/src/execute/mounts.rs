@@ -3,8 +3,13 @@
 //! A mount needs something to stand on. In the root and in `from` mounts that is lent by the overlay, so that nothing
 //! of it stays; in a cache it is made.
 
-use super::{Engine, cache_mount::Caches};
+use super::{
+    Engine,
+    cache_mount::Caches,
+    look::{self, Place, Stuck},
+};
 use crate::{
+    convert::STORE_DAMAGED,
     error::{Error, Result},
     operations::{self, Taken},
     plan::Inputs,
@@ -12,10 +17,10 @@ use crate::{
     store::Store,
     value::HostTree,
 };
-use rbuild_overlay::{Lower, Options, Overlay};
+use rbuild_overlay::{Errno, Lower, Options, Overlay};
 use rbuild_sandbox::Mount;
-use rbuild_tree::{Snapshot, Tree, TreePath, TreeStore, resolve};
-use std::{fs, sync::Arc};
+use rbuild_tree::{Snapshot, Tree, TreePath, TreeStore};
+use std::{fs, io, path::Path, sync::Arc};
 
 /// What the root of a step is.
 pub(super) enum Root<'a> {
@@ -39,7 +44,7 @@ enum Ground {
 
 pub(super) struct Builder<'a> {
     engine: &'a Engine,
-    root: Root<'a>,
+    over_host: bool,
     mounts: Mounts,
     /// Targets of mounts so far, with what lies there.
     grounds: Vec<(TreePath, Ground)>,
@@ -59,19 +64,20 @@ impl<'a> Builder<'a> {
                 delta: host.delta.as_deref().cloned(),
             }),
         };
+        let over_host = matches!(root, Root::Host(_));
         let mut options = Options::new(engine.session.store.scratch().fresh_folder()?);
-        options.record = matches!(root, Root::Host(_));
+        options.record = over_host;
         let overlay = open(&engine.session.store, lower, options)?;
         let list = vec![Mount::Fuse { target: "/".to_owned(), source: String::new(), read_only: false }];
         let mounts = Mounts { list, overlays: vec![overlay] };
         let grounds = vec![(TreePath::root(), Ground::Overlay(0))];
-        let mut builder = Self { engine, root, mounts, grounds };
+        let mut builder = Self { engine, over_host, mounts, grounds };
         for (path, mount) in [("proc", Mount::Proc), ("sys", Mount::Sys), ("dev", Mount::Dev)] {
             builder.lend(&TreePath::parse(path.as_bytes())?, true)?;
             builder.mounts.list.push(mount);
         }
         builder.temporary()?;
-        if network == Network::Host && matches!(builder.root, Root::Snapshot(_)) {
+        if network == Network::Host && !over_host {
             builder.machine_file("/etc/resolv.conf")?;
             builder.machine_file("/etc/hosts")?;
         }
@@ -81,7 +87,8 @@ impl<'a> Builder<'a> {
     /// /tmp is the tree's; where there is none, memory is lent.
     fn temporary(&mut self) -> Result<()> {
         let path = TreePath::parse(b"tmp")?;
-        if self.exists(&path)? {
+        // This machine's /tmp is no step's.
+        if !self.over_host && self.follow(&path)?.found.is_some() {
             return Ok(());
         }
         self.lend(&path, true)?;
@@ -93,7 +100,7 @@ impl<'a> Builder<'a> {
     /// A file of this machine in place of the tree's, which stays as it is.
     fn machine_file(&mut self, path: &str) -> Result<()> {
         let Ok(source) = fs::canonicalize(path) else { return Ok(()) };
-        let target = self.resolved(&TreePath::parse(path.as_bytes())?)?;
+        let target = self.follow(&TreePath::parse(path.as_bytes())?)?.path;
         self.lend(&target, false)?;
         self.mounts.list.push(Mount::Bind {
             source,
@@ -124,23 +131,31 @@ impl<'a> Builder<'a> {
         Ok(target)
     }
 
-    /// The mounts of the step, outer ones first.
+    /// The mounts of the step and where they go, outer ones first.
+    ///
+    /// # Errors
+    /// A target leads through something that is no directory.
+    pub(super) fn targets<'b>(&self, body: &'b Body) -> Result<Vec<(TreePath, &'b Declared)>> {
+        let mut targets = Vec::new();
+        for mount in &body.mounts {
+            targets.push((self.follow(&mount.target)?.path, mount));
+        }
+        targets.sort_by(|a, b| a.0.cmp(&b.0));
+        Ok(targets)
+    }
+
+    /// Makes the mounts of the step.
     ///
     /// # Errors
     /// A tree that is not there, a target that can't be made.
     pub(super) fn declared(
         &mut self,
-        body: &Body,
+        targets: Vec<(TreePath, &Declared)>,
         inputs: &Inputs<'_>,
         caches: &Caches,
         owner: &dyn Fn(&Declared) -> Result<(u32, u32)>,
         times: &mut dyn FnMut(&Declared, Snapshot) -> Result<Snapshot>,
     ) -> Result<()> {
-        let mut targets = Vec::new();
-        for mount in &body.mounts {
-            targets.push((self.resolved(&mount.target)?, mount));
-        }
-        targets.sort_by(|a, b| a.0.cmp(&b.0));
         for (target, mount) in targets {
             match &mount.kind {
                 MountKind::Tree { from, discard } => {
@@ -215,29 +230,30 @@ impl<'a> Builder<'a> {
         lend(&self.mounts.overlays[0], path, path, directory)
     }
 
-    fn exists(&self, path: &TreePath) -> Result<bool> {
-        match &self.root {
-            Root::Snapshot(snapshot) => {
-                Ok(resolve(&*self.engine.session.store, snapshot, path.as_bytes(), true)?.found.is_some())
+    /// Where a path leads through the links of the root.
+    ///
+    /// # Errors
+    /// `type-conflict` if something on its way is no directory; what the machine says.
+    pub(super) fn follow(&self, path: &TreePath) -> Result<Place> {
+        look::follow(self.root_overlay(), path).map_err(|Stuck { at, errno }| match errno {
+            Errno::NOTDIR => Error::step("type-conflict", format!("{path}: {at} is not a directory")),
+            Errno::LOOP => {
+                Error::step("type-conflict", format!("{path}: too many symbolic links follow each other"))
             }
-            Root::Host(_) => Ok(false),
-        }
+            _ => {
+                let error = Error::io("look at", Path::new(&at.to_string()), io::Error::from(errno));
+                // Of this machine's files it is the machine that can't be read.
+                let lost = errno == Errno::IO && !self.over_host;
+                if lost { error.coded(STORE_DAMAGED) } else { error }
+            }
+        })
     }
 
-    /// Where a path leads through the links of the tree.
-    fn resolved(&self, path: &TreePath) -> Result<TreePath> {
-        match &self.root {
-            Root::Snapshot(snapshot) => {
-                Ok(resolve(&*self.engine.session.store, snapshot, path.as_bytes(), true)?.path)
-            }
-            Root::Host(host) => {
-                use std::os::unix::ffi::OsStrExt;
-                let outside = host.root.join(std::ffi::OsStr::from_bytes(path.as_bytes()));
-                let inside = fs::canonicalize(outside).ok();
-                let inside = inside.as_deref().and_then(|path| path.strip_prefix(&host.root).ok());
-                inside.map_or(Ok(path.clone()), |path| Ok(TreePath::parse(path.as_os_str().as_bytes())?))
-            }
-        }
+    /// Whether one of the mounts so far, but for the root, lies on or above a path.
+    pub(super) fn is_hidden(&self, path: &TreePath) -> bool {
+        let targets = self.mounts.list.iter().skip(1).filter_map(Mount::target);
+        let mut targets = targets.filter_map(|target| TreePath::parse(target.as_bytes()).ok());
+        targets.any(|target| path.starts_with(&target))
     }
 
     pub(super) fn root_overlay(&self) -> &Overlay {

@@ -1,9 +1,10 @@
 //! Runs one command over an overlay, in a sandbox.
 
 use super::{
-    Engine, cache_mount,
+    Engine, cache_mount, look,
     mounts::{Builder, Mounts, Root},
     output,
+    task::Failure,
     times::SeenTimes,
 };
 use crate::{
@@ -13,7 +14,7 @@ use crate::{
     spec::types::{Body, Mount as Declared, MountKind, Network, Owner},
     value::HostTree,
 };
-use rbuild_overlay::{Caller, Changes, FileKind, NodeId, Overlay, Session};
+use rbuild_overlay::{Caller, Changes, FileKind, Session};
 use rbuild_sandbox::{Command, Exit, Limits, Output, Running, Sandbox, Setup};
 use rbuild_tree::{Snapshot, TreePath, apply};
 use std::{ffi::OsString, path::Path, thread};
@@ -41,7 +42,11 @@ pub(super) enum Argv {
 /// The tree a command runs over.
 #[derive(Clone, Copy)]
 pub(super) enum Over<'a> {
-    Snapshot(&'a Snapshot),
+    /// One of the store: as the step's tree operations left it, and as they found it.
+    Snapshot {
+        tree: &'a Snapshot,
+        base: &'a Snapshot,
+    },
     Host(&'a HostTree),
 }
 
@@ -58,12 +63,12 @@ pub(super) struct Ran {
 }
 
 impl Ran {
-    /// The snapshot that the command left, if it ran over `base`.
+    /// The snapshot that the command left, if it ran over `tree`.
     ///
     /// # Errors
     /// Those of the store.
-    pub(super) fn applied(&self, engine: &Engine, base: &Snapshot) -> Result<Snapshot> {
-        let left = apply(&*engine.session.store, self.seen.as_ref().unwrap_or(base), &self.changes.delta)?;
+    pub(super) fn applied(&self, engine: &Engine, tree: &Snapshot) -> Result<Snapshot> {
+        let left = apply(&*engine.session.store, self.seen.as_ref().unwrap_or(tree), &self.changes.delta)?;
         self.times.restore(&engine.session.store, left)
     }
 }
@@ -79,29 +84,69 @@ struct Identity {
 /// Runs a command and waits for its end.
 ///
 /// # Errors
-/// The machine refuses, a mount can't be made, the build is stopped. A command that fails is no error here.
-pub(super) fn run(engine: &Engine, inputs: &Inputs<'_>, over: Over<'_>, request: Request<'_>) -> Result<Ran> {
-    let ids = &engine.capabilities()?.ids;
-    let accounts = match over {
-        Over::Snapshot(snapshot) => Accounts::read(&engine.session.store, snapshot)?,
-        Over::Host(host) => Accounts::of_machine(&host.root),
-    };
-    let identity = identity(&accounts, &request.user)?;
+/// The machine refuses, a mount can't be made, the build is stopped: then with the log so far. A command that fails is
+/// no error here.
+pub(super) fn run(
+    engine: &Engine,
+    inputs: &Inputs<'_>,
+    over: Over<'_>,
+    request: Request<'_>,
+) -> Result<Ran, Failure> {
+    let store = &engine.session.store;
     // Locks first: what other steps of a cache saw is known only when they are done.
-    let caches = cache_mount::open_all(engine, request.body, ids)?;
-    let mut times = SeenTimes::load(caches.values().map(|cache| cache.path.clone()), engine.session.epoch());
+    let caches = cache_mount::open_all(engine, request.body, &engine.capabilities()?.ids)?;
+    let mut times = SeenTimes::new(caches.values().map(|cache| cache.path.clone()), engine.session.epoch());
     let seen = match over {
-        Over::Snapshot(snapshot) => {
-            Some(times.apply(&engine.session.store, &TreePath::root(), snapshot.clone())?)
-        }
+        Over::Snapshot { tree, base } => Some(times.root(store, base, tree)?),
         Over::Host(_) => None,
     };
     let root = match (&seen, over) {
-        (Some(snapshot), _) | (None, Over::Snapshot(snapshot)) => Root::Snapshot(snapshot),
-        (None, Over::Host(host)) => Root::Host(host),
+        (_, Over::Host(host)) => Root::Host(host),
+        (Some(tree), _) | (None, Over::Snapshot { tree, .. }) => Root::Snapshot(tree),
+    };
+    let node = request.node;
+    let (setup, mounts) = set_up(engine, inputs, root, request, &caches, &mut times)?;
+    let log = store.scratch().fresh();
+    let ended = carry_out(engine, &setup, &mounts, node, &log);
+    let settled = times.settle(store);
+    let (exit, last_lines) = match ended {
+        Ok(ended) => ended,
+        Err(error) => return Err(Failure { log: kept(engine, &log), ..Failure::from(error) }),
+    };
+    settled?;
+    // Whatever the command made of it: what it read must have been there.
+    mounts.overlays.iter().try_for_each(rbuild_overlay::Overlay::check)?;
+    let changes = mounts.overlays[0].commit(Some(engine.session.epoch()))?;
+    let (log, _) = store.put_object_file(&log)?;
+    drop(caches);
+    Ok(Ran { exit, log: log.to_string(), last_lines, changes, seen, times })
+}
+
+/// The log of a command that did not end by itself; none if there was none yet.
+fn kept(engine: &Engine, log: &Path) -> Option<String> {
+    let written = log.exists().then(|| engine.session.store.put_object_file(log))?;
+    Some(written.ok()?.0.to_string())
+}
+
+/// What the sandbox is to be, and what stands behind its mounts.
+fn set_up(
+    engine: &Engine,
+    inputs: &Inputs<'_>,
+    root: Root<'_>,
+    request: Request<'_>,
+    caches: &cache_mount::Caches,
+    times: &mut SeenTimes,
+) -> Result<(Setup, Mounts)> {
+    let store = &engine.session.store;
+    let of_tree = match root {
+        Root::Snapshot(snapshot) => Some(Accounts::read(store, snapshot)?),
+        Root::Host(_) => None,
     };
     let mut builder = Builder::new(engine, root, request.body.network)?;
-    make_workdir(builder.root_overlay(), &request.workdir, &identity)?;
+    let accounts = of_tree.map_or_else(|| look::accounts(builder.root_overlay()), Ok)?;
+    let identity = identity(&accounts, &request.user)?;
+    let targets = builder.targets(request.body)?;
+    make_workdir(&builder, &targets, &request.workdir, &identity)?;
     let argv = match request.argv {
         Argv::Words(words) => words,
         Argv::Script(text) => vec![builder.script(&text)?],
@@ -112,42 +157,41 @@ pub(super) fn run(engine: &Engine, inputs: &Inputs<'_>, over: Over<'_>, request:
         }
         _ => Ok((identity.uid, identity.gid)),
     };
-    builder.declared(request.body, inputs, &caches, &owner, &mut |mount, snapshot| {
-        times.apply(&engine.session.store, &mount.target, snapshot)
+    builder.declared(targets, inputs, caches, &owner, &mut |mount, tree| {
+        times.mount(store, &mount.target, tree)
     })?;
-    times.save(&engine.session.store)?;
     let mounts = builder.finish();
-    let text = |text: &String| OsString::from(text);
+    let environment = request.environment.with(&identity.home, engine.session.loaded.epoch);
     let setup = Setup {
-        ids: ids.clone(),
+        ids: engine.capabilities()?.ids.clone(),
         hostname: CONTAINER_HOST_NAME.to_owned(),
         network: match request.body.network {
             Network::None => rbuild_sandbox::Network::None,
             Network::Host => rbuild_sandbox::Network::Host,
         },
         mounts: mounts.list.clone(),
-        command: Command {
-            argv: argv.iter().map(text).collect(),
-            env: request
-                .environment
-                .with(&identity.home, engine.session.loaded.epoch)
-                .iter()
-                .map(|(name, value)| (text(name), text(value)))
-                .collect(),
-            directory: request.workdir.to_string().into(),
-            uid: identity.uid,
-            gid: identity.gid,
-            groups: identity.groups,
-            umask: 0o022,
-        },
+        command: command(argv, environment, &request.workdir, identity),
         limits: Limits::default(),
     };
-    let log = engine.session.store.scratch().fresh();
-    let (exit, last_lines) = carry_out(engine, &setup, &mounts, request.node, &log)?;
-    let changes = mounts.overlays[0].commit(Some(engine.session.epoch()))?;
-    let (log, _) = engine.session.store.put_object_file(&log)?;
-    drop(caches);
-    Ok(Ran { exit, log: log.to_string(), last_lines, changes, seen, times })
+    Ok((setup, mounts))
+}
+
+fn command(
+    argv: Vec<String>,
+    environment: Vec<(String, String)>,
+    directory: &TreePath,
+    identity: Identity,
+) -> Command {
+    let Identity { uid, gid, groups, .. } = identity;
+    Command {
+        argv: argv.into_iter().map(OsString::from).collect(),
+        env: environment.into_iter().map(|(name, value)| (name.into(), value.into())).collect(),
+        directory: directory.to_string().into(),
+        uid,
+        gid,
+        groups,
+        umask: 0o022,
+    }
 }
 
 fn carry_out(
@@ -212,27 +256,25 @@ fn identity(accounts: &Accounts, user: &Owner) -> Result<Identity> {
     Ok(Identity { uid, gid, groups, home })
 }
 
-/// A missing workdir is made, owned by the user, and stays.
-fn make_workdir(overlay: &Overlay, path: &TreePath, identity: &Identity) -> Result<()> {
-    let caller = Caller { uid: identity.uid, gid: identity.gid, umask: 0o022, pid: std::process::id() };
-    let mut node = NodeId::ROOT;
-    for name in path.names() {
-        node = match overlay.lookup(node, name) {
-            Ok(found) if found.kind == FileKind::Directory => found.id,
-            // A link: the sandbox follows it when it enters the directory.
-            Ok(found) if found.kind == FileKind::Symlink => return Ok(()),
-            Ok(_) => return Err(Error::step("type-conflict", format!("workdir {path} is not a directory"))),
-            Err(rbuild_overlay::Errno::NOENT) => {
-                let made = overlay.mkdir(node, name, 0o755, &caller);
-                made.map_err(|errno| {
-                    Error::io("make workdir", std::path::Path::new(&path.to_string()), errno.into())
-                })?
-                .id
-            }
-            Err(errno) => {
-                return Err(Error::io("find workdir", std::path::Path::new(&path.to_string()), errno.into()));
-            }
-        };
+/// A missing workdir is made, owned by the user, and stays; but not where a mount will hide it.
+fn make_workdir(
+    builder: &Builder<'_>,
+    targets: &[(TreePath, &Declared)],
+    path: &TreePath,
+    identity: &Identity,
+) -> Result<()> {
+    let look::Place { path: real, found } = builder.follow(path)?;
+    if builder.is_hidden(&real) || targets.iter().any(|(target, _)| real.starts_with(target)) {
+        return Ok(());
     }
-    Ok(())
+    match found {
+        Some(found) if found.kind == FileKind::Directory => Ok(()),
+        Some(_) => Err(Error::step("type-conflict", format!("workdir {path} is not a directory"))),
+        None => {
+            let (uid, gid) = (identity.uid, identity.gid);
+            let caller = Caller { uid, gid, umask: 0o022, pid: std::process::id() };
+            look::make_directories(builder.root_overlay(), &real, &caller)
+                .map_err(|errno| Error::io("make workdir", Path::new(&path.to_string()), errno.into()))
+        }
+    }
 }

@@ -13,12 +13,13 @@ use super::{
     task::{self, Decided, Done, Failure, Job, Known},
 };
 use crate::{
+    convert::STORE_DAMAGED,
     error::{Error, Kind as ErrorKind, Result},
     graph::NodeId,
     image,
     key::{Ingredients, Key},
     report::{Event, Outcome},
-    spec::Kind,
+    spec::{Kind, types::Base},
     store::Node,
 };
 use std::{
@@ -37,6 +38,8 @@ pub struct Summary {
     pub failed: usize,
     /// Nodes that were not reached.
     pub skipped: usize,
+    /// Steps and tests that were ended while they ran.
+    pub interrupted: usize,
     /// For the history: every node that was reached.
     pub nodes: BTreeMap<String, Node>,
     /// The first failure, told already.
@@ -60,6 +63,7 @@ struct Scheduler {
     chains: Vec<Duration>,
     ready: BinaryHeap<(Duration, std::cmp::Reverse<NodeId>)>,
     known: Known,
+    foreseen: image::Foreseen,
     in_flight: BTreeMap<Key, Vec<NodeId>>,
     running: usize,
     finished: BTreeSet<NodeId>,
@@ -91,10 +95,19 @@ pub fn execute(engine: &Arc<Engine>, targets: &BTreeSet<NodeId>) -> Result<Summa
         wanted,
         ready: BinaryHeap::new(),
         known: Known::default(),
+        foreseen: image::Foreseen::new(&engine.session),
         in_flight: BTreeMap::new(),
         running: 0,
         finished: BTreeSet::new(),
-        summary: Summary { ran: 0, cached: 0, failed: 0, skipped: 0, nodes: BTreeMap::new(), error: None },
+        summary: Summary {
+            ran: 0,
+            cached: 0,
+            failed: 0,
+            skipped: 0,
+            interrupted: 0,
+            nodes: BTreeMap::new(),
+            error: None,
+        },
         pool,
         sender,
     };
@@ -144,7 +157,7 @@ impl Scheduler {
             }
             self.in_flight.insert(*key, Vec::new());
         }
-        let (engine, known, sender) = (self.engine.clone(), self.known.clone(), self.sender.clone());
+        let (engine, known, sender) = (self.engine.clone(), self.known_to(id), self.sender.clone());
         self.running += 1;
         self.pool.spawn(move || {
             let (start, key, ingredients) = (Instant::now(), job.key, job.ingredients().clone());
@@ -159,6 +172,21 @@ impl Scheduler {
             // Nobody listens any more only if the scheduler's thread panicked.
             let _ = sender.send(Message { id, key, result, ingredients, duration: start.elapsed() });
         });
+    }
+
+    /// What a job is told of: what its node needs, and what the branches of a merge stand on, one of which is their
+    /// common base. All that is known would be too much to copy for every job.
+    fn known_to(&self, id: NodeId) -> Known {
+        let session = &self.engine.session;
+        let mut names: BTreeSet<String> =
+            session.graph.needs(id).into_iter().map(|need| session.graph.node(need).name.clone()).collect();
+        let step = session.loaded.spec.steps.get(&session.graph.node(id).name);
+        if let Some(Base::Merge(merge)) = step.map(|step| &step.base) {
+            let branches = merge.branches.iter().filter_map(|branch| self.known.values.get(&branch.name));
+            names.extend(branches.flat_map(|value| value.lineage.ancestors()).map(|one| one.made_by.clone()));
+        }
+        let known = |name: String| self.known.values.get(&name).cloned().map(|value| (name, value));
+        Known { values: names.into_iter().filter_map(known).collect() }
     }
 
     fn receive(&mut self, message: Message) {
@@ -193,13 +221,8 @@ impl Scheduler {
         }
         self.summary.nodes.insert(node, remembered);
         if let Some(value) = done.value {
+            self.foreseen.prepare(&self.engine.layers, &target.name, &value);
             self.known.values.insert(target.name.clone(), value);
-            image::prepare_layers(
-                &self.engine.session,
-                &self.engine.layers,
-                &target.name,
-                &self.known.values,
-            );
         }
         self.finished.insert(id);
         for dependent in self.engine.session.graph.dependents(id) {
@@ -220,26 +243,36 @@ impl Scheduler {
     ) {
         let node = self.engine.session.graph.node(id).to_string();
         self.finished.insert(id);
+        let remembered = task::failed_node(ingredients, self.engine.session.last.nodes.get(&node), &failure);
         let stopped = self.engine.cancel.is_stopped() && failure.error.kind() == ErrorKind::Interrupted;
         if stopped && (self.summary.failed > 0 || self.engine.cancel.is_interrupted()) {
             // Ended because of another one's failure, or by the user: not a failure of its own.
-            self.summary.skipped += 1;
-            self.engine.session.reporter.report(&Event::Skipped { node });
+            let interrupted = failure.log.is_some();
+            self.engine.session.reporter.report(&Event::Skipped { node: node.clone(), interrupted });
+            if interrupted {
+                self.summary.interrupted += 1;
+                self.summary.nodes.insert(node, remembered);
+            } else {
+                self.summary.skipped += 1;
+            }
             return;
         }
         self.summary.failed += 1;
-        self.summary.nodes.insert(node.clone(), task::failed_node(ingredients, &failure));
+        self.summary.nodes.insert(node.clone(), remembered);
         let error = &failure.error;
         self.engine.session.reporter.report(&Event::Failed {
             node,
             code: error.code().map(str::to_owned),
             message: error.message().to_owned(),
             causes: error.causes(),
-            hints: error.hints().to_vec(),
+            hints: error.hints().iter().cloned().chain(self.engine.one_id_hint(error)).collect(),
             last_lines: failure.last_lines,
             duration: u64::try_from(duration.as_millis()).unwrap_or(u64::MAX),
         });
-        self.summary.error.get_or_insert(*failure.error);
+        // Of several, the one that another look at the store may mend.
+        if self.summary.error.is_none() || failure.error.code() == Some(STORE_DAMAGED) {
+            self.summary.error = Some(*failure.error);
+        }
         if !self.engine.keep_going {
             self.engine.cancel.stop();
         }
@@ -249,10 +282,8 @@ impl Scheduler {
     fn end(mut self) -> Summary {
         for id in self.wanted.iter().filter(|id| !self.finished.contains(id)) {
             self.summary.skipped += 1;
-            self.engine
-                .session
-                .reporter
-                .report(&Event::Skipped { node: self.engine.session.graph.node(*id).to_string() });
+            let node = self.engine.session.graph.node(*id).to_string();
+            self.engine.session.reporter.report(&Event::Skipped { node, interrupted: false });
         }
         if self.engine.cancel.is_interrupted() {
             self.summary.error = Some(Error::interrupted());

@@ -2,21 +2,23 @@
 
 use super::{
     Engine,
+    failure::{exit_text, failure},
     run::{self, Argv, Over, Ran},
     task::Failure,
 };
 use crate::{
     container::ContainerConfig,
     error::{Error, Result},
-    operations,
+    operations::{self, Warning},
     plan::{self, Inputs},
     spec::{
         Spanned,
         types::{Base, Body, Conflict, Merge, Owner, Run, Step, Take},
     },
-    store::{Record, Yield},
+    store::{Record, Warned, Yield},
     value::{Content, HostTree},
 };
+use rbuild_overlay::Trace;
 use rbuild_sandbox::Exit;
 use rbuild_tree::{Branch, Merged, Pattern, Policy, Snapshot};
 use std::sync::Arc;
@@ -45,24 +47,37 @@ pub(super) fn make(
     let base = base(engine, step, inputs)?;
     let applied = operations::apply(&inputs.context, &step.body, &base)
         .map_err(|error| engine.session.located(error))?;
-    engine.session.warn_all(&step.name, applied.warnings);
-    let (mut tree, mut log, mut warnings) = (applied.snapshot, None, Vec::new());
+    let mut warnings = warned(engine, &step.name, applied.warnings);
+    let (mut tree, mut log) = (applied.snapshot, None);
     if let Some(command) = &step.body.run {
-        let ran = command_of(engine, step, command, inputs, config, Over::Snapshot(&tree))?;
-        passed(&step.name, &ran)?;
+        let over = Over::Snapshot { tree: &tree, base: &base };
+        let ran = passed(engine, step, command_of(engine, step, command, inputs, config, over)?)?;
         tree = ran.applied(engine, &tree)?;
         log = Some(ran.log);
-        warnings = ran.changes.warnings;
+        warnings.extend(ran.changes.warnings.into_iter().map(uncoded));
     }
     let removed = operations::remove(&inputs.context, &step.body.remove, &tree)
         .map_err(|error| engine.session.located(error))?;
-    engine.session.warn_all(&step.name, removed.warnings);
+    warnings.extend(warned(engine, &step.name, removed.warnings));
     let id = engine.session.store.put_snapshot(&removed.snapshot)?;
     let content = Content::Snapshot(id, Arc::new(removed.snapshot));
     Ok(Made { content, record: record(Yield::Snapshot(id.to_string()), log, warnings) })
 }
 
-fn record(result: Yield, log: Option<String>, warnings: Vec<String>) -> Record {
+/// Tells warnings now, since what follows may fail, and gives them for the record.
+pub(super) fn warned(engine: &Engine, name: &str, warnings: Vec<Warning>) -> Vec<Warned> {
+    let of =
+        |warning: &Warning| Warned { code: Some(warning.code.to_owned()), message: warning.message.clone() };
+    let kept = warnings.iter().map(of).collect();
+    engine.session.warn_all(name, warnings);
+    kept
+}
+
+fn uncoded(message: String) -> Warned {
+    Warned { code: None, message }
+}
+
+fn record(result: Yield, log: Option<String>, warnings: Vec<Warned>) -> Record {
     Record { result, log, duration: 0, finished: jiff::Timestamp::now().as_second(), trace: None, warnings }
 }
 
@@ -74,27 +89,31 @@ fn over_host(
     inputs: &Inputs<'_>,
     config: &ContainerConfig,
 ) -> std::result::Result<Made, Failure> {
-    refuse_tree_operations(step)?;
-    let Some(command) = &step.body.run else {
-        let content = Content::Host(host.clone());
-        let delta = host.delta.as_deref().cloned().unwrap_or_default();
-        let id = engine.session.store.put_delta(&delta)?;
-        return Ok(Made { content, record: record(Yield::Delta(id.to_string()), None, Vec::new()) });
+    refuse_tree_operations("step", &step.name, &step.body)?;
+    let store = &engine.session.store;
+    let (delta, trace, log, warnings) = match &step.body.run {
+        Some(command) => {
+            let over = Over::Host(host);
+            let ran = passed(engine, step, command_of(engine, step, command, inputs, config, over)?)?;
+            (ran.changes.delta, ran.changes.trace, Some(ran.log), ran.changes.warnings)
+        }
+        // Nothing was looked at, so that nothing can change it.
+        None => {
+            (host.delta.as_deref().cloned().unwrap_or_default(), Some(Trace::default()), None, Vec::new())
+        }
     };
-    let ran = command_of(engine, step, command, inputs, config, Over::Host(host))?;
-    passed(&step.name, &ran)?;
-    let id = engine.session.store.put_delta(&ran.changes.delta)?;
-    let mut record = record(Yield::Delta(id.to_string()), Some(ran.log), ran.changes.warnings);
-    record.trace = match &ran.changes.trace {
-        Some(trace) => Some(engine.session.store.put_object(&trace.encode())?.to_string()),
-        None => None,
-    };
-    let delta = Some(Arc::new(ran.changes.delta));
-    Ok(Made { content: Content::Host(HostTree { delta, ..host.clone() }), record })
+    let id = store.put_delta(&delta)?;
+    let warnings = warnings.into_iter().map(uncoded).collect();
+    let mut record = record(Yield::Delta(id.to_string()), log, warnings);
+    if let Some(trace) = trace {
+        record.trace = Some(store.put_object(&trace.encode())?.to_string());
+    }
+    Ok(Made { content: Content::Host(HostTree { delta: Some(Arc::new(delta)), ..host.clone() }), record })
 }
 
-fn refuse_tree_operations(step: &Step) -> Result<()> {
-    let Body { groups, users, dirs, copy, files, links, attrs, remove, .. } = &step.body;
+/// What would have to change this machine's files without a command is refused; `kind` and `name` say whose it is.
+pub(super) fn refuse_tree_operations(kind: &str, name: &str, body: &Body) -> Result<()> {
+    let Body { groups, users, dirs, copy, files, links, attrs, remove, .. } = body;
     let used = [
         ("groups", groups.is_empty()),
         ("users", users.is_empty()),
@@ -108,10 +127,8 @@ fn refuse_tree_operations(step: &Step) -> Result<()> {
     match used.iter().find(|(_, empty)| !empty) {
         None => Ok(()),
         Some((word, _)) => {
-            let message = format!(
-                "step `{}`: `{word}` over a `host` source is not yet in this version",
-                step.name.value
-            );
+            let message =
+                format!("{kind} `{name}`: `{word}` over a `host` source is not yet in this version");
             Err(Error::spec("not-yet", message)
                 .hint("do it in `run`, or in a later step over a tree of its own"))
         }
@@ -189,7 +206,7 @@ fn command_of(
     inputs: &Inputs<'_>,
     config: &ContainerConfig,
     over: Over<'_>,
-) -> Result<Ran> {
+) -> std::result::Result<Ran, Failure> {
     let body = &step.body;
     let request = run::Request {
         node: &format!("step.{}", step.name.value),
@@ -217,29 +234,11 @@ pub(super) fn argv(command: &Run, shell: &[String]) -> Argv {
 }
 
 /// Fails unless the command ended with 0.
-fn passed(name: &str, ran: &Ran) -> std::result::Result<(), Failure> {
+fn passed(engine: &Engine, step: &Step, ran: Ran) -> std::result::Result<Ran, Failure> {
     if ran.exit == Exit::Code(0) {
-        return Ok(());
+        return Ok(ran);
     }
-    let error = Error::step("step-failed", format!("step `{name}` failed: {}", exit_text(&ran.exit)));
-    let error = match &ran.exit {
-        Exit::ExecFailed { .. } => {
-            error.hint("the command must be in the step's tree, for this machine's platform")
-        }
-        _ => error.hint(format!("the whole log: rbuild logs {name}")),
-    };
-    Err(Failure { error: Box::new(error), last_lines: ran.last_lines.clone(), log: Some(ran.log.clone()) })
-}
-
-/// How a command ended, in words.
-pub(super) fn exit_text(exit: &Exit) -> String {
-    match exit {
-        Exit::Code(code) => format!("its command ended with exit code {code}"),
-        Exit::Signal(signal) => {
-            let name =
-                nix::sys::signal::Signal::try_from(*signal).map_or("a signal", |signal| signal.as_str());
-            format!("its command was killed by {name} ({signal})")
-        }
-        Exit::ExecFailed { what } => format!("its command could not be started: {what}"),
-    }
+    let message = format!("step `{}` failed: {}", step.name.value, exit_text(&ran.exit));
+    let span = step.body.run.as_ref().map_or(step.name.span, |run| run.span);
+    Err(failure(engine, "step-failed", &message, span, &step.body, ran))
 }

@@ -3,7 +3,7 @@
 use super::{Engine, lock::Lock, step, test};
 use crate::{
     container::ContainerConfig,
-    error::{Error, Result},
+    error::{Error, Kind as ErrorKind, Result},
     image,
     key::{Ingredients, Key},
     operations,
@@ -25,7 +25,7 @@ use std::{
 };
 
 /// What is known of other nodes when one is decided or made.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub(super) struct Known {
     /// Sources and steps, by name.
     pub(super) values: BTreeMap<String, Value>,
@@ -127,7 +127,7 @@ fn make_because(key: Key, why: &Why, ingredients: Ingredients) -> Decided {
 
 fn warn_again(engine: &Engine, name: &str, record: &Record) {
     for warning in &record.warnings {
-        engine.session.warn(None, Some(name), warning.clone());
+        engine.session.warn(warning.code.as_deref(), Some(name), warning.message.clone());
     }
 }
 
@@ -142,6 +142,7 @@ fn decide_test(engine: &Engine, test: &Test, inputs: &Inputs<'_>) -> Result<Deci
     }
     match plan::decide_test(&engine.session.store, &question) {
         Decision::Cached(cached) => {
+            warn_again(engine, &test.name, &cached.record);
             let node = history_node(&ingredients, &cached.record, None);
             let duration = Duration::ZERO;
             Ok(Decided::Done(Box::new(Done { value: None, outcome: Outcome::Cached, node, duration })))
@@ -222,6 +223,7 @@ pub(super) fn fetch(engine: &Engine, name: &str) -> Result<Value> {
         written: &engine.session.written,
         epoch,
         platform: &engine.session.platform,
+        deep: engine.session.deep,
         warn: &warn,
     };
     let source = &engine.session.loaded.spec.sources[name];
@@ -256,8 +258,7 @@ fn make_step(
     let (records, key) = (engine.session.store.records(), job.ingredients.key());
     match &made.content {
         Content::Snapshot(..) => records.put(&key, &made.record)?,
-        // Without a trace nothing could tell whether the record still holds.
-        Content::Host(_) if made.record.trace.is_none() => {}
+        // One without a trace is never used: it tells why.
         Content::Host(_) => records.add_traced(&key, made.record.clone())?,
     }
     warn_again(engine, &step.name, &made.record);
@@ -285,10 +286,10 @@ fn make_test(
 
 fn make_artifact(engine: &Engine, name: &str, inputs: &Inputs<'_>) -> Result<Done> {
     let artifact = &engine.session.loaded.spec.artifacts[name];
-    let tree = inputs.context.trees.tree(&artifact.from)?;
-    let exported = operations::export(&inputs.context, artifact, &tree, &engine.session.out);
+    let exported = operations::export(&inputs.context, artifact, &engine.session.out);
     let exported =
         exported.map_err(|error| engine.session.located(error).within(&format!("artifact `{name}`")))?;
+    engine.session.warn_all(&format!("artifact.{name}"), exported.warnings);
     let path = exported.path.display().to_string();
     engine.session.reporter.report(&Event::Artifact { name: name.to_owned(), path, files: exported.files });
     let node = Node { passed: true, ..Node::default() };
@@ -311,13 +312,17 @@ fn history_node(ingredients: &Ingredients, record: &Record, value: Option<&Value
         log: record.log.clone(),
         passed: true,
         duration: record.duration,
-        image: None,
+        ..Node::default()
     }
 }
 
-/// A node that failed, for the history: its log can be read, and the next build knows why it runs again.
-pub(super) fn failed_node(job: Option<&Ingredients>, failure: &Failure) -> Node {
-    Node { ingredients: job.cloned().unwrap_or_default(), log: failure.log.clone(), ..Node::default() }
+/// A node that failed, for the history: its log can be read, and the next build knows why it runs again. One that failed
+/// before its ingredients were known is compared with what it was before that.
+pub(super) fn failed_node(job: Option<&Ingredients>, last: Option<&Node>, failure: &Failure) -> Node {
+    let ingredients = job.or(last.map(|last| &last.ingredients)).cloned().unwrap_or_default();
+    let interrupted = failure.error.kind() == ErrorKind::Interrupted;
+    let duration = last.map_or(0, |last| last.duration);
+    Node { ingredients, log: failure.log.clone(), interrupted, duration, ..Node::default() }
 }
 
 impl Job {

@@ -2,8 +2,9 @@
 
 use super::{
     Engine,
+    failure::{exit_text, failure},
     run::{self, Argv, Over, Ran},
-    step::{argv, exit_text, root},
+    step::{argv, refuse_tree_operations, root, warned},
     task::Failure,
 };
 use crate::{
@@ -29,14 +30,19 @@ pub(super) fn make(
     inputs: &Inputs<'_>,
     config: &ContainerConfig,
 ) -> std::result::Result<Record, Failure> {
+    let mut warnings = Vec::new();
     let ran = match inputs.value(from)?.content {
-        Content::Host(host) => command_of(engine, test, inputs, config, Over::Host(&host))?,
+        Content::Host(host) => {
+            refuse_tree_operations("test", &test.name, &test.body)?;
+            command_of(engine, test, inputs, config, Over::Host(&host))?
+        }
         Content::Snapshot(..) => {
             let base = inputs.snapshot(from)?;
             let applied = operations::apply(&inputs.context, &test.body, &base)
                 .map_err(|error| engine.session.located(error))?;
-            engine.session.warn_all(&test.name, applied.warnings);
-            command_of(engine, test, inputs, config, Over::Snapshot(&applied.snapshot))?
+            warnings = warned(engine, &test.name, applied.warnings);
+            let over = Over::Snapshot { tree: &applied.snapshot, base: &base };
+            command_of(engine, test, inputs, config, over)?
         }
     };
     if ran.exit != Exit::Code(test.expect_exit.into()) {
@@ -44,21 +50,12 @@ pub(super) fn make(
             0 => String::new(),
             code => format!(", {code} was expected"),
         };
-        let name = &test.name.value;
-        let message = format!("test `{name}` failed: {}{wanted}", exit_text(&ran.exit));
-        let error =
-            Error::step("test-failed", message).hint(format!("the whole log: rbuild logs test.{name}"));
-        return Err(Failure { error: Box::new(error), last_lines: ran.last_lines, log: Some(ran.log) });
+        let message = format!("test `{}` failed: {}{wanted}", test.name.value, exit_text(&ran.exit));
+        let span = test.body.run.as_ref().map_or(test.name.span, |run| run.span);
+        return Err(failure(engine, "test-failed", &message, span, &test.body, ran));
     }
     let finished = jiff::Timestamp::now().as_second();
-    Ok(Record {
-        result: Yield::Pass,
-        log: Some(ran.log),
-        duration: 0,
-        finished,
-        trace: None,
-        warnings: Vec::new(),
-    })
+    Ok(Record { result: Yield::Pass, log: Some(ran.log), duration: 0, finished, trace: None, warnings })
 }
 
 fn command_of(
@@ -67,7 +64,7 @@ fn command_of(
     inputs: &Inputs<'_>,
     config: &ContainerConfig,
     over: Over<'_>,
-) -> Result<Ran> {
+) -> std::result::Result<Ran, Failure> {
     let body = &test.body;
     let image = matches!(test.subject, Subject::Image(_));
     let request = run::Request {

@@ -1,23 +1,31 @@
 //! Where an image goes: layouts, archives, the bare tree.
 //!
-//! Archives are written beside their place and renamed over it: an interrupted build leaves the old one.
+//! Archives are written beside their place and renamed over it: an interrupted build leaves the old one. What is there
+//! already, by the store's memory of what it wrote there and the times of the files, is not written again.
 
+use super::queue::WRITER;
 use crate::{
     error::{Error, Result},
     operations::{self, Context},
     report::Written,
     session::Session,
     spec::types::{Image, Output},
+    store::OutputMemo,
 };
 use rbuild_oci::{
     Exported, Image as Built, oci_spec::image::Digest, write_docker_archive, write_layout, write_oci_archive,
 };
 use rbuild_tree::{Snapshot, Timestamp};
 use std::{
-    fs::{self, File},
+    fs::{self, File, Metadata},
     io::{self, BufWriter, Write},
+    os::unix::fs::{MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
+    time::{Duration, SystemTime},
 };
+
+/// Longer than the clock that files get their times from stands still.
+const CLOCK_TICKS: Duration = Duration::from_millis(50);
 
 /// Writes all outputs of an image.
 pub(super) fn write(
@@ -36,23 +44,34 @@ pub(super) fn write(
             Output::Oci { reference: Some(reference), .. } => vec![reference.value.clone()],
             _ => references(image),
         };
-        match output {
-            Output::Oci { .. } => {
-                make_parent(&path)?;
-                write_layout(&path, Exported::Image(built), &references, &blobs)?;
-            }
-            Output::OciArchive(_) => replace(&path, |out| {
-                write_oci_archive(out, Exported::Image(built), &references, &blobs).map_err(Error::from)
-            })?,
-            Output::DockerArchive(_) => {
-                let tags: Vec<String> = image.tags.iter().map(|tag| tag.to_string()).collect();
-                replace(&path, |out| write_docker_archive(out, built, &tags, &blobs).map_err(Error::from))?;
-            }
-            Output::Tar(_) => replace(&path, |out| tree_tar(session, snapshot, out))?,
-            Output::Dir(_) => {
-                operations::export_directory(context, snapshot, &path).map_err(|error| {
-                    session.located(error).within(&format!("image `{}`", image.name.value))
-                })?;
+        if let Output::Oci { .. } = output {
+            make_parent(&path)?;
+            write_layout(&path, Exported::Image(built), &references, &blobs)?;
+        } else {
+            let content = content(session, image, output, built, snapshot);
+            let is_folder = matches!(output, Output::Dir(_));
+            let write = || match output {
+                Output::Oci { .. } => Ok(Fresh::default()),
+                Output::OciArchive(_) => replace(&path, |out| {
+                    write_oci_archive(out, Exported::Image(built), &references, &blobs)?;
+                    Ok(Vec::new())
+                }),
+                Output::DockerArchive(_) => replace(&path, |out| {
+                    write_docker_archive(out, built, &tags(image), &blobs)?;
+                    Ok(Vec::new())
+                }),
+                Output::Tar(_) => replace(&path, |out| tree_tar(session, snapshot, out)),
+                Output::Dir(_) => {
+                    let exported =
+                        operations::export_directory(context, snapshot, &path).map_err(|error| {
+                            session.located(error).within(&format!("image `{}`", image.name.value))
+                        })?;
+                    let warnings = exported.warnings.into_iter().map(|warning| warning.message).collect();
+                    Ok(Fresh { warnings, state: exported.state })
+                }
+            };
+            for warning in unless_there(session, &path, content, is_folder, write)? {
+                session.warn(Some("special-file"), Some(&format!("image.{}", image.name.value)), warning);
             }
         }
         let named = matches!(output, Output::Oci { .. });
@@ -72,13 +91,62 @@ fn references(image: &Image) -> Vec<String> {
     if tags.is_empty() { vec!["latest".to_owned()] } else { tags }
 }
 
-fn tree_tar(session: &Session, snapshot: &Snapshot, out: &mut dyn Write) -> Result<()> {
+fn tags(image: &Image) -> Vec<String> {
+    image.tags.iter().map(|tag| tag.to_string()).collect()
+}
+
+/// What an output other than a layout holds: two of the same are the same bytes.
+fn content(session: &Session, image: &Image, output: &Output, built: &Built, snapshot: &Snapshot) -> String {
+    let (word, digest) = (output.word(), built.descriptor.digest());
+    match output {
+        Output::Oci { .. } | Output::OciArchive(_) => format!("{word} 1 {digest} {:?}", references(image)),
+        Output::DockerArchive(_) => format!("{word} 1 {digest} {:?}", tags(image)),
+        Output::Tar(_) => format!("{word} {WRITER} {} {}", snapshot.id(), session.loaded.epoch),
+        Output::Dir(_) => format!("{word} 1 {}", snapshot.id()),
+    }
+}
+
+/// An output that was just written.
+#[derive(Default)]
+struct Fresh {
+    /// What could not be put in.
+    warnings: Vec<String>,
+    /// What tells later that it is there still; none if nothing can.
+    state: Option<String>,
+}
+
+/// Writes an output unless it is there already; gives what its writer warned of, now or then.
+fn unless_there(
+    session: &Session,
+    path: &Path,
+    content: String,
+    is_folder: bool,
+    write: impl FnOnce() -> Result<Fresh>,
+) -> Result<Vec<String>> {
+    let state = if is_folder {
+        operations::folder_state(path).ok().flatten()
+    } else {
+        fs::symlink_metadata(path).ok().and_then(|metadata| operations::file_state(&metadata))
+    };
+    let known = session.store.records().output(path);
+    if let Some(known) =
+        known.filter(|known| known.content == content && Some(&known.state) == state.as_ref())
+    {
+        return Ok(known.warnings);
+    }
+    let Fresh { warnings, state } = write()?;
+    if let Some(state) = state {
+        let memo = OutputMemo { content, state, warnings: warnings.clone() };
+        session.store.records().put_output(path, &memo)?;
+    }
+    Ok(warnings)
+}
+
+fn tree_tar(session: &Session, snapshot: &Snapshot, out: &mut dyn Write) -> Result<Vec<String>> {
     let epoch = Timestamp::from_seconds(session.loaded.epoch);
     let summary = rbuild_oci::write_layer(&*session.store, None, snapshot, epoch, out)?;
-    for path in summary.skipped_sockets {
-        session.warn(Some("special-file"), None, format!("{path} is a socket and is left out of the tar"));
-    }
-    Ok(())
+    let left_out = summary.skipped_sockets.iter();
+    Ok(left_out.map(|path| format!("{path} is a socket and is left out of the tar")).collect())
 }
 
 fn make_parent(path: &Path) -> Result<()> {
@@ -88,7 +156,7 @@ fn make_parent(path: &Path) -> Result<()> {
 
 /// Writes a file in one go, as far as others can see. The file beside it that it is written to has one name: what a
 /// killed build left there is written over, and two builds of one file wait for each other.
-fn replace(path: &Path, write: impl FnOnce(&mut dyn Write) -> Result<()>) -> Result<()> {
+fn replace(path: &Path, write: impl FnOnce(&mut dyn Write) -> Result<Vec<String>>) -> Result<Fresh> {
     make_parent(path)?;
     let failed = |error| Error::io("write", path, error);
     let name = path.file_name().unwrap_or_default().to_string_lossy();
@@ -96,18 +164,29 @@ fn replace(path: &Path, write: impl FnOnce(&mut dyn Write) -> Result<()>) -> Res
     let file = own(&fresh).map_err(failed)?;
     file.set_len(0).map_err(failed)?;
     let mut out = BufWriter::with_capacity(1 << 18, &file);
-    let written = write(&mut out).and_then(|()| out.flush().map_err(failed));
+    let written = write(&mut out).and_then(|warnings| out.flush().map_err(failed).map(|()| warnings));
     drop(out);
-    let done = written.and_then(|()| fs::rename(&fresh, path).map_err(failed));
+    let done = written.and_then(|warnings| {
+        // Earlier than anything that somebody can do to the file under its name, even in the same tick of the clock.
+        file.set_modified(SystemTime::now() - CLOCK_TICKS).map_err(failed)?;
+        let before = file.metadata().map_err(failed)?;
+        fs::rename(&fresh, path).map_err(failed)?;
+        let now = fs::symlink_metadata(path).ok().filter(|now| is_unchanged(&before, now));
+        Ok(Fresh { warnings, state: now.and_then(|now| operations::file_state(&now)) })
+    });
     if done.is_err() {
         let _ = fs::remove_file(&fresh);
     }
     done
 }
 
+fn is_unchanged(before: &Metadata, now: &Metadata) -> bool {
+    let state = |of: &Metadata| (of.dev(), of.ino(), of.size(), of.mtime(), of.mtime_nsec());
+    state(before) == state(now)
+}
+
 /// Opens the file and locks it; opens it again if whoever had the lock has moved it away meanwhile.
 fn own(path: &Path) -> io::Result<File> {
-    use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
     loop {
         let mut options = File::options();
         options.create(true).truncate(false).write(true).custom_flags(nix::libc::O_NOFOLLOW);

@@ -15,7 +15,7 @@ use crate::{
     plan::{self, Inputs},
     report::{Event, Layer},
     session::Session,
-    spec::types::{Compress, Image, Layers},
+    spec::types::{Base, Compress, Image, Layers},
     store::{ImageNode, Node},
     value::{Lineage, Value},
 };
@@ -158,35 +158,39 @@ fn compression(compress: Compress) -> Compression {
     }
 }
 
-/// Starts writing, in the background, the layers that a node which was just made will surely give to an image.
-pub fn prepare_layers(session: &Session, queue: &LayerQueue, name: &str, values: &BTreeMap<String, Value>) {
-    let Some(value) = values.get(name) else { return };
-    for image in session.loaded.spec.images.values() {
-        if image.layers != Layers::Steps || !session.is_wanted(image) || !stands_on(session, image, name) {
-            continue;
+/// The layers that will surely be asked for: how they are to be compressed, by the step or source that gives them.
+#[derive(Default)]
+pub struct Foreseen(BTreeMap<String, Vec<Compress>>);
+
+impl Foreseen {
+    /// What the images that are wanted stand on along `from`.
+    pub fn new(session: &Session) -> Self {
+        let mut foreseen = Self::default();
+        let by_step = |image: &&Image| image.layers == Layers::Steps && session.is_wanted(image);
+        for image in session.loaded.spec.images.values().filter(by_step) {
+            let mut next = Some(&image.from.value);
+            while let Some(reference) = next.take_if(|reference| reference.path.is_root()) {
+                // Another image may have come here before, and has seen all below.
+                let known = foreseen.0.entry(reference.name.clone()).or_default();
+                if known.contains(&image.compress) {
+                    break;
+                }
+                known.push(image.compress);
+                next = match session.loaded.spec.steps.get(&reference.name).map(|step| &step.base) {
+                    Some(Base::From(below)) => Some(&below.value),
+                    _ => None,
+                };
+            }
         }
-        for piece in layers::cut(&value.lineage, &Layers::Steps) {
-            if let Piece::Layer(piece) = piece
-                && piece.made_by == name
-            {
-                queue.prepare(piece, compression(image.compress));
+        foreseen
+    }
+
+    /// Starts writing, in the background, the layer of a node that was just made.
+    pub fn prepare(&self, queue: &LayerQueue, name: &str, value: &Value) {
+        for compress in self.0.get(name).into_iter().flatten() {
+            if let Some(piece) = layers::top(&value.lineage) {
+                queue.prepare(piece, compression(*compress));
             }
         }
     }
-}
-
-/// Whether the node is on the chain of `from` that ends at the image.
-fn stands_on(session: &Session, image: &Image, name: &str) -> bool {
-    use crate::spec::types::Base;
-    let mut next = Some(&image.from.value);
-    while let Some(reference) = next.take_if(|reference| reference.path.is_root()) {
-        if reference.name == name {
-            return true;
-        }
-        next = match session.loaded.spec.steps.get(&reference.name).map(|step| &step.base) {
-            Some(Base::From(below)) => Some(&below.value),
-            _ => None,
-        };
-    }
-    false
 }

@@ -1,7 +1,7 @@
 //! Writes layers, in the background while steps run, or when an image needs one that is not written yet.
 //!
-//! A layer is remembered by the two snapshots it lies between, the writer's and compressor's versions and the time of
-//! whiteouts: the same question has one answer, so the blob is written once.
+//! A layer is remembered by the two snapshots it lies between, the writer's and compressor's versions and, where it has
+//! whiteouts, their time, the epoch: the same question has one answer, so the blob is written once.
 
 use super::layers::LayerPiece;
 use crate::{
@@ -25,7 +25,7 @@ use std::{
 };
 
 /// Of the layer's bytes before compression. Changes when `write_layer` writes anything differently.
-const WRITER: &str = "layer 1";
+pub(super) const WRITER: &str = "layer 1";
 
 /// A layer of an image.
 #[derive(Clone)]
@@ -103,8 +103,7 @@ impl Drop for LayerQueue {
 impl Shared {
     fn layer(&self, piece: &LayerPiece, compression: Compression) -> Result<WrittenLayer> {
         let base = piece.base.as_ref().map_or_else(String::new, |base| base.id().to_string());
-        let (result, epoch) = (piece.result.id(), self.epoch.seconds);
-        let name = format!("{WRITER} {COMPRESSOR} {compression:?} {base} {result} {epoch}");
+        let name = format!("{WRITER} {COMPRESSOR} {compression:?} {base} {}", piece.result.id());
         let slot = {
             let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
             slots.entry(name.clone()).or_default().clone()
@@ -113,12 +112,17 @@ impl Shared {
         if let Some(layer) = &*slot {
             return Ok(layer.clone());
         }
-        let layer = match self.remembered(&name) {
+        let layer = match self.remembered(&name).or_else(|| self.remembered(&self.at_epoch(&name))) {
             Some(layer) => layer,
             None => self.write(piece, compression, &name)?,
         };
         *slot = Some(layer.clone());
         Ok(layer)
+    }
+
+    /// The name of a layer with whiteouts.
+    fn at_epoch(&self, name: &str) -> String {
+        format!("{name} {}", self.epoch.seconds)
     }
 
     fn remembered(&self, name: &str) -> Option<WrittenLayer> {
@@ -170,7 +174,44 @@ impl Shared {
             media_type: compression.layer_media_type().to_string(),
             warnings: warnings.clone(),
         };
-        self.store.records().put_layer(name, &memo)?;
+        let with_time = (summary.whiteouts > 0).then(|| self.at_epoch(name));
+        self.store.records().put_layer(with_time.as_deref().unwrap_or(name), &memo)?;
         Ok(WrittenLayer { descriptor, warnings })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use rbuild_tree::{Editor, Entry, Kind, Metadata, Snapshot, TreePath};
+
+    #[test]
+    fn a_layer_depends_on_the_epoch_only_by_its_whiteouts() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(&folder.path().join("store")).unwrap();
+        let tree = |names: &[&str]| {
+            let mut editor = Editor::new(&*store, &Snapshot::scratch());
+            for name in names {
+                let object = store.put_object(b"x").unwrap();
+                let metadata = Metadata::root(0o644, Timestamp::from_seconds(7));
+                let entry = Entry { metadata, kind: Kind::File { object, size: 1 } };
+                editor.insert(&TreePath::parse(name.as_bytes()).unwrap(), entry).unwrap();
+            }
+            Arc::new(editor.finish().unwrap())
+        };
+        let (both, one) = (tree(&["/a", "/b"]), tree(&["/a"]));
+        let bottom = LayerPiece { base: None, result: both.clone(), made_by: "base".to_owned() };
+        let top = LayerPiece { base: Some(both), result: one, made_by: "top".to_owned() };
+        let digest = |epoch, piece: &LayerPiece| {
+            let queue = LayerQueue::new(store.clone(), Timestamp::from_seconds(epoch));
+            queue.layer(piece, Compression::Gzip).unwrap().descriptor.unwrap().digest
+        };
+        let first = (digest(100, &bottom), digest(100, &top));
+        // An object that is gone: the layer can't be written again, and need not be.
+        store.drop_object(&rbuild_tree::ObjectId::of(b"x"));
+        assert_eq!(digest(200, &bottom), first.0);
+        assert_ne!(digest(200, &top), first.1, "a whiteout has the epoch as its time");
+        assert_eq!(digest(100, &top), first.1);
     }
 }

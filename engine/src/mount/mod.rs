@@ -6,7 +6,7 @@
 mod device;
 mod named;
 
-pub use named::Named;
+pub use named::{Named, no_tree};
 
 use crate::{
     error::{Error, Result},
@@ -14,7 +14,7 @@ use crate::{
     store::Store,
 };
 use rbuild_overlay::{Options, Overlay};
-use rbuild_sandbox::{Command, Exit, Limits, Mount, Network, Output, Sandbox, Setup};
+use rbuild_sandbox::{Command, ExecFailure, Exit, Limits, Mount, Network, Output, Sandbox, Setup};
 use rbuild_tree::TreePath;
 use signal_hook::{
     consts::{SIGHUP, SIGINT, SIGTERM},
@@ -53,11 +53,20 @@ pub enum MountPlace {
 /// How many threads answer.
 const THREADS: usize = 2;
 
-/// Mounts; gives the exit code of the command, if there was one.
+/// How it ended.
+#[derive(Debug)]
+pub enum Ended {
+    /// It was unmounted, or the command ended with this code (128 and the signal's number if one killed it).
+    Code(u8),
+    /// The command could not be started: it is not there (127), or can't be executed (126), as shells have it.
+    NotStarted(u8, Error),
+}
+
+/// Mounts, until it is unmounted or the command has ended.
 ///
 /// # Errors
 /// No such tree; this machine can't mount.
-pub fn mount(request: &MountRequest) -> Result<u8> {
+pub fn mount(request: &MountRequest) -> Result<Ended> {
     let store = Store::open(&request.store)?;
     let lower = Named { store: &store, file: request.file.as_deref() }.lower(&request.tree)?;
     let mut options = Options::new(store.scratch().fresh_folder()?);
@@ -70,7 +79,7 @@ pub fn mount(request: &MountRequest) -> Result<u8> {
     }
 }
 
-fn on_directory(overlay: &Overlay, path: &Path) -> Result<u8> {
+fn on_directory(overlay: &Overlay, path: &Path) -> Result<Ended> {
     let path = std::fs::canonicalize(path).map_err(|error| Error::io("find", path, error))?;
     if !path.is_dir() {
         return Err(Error::usage(format!("{} is not a directory", path.display())));
@@ -90,10 +99,10 @@ fn on_directory(overlay: &Overlay, path: &Path) -> Result<u8> {
     handle.close();
     let _ = watcher.join();
     ended?;
-    Ok(0)
+    Ok(Ended::Code(0))
 }
 
-fn for_command(overlay: &Overlay, argv: &[OsString]) -> Result<u8> {
+fn for_command(overlay: &Overlay, argv: &[OsString]) -> Result<Ended> {
     let ids =
         rbuild_sandbox::probe().map_err(|error| Error::environment(error.to_string()).coded("no-tier"))?.ids;
     let mut mounts = vec![Mount::Fuse { target: "/".to_owned(), source: String::new(), read_only: true }];
@@ -131,11 +140,15 @@ fn for_command(overlay: &Overlay, argv: &[OsString]) -> Result<u8> {
         started.proceed().and_then(|mut running| running.wait())
     });
     session.join()?;
-    match ended? {
-        Exit::Code(code) => Ok(u8::try_from(code).unwrap_or(u8::MAX)),
-        Exit::Signal(signal) => Ok(u8::try_from(128 + signal).unwrap_or(u8::MAX)),
-        Exit::ExecFailed { what } => Err(Error::step("step-failed", what.to_string())),
-    }
+    Ok(match ended? {
+        Exit::Code(code) => Ended::Code(u8::try_from(code).unwrap_or(u8::MAX)),
+        Exit::Signal(signal) => Ended::Code(u8::try_from(128 + signal).unwrap_or(u8::MAX)),
+        Exit::ExecFailed { what } => {
+            let code = if matches!(what, ExecFailure::NotFound(_)) { 127 } else { 126 };
+            let error = Error::usage(format!("the command could not be started: {what}"));
+            Ended::NotStarted(code, error.hint("it is looked for in the tree, not on this machine"))
+        }
+    })
 }
 
 fn pass_on(pipe: Option<OwnedFd>, out: &mut dyn io::Write) {

@@ -30,7 +30,7 @@ impl Named<'_> {
     /// There is none.
     pub fn lower(&self, tree: &str) -> Result<Lower> {
         if tree.contains('/') {
-            return self.at_path(Path::new(tree));
+            return self.at_path(tree);
         }
         if tree.len() == 64
             && let Ok(id) = tree.parse::<SnapshotId>()
@@ -41,7 +41,15 @@ impl Named<'_> {
     }
 
     /// A directory as it is; an image layout, an archive of one, or a tar of a root filesystem, read into the store.
-    fn at_path(&self, path: &Path) -> Result<Lower> {
+    fn at_path(&self, text: &str) -> Result<Lower> {
+        let path = Path::new(text);
+        // PATH:REFERENCE, as an `oci` source has it, unless there is a file of that name.
+        if !path.exists()
+            && let Some((path, reference)) = text.rsplit_once(':')
+            && Path::new(path).exists()
+        {
+            return self.unpacked(&ImageSource::open(Path::new(path), Some(reference), &Platform::host())?);
+        }
         let image = path.is_file() || path.join("oci-layout").is_file();
         if !image {
             let root = std::fs::canonicalize(path).map_err(|error| Error::io("find", path, error))?;
@@ -83,7 +91,17 @@ impl Named<'_> {
                 .hint("a tree is step.NAME or image.NAME of what was built, a digest, or a path with a `/`")
         };
         let hex = node.ok_or_else(unknown)?.snapshot.as_ref();
-        let hex = hex.ok_or_else(|| Error::usage(format!("`{name}` left no tree in the last build")))?;
+        let hex = hex.ok_or_else(|| no_tree(name, node.is_some_and(|node| node.passed)))?;
         Ok(self.store.snapshot(&hex.parse()?)?)
+    }
+}
+
+/// Why a node of the last build has no tree.
+pub fn no_tree(name: &str, passed: bool) -> Error {
+    let error = Error::usage(format!("`{name}` left no tree of its own in the last build"));
+    if passed {
+        error.hint("it stands on this machine's files and keeps only what it changed: copy that into a step of its own")
+    } else {
+        error.hint("it failed")
     }
 }

@@ -1,5 +1,4 @@
-//! Users and groups as a tree's own /etc/passwd and /etc/group have them; those of this machine are asked only
-//! for a step over them.
+//! Users and groups as a tree's own /etc/passwd and /etc/group have them.
 //!
 //! The files are read as programs in the tree would: through symbolic links, lines that make no sense passed over, the
 //! first line of a name or number wins. `root` is 0 even where the tree has no files. Files of more than 16 MiB are
@@ -14,11 +13,12 @@ use crate::{
 use rbuild_tree::{Editor, Found, FoundKind, Kind, Snapshot, TreePath};
 
 /// Where users are.
-pub(super) const PASSWD: &str = "/etc/passwd";
+pub const PASSWD: &str = "/etc/passwd";
 /// Where groups are.
-pub(super) const GROUP: &str = "/etc/group";
+pub const GROUP: &str = "/etc/group";
 
-const MAX_SIZE: u64 = 16 << 20;
+/// The most bytes such a file may have.
+pub const MAX_SIZE: u64 = 16 << 20;
 
 /// A user of a tree.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,13 +67,8 @@ impl Accounts {
         Ok(Self::parse(&passwd, &group))
     }
 
-    /// Those of this machine, for a step over its files; without the files there is nobody but root.
-    pub fn of_machine(root: &std::path::Path) -> Self {
-        let text = |path: &str| std::fs::read(root.join(path.trim_start_matches('/'))).unwrap_or_default();
-        Self::parse(&text(PASSWD), &text(GROUP))
-    }
-
-    fn parse(passwd: &[u8], group: &[u8]) -> Self {
+    /// Those of the two files' bytes.
+    pub fn parse(passwd: &[u8], group: &[u8]) -> Self {
         Self {
             users: lines(passwd).filter_map(user).collect(),
             groups: lines(group).filter_map(group_of).collect(),

@@ -108,7 +108,11 @@ pub(super) fn change(work: &mut Work<'_>, attr: &Attr) -> Result<()> {
     let pattern = Pattern::parse(&attr.path).map_err(|reason| no_match(reason).at(attr.path.span))?;
     let found = find(&mut work.editor, &pattern)?;
     if found.is_empty() {
-        return Err(no_match(format!("{} matches nothing in the tree", attr.path)).at(attr.path.span));
+        // The order is the step's own, so nobody can see it in the file.
+        let error = no_match(format!("{} matches nothing in the tree", attr.path.value));
+        let hint =
+            "`attrs` is applied before `run`: make the path by `dirs`, change it in `run`, or in a next step";
+        return Err(error.at(attr.path.span).hint(hint));
     }
     let rules = Rules { owner, mode: attr.mode.as_ref(), directory_mode: attr.dir_mode.as_ref() };
     let mut change = Change { attr, rules, done: BTreeSet::new() };

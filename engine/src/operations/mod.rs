@@ -38,7 +38,7 @@ mod tests;
 
 pub use digest::{copy_digest, reference_digest};
 pub use error::OperationError;
-pub use export::{Exported, export, export_directory, output_path};
+pub use export::{Exported, export, export_directory, file_state, folder_state, output_path};
 pub use select::{Taken, taken};
 
 use crate::{

@@ -135,7 +135,7 @@ fn single(
 }
 
 /// Selects from a tree; `origin` names it in messages.
-pub(super) fn select(
+fn select(
     context: &Context<'_>,
     tree: &Snapshot,
     src: &[Spanned<CopySource>],

@@ -96,6 +96,10 @@ fn over_host(store: &Store, host: &HostTree, question: &Question<'_>) -> Result<
             why.get_or_insert(Why::TooOld(age));
             continue;
         }
+        if record.trace.is_none() {
+            why.get_or_insert(Why::Untraced);
+            continue;
+        }
         let Some(trace) = read_trace(store, &record) else { continue };
         let mismatch = trace.check(&input).map_err(|error| Error::io("check", &host.root, error))?;
         if let Some(mismatch) = mismatch {

@@ -4,16 +4,16 @@
 //! | ingredient | of | note |
 //! |---|---|---|
 //! | `from`, `merge[N]` … | the input snapshots | of a `host` tree only what is changed over it: the rest is traced |
-//! | `groups` … `attrs`, `remove` | the fields as written | |
-//! | `copy[N]`, `copy[N] content` | as written; the digest of what it takes | nothing else of the tree it takes from |
+//! | `groups` … `attrs`, `remove` | the fields as written, by entry and key (`spelled.rs`) | |
+//! | `copy[N] …`, `copy[N] content` | as written; the digest of what it takes | nothing else of the tree it takes from |
 //! | `run`, `shell`, `user`, `workdir`, `network` | as written | `shell` only for a string |
 //! | `env.NAME` | the config's and the step's | not what is passed from the caller |
-//! | `mounts[N]` | as written; for a tree its snapshot | not what a cache holds |
+//! | `mounts[N] …` | as written; for a tree its snapshot | not what a cache holds |
 //! | `epoch`, `platform` | | |
 //!
 //! Not in it: `config` but for its `env`, `description`, `pass-env` values, `rerun-after`, tier, ids, job count.
 
-use super::environment::environment;
+use super::{environment::environment, spelled};
 use crate::{
     container::ContainerConfig,
     error::{Error, Result},
@@ -21,7 +21,7 @@ use crate::{
     operations::{self, Context},
     spec::{
         Files,
-        types::{Base, Body, Merge, Mount, MountKind, Reference, Run, Step, Subject, Test},
+        types::{Base, Body, Conflict, Merge, Mount, MountKind, Reference, Run, Step, Subject, Test},
     },
     value::{Content, Value},
 };
@@ -118,7 +118,8 @@ pub fn test_ingredients(
         // Where the test does not say them itself, they are the container's.
         list.add("image user", config.user.clone());
         list.add("image workdir", config.workdir.clone());
-        list.add("image command", format!("{:?} {:?}", config.entrypoint, config.cmd));
+        list.add("image entrypoint", spelled::command(&config.entrypoint));
+        list.add("image cmd", spelled::command(&config.cmd));
     }
     Ok(list)
 }
@@ -133,7 +134,9 @@ fn add_base(list: &mut Ingredients, reference: &Reference, inputs: &Inputs<'_>) 
     match &inputs.value(reference)?.content {
         Content::Host(host) => {
             list.add("host", host.root.display().to_string());
-            list.add("host exclude", format!("{:?}", host.exclude));
+            for (at, path) in host.exclude.iter().enumerate() {
+                list.add(format!("host exclude[{at}]"), path.to_string());
+            }
             let delta = host.delta.as_ref().map(|delta| delta.id().to_string());
             list.add("from", delta.unwrap_or_default());
         }
@@ -152,8 +155,15 @@ fn add_merge(list: &mut Ingredients, merge: &Merge, inputs: &Inputs<'_>) -> Resu
         // The base follows from the graph: without it in the key a graph that is cut otherwise would hit.
         list.add("base", super::decide::common_base(merge, inputs)?.id().to_string());
     }
-    list.add("conflict", format!("{:?}", merge.conflict));
-    list.add("resolve", format!("{:?}", merge.resolve));
+    let conflict = match merge.conflict {
+        Conflict::Error => "error",
+        Conflict::First => "first",
+        Conflict::Last => "last",
+    };
+    list.add("conflict", conflict);
+    for (at, resolve) in merge.resolve.iter().enumerate() {
+        spelled::add_resolve(list, &format!("resolve[{at}]"), resolve);
+    }
     Ok(())
 }
 
@@ -164,15 +174,15 @@ fn add_body(
     config: &ContainerConfig,
 ) -> Result<()> {
     let Body {
-        groups,
-        users,
-        dirs,
+        groups: _, // these are spelled
+        users: _,
+        dirs: _,
+        files: _,
+        links: _,
+        attrs: _,
+        remove: _,
         copy,
-        files,
-        links,
-        attrs,
         run,
-        remove,
         env: _,      // joined with the config's by `environment`
         pass_env: _, // in no key
         user,
@@ -183,37 +193,29 @@ fn add_body(
         config: _,      // its env is in `config`
         rerun_after: _, // says which records are too old, not what a step is
     } = body;
-    // Debug output of these plain structs shows every field and leaves out the places in the file.
-    let mut field = |name: &str, empty: bool, text: String| {
-        if !empty {
-            list.add(name, text);
-        }
-    };
-    field("groups", groups.is_empty(), format!("{groups:?}"));
-    field("users", users.is_empty(), format!("{users:?}"));
-    field("dirs", dirs.is_empty(), format!("{dirs:?}"));
-    field("files", files.is_empty(), format!("{files:?}"));
-    field("links", links.is_empty(), format!("{links:?}"));
-    field("attrs", attrs.is_empty(), format!("{attrs:?}"));
-    field("remove", remove.is_empty(), format!("{remove:?}"));
+    spelled::add_entries(list, body);
     for (at, copy) in copy.iter().enumerate() {
-        list.add(format!("copy[{at}]"), format!("{copy:?}"));
+        let name = format!("copy[{at}]");
+        spelled::add_copy(list, &name, copy);
         let content = operations::copy_digest(&inputs.context, copy)
-            .map_err(|error| error.within(&format!("copy[{at}]")).located(inputs.files))?;
-        list.add(format!("copy[{at}] content"), content);
+            .map_err(|error| error.within(&name).located(inputs.files))?;
+        list.add(format!("{name} content"), content);
+        if let Content::Snapshot(id, _) = &inputs.value(&copy.from)?.content {
+            list.note(name, id.to_string());
+        }
     }
     if let Some(run) = run {
         match &run.value {
             Run::Script(script) => {
                 list.add("run", script.clone());
-                list.add("shell", format!("{:?}", shell.as_deref().unwrap_or(inputs.shell)));
+                list.add("shell", spelled::command(shell.as_deref().unwrap_or(inputs.shell)));
             }
-            Run::Command(argv) => list.add("run", format!("{argv:?}")),
+            Run::Command(argv) => list.add("run", spelled::command(argv)),
         }
     }
     list.add("user", user.as_ref().map(|user| user.to_string()).unwrap_or_default());
     list.add("workdir", workdir.as_ref().map(|path| path.to_string()).unwrap_or_default());
-    list.add("network", format!("{network:?}"));
+    list.add("network", spelled::network(*network));
     for (name, value) in environment(body, config, inputs.caller)?.keyed {
         list.add(format!("env.{name}"), value);
     }
@@ -224,11 +226,12 @@ fn add_body(
 }
 
 fn add_mount(list: &mut Ingredients, at: usize, mount: &Mount, inputs: &Inputs<'_>) -> Result<()> {
-    list.add(format!("mounts[{at}]"), format!("{mount:?}"));
+    let name = format!("mounts[{at}]");
+    spelled::add_mount(list, &name, mount);
     if let MountKind::Tree { from, .. } = &mount.kind {
         let content = operations::reference_digest(&inputs.context, from)
-            .map_err(|error| error.within(&format!("mounts[{at}]")).located(inputs.files))?;
-        list.add(format!("mounts[{at}] content"), content);
+            .map_err(|error| error.within(&name).located(inputs.files))?;
+        list.add(format!("{name} content"), content);
     }
     Ok(())
 }

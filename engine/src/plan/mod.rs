@@ -4,6 +4,7 @@
 mod decide;
 mod environment;
 mod ingredients;
+mod spelled;
 mod why;
 
 pub use decide::{

@@ -2,10 +2,11 @@
 
 use crate::{
     key::{Difference, Ingredients},
+    spec::types::Reference,
     store::{Node, Store},
 };
 use rbuild_overlay::Mismatch;
-use rbuild_tree::{Change, Delta, Snapshot, SnapshotId, TreePath, diff};
+use rbuild_tree::{Change, Delta, DirectoryChange, Pattern, Snapshot, SnapshotId, TreePath, diff};
 use std::{fmt, time::Duration};
 
 /// The reason for a miss.
@@ -24,6 +25,8 @@ pub enum Why {
     Read(Mismatch),
     /// It failed the last time.
     Failed,
+    /// It was ended the last time before it was done.
+    Interrupted,
     /// Its record is older than `rerun-after`.
     TooOld(Duration),
     /// Nothing differs, but the store does not have its result any more.
@@ -36,36 +39,75 @@ impl Why {
     /// The reason, from what the node was in the last build.
     pub(crate) fn compare(store: &Store, ingredients: &Ingredients, last: Option<&Node>) -> Self {
         let Some(last) = last else { return Self::New };
-        match ingredients.difference(&last.ingredients) {
+        // It failed before they were known, and never got further.
+        let known = last.ingredients != Ingredients::default();
+        match ingredients.difference(&last.ingredients).filter(|_| known) {
             Some(difference) => {
-                let path = first_path(store, &difference);
+                let path = first_path(store, &difference)
+                    .or_else(|| first_copied(store, &difference.field, ingredients, &last.ingredients));
                 Self::Differs { difference, path }
             }
+            None if last.interrupted => Self::Interrupted,
             None if !last.passed => Self::Failed,
             None => Self::Lost,
         }
     }
 }
 
-/// The first path in which two snapshots that are ingredients differ.
-fn first_path(store: &Store, difference: &Difference) -> Option<TreePath> {
-    let load = |hex: &Option<String>| -> Option<Snapshot> {
-        store.snapshot(&hex.as_ref()?.parse::<SnapshotId>().ok()?).ok()
-    };
-    let delta = diff(store, &load(&difference.old)?, &load(&difference.new)?).ok()?;
-    Some(first_change(&delta))
+fn load(store: &Store, hex: Option<&str>) -> Option<Snapshot> {
+    store.snapshot(&hex?.parse::<SnapshotId>().ok()?).ok()
 }
 
-fn first_change(delta: &Delta) -> TreePath {
-    let (mut path, mut directory) = (TreePath::root(), &delta.root);
-    while let Some((name, change)) = directory.children.first_key_value() {
-        path.push(name);
-        match change {
-            Change::Directory(inner) if inner.metadata.is_none() => directory = inner,
-            _ => break,
-        }
+/// The first path in which two snapshots that are ingredients differ.
+fn first_path(store: &Store, difference: &Difference) -> Option<TreePath> {
+    let (old, new) = (load(store, difference.old.as_deref())?, load(store, difference.new.as_deref())?);
+    first_change(&diff(store, &old, &new).ok()?, &|_| true)
+}
+
+/// The first path of what a copy takes that differs: its ingredient is one digest, but the tree is noted.
+fn first_copied(store: &Store, field: &str, new: &Ingredients, old: &Ingredients) -> Option<TreePath> {
+    let copy = field.strip_suffix(" content").filter(|copy| copy.starts_with("copy["))?;
+    let (before, after) = (load(store, old.noted(copy))?, load(store, new.noted(copy))?);
+    let root = Reference::parse(new.get(&format!("{copy} from"))?).ok()?.path;
+    let patterns: Vec<Pattern> = (0..)
+        .map_while(|at| new.get(&format!("{copy} src[{at}]")))
+        .filter_map(|text| Pattern::parse(if text == "/" { text } else { text.trim_end_matches('/') }).ok())
+        .collect();
+    let is_taken = |path: &TreePath| {
+        let Some(path) = path.strip_prefix(&root) else { return false };
+        std::iter::successors(Some(path), TreePath::parent)
+            .any(|outer| patterns.iter().any(|pattern| pattern.matches(&outer)))
+    };
+    first_change(&diff(store, &before, &after).ok()?, &is_taken)
+}
+
+/// The first path of a change that is wanted: the deepest that is the same for all that changed there.
+fn first_change(delta: &Delta, is_wanted: &dyn Fn(&TreePath) -> bool) -> Option<TreePath> {
+    if delta.root.children.is_empty() {
+        return Some(TreePath::root());
     }
-    path
+    first_below(&TreePath::root(), &delta.root, is_wanted)
+}
+
+fn first_below(
+    path: &TreePath,
+    directory: &DirectoryChange,
+    is_wanted: &dyn Fn(&TreePath) -> bool,
+) -> Option<TreePath> {
+    directory.children.iter().find_map(|(name, change)| {
+        let path = path.join(name);
+        match change {
+            Change::Directory(inner) if inner.metadata.is_none() => first_below(&path, inner, is_wanted),
+            Change::Directory(inner) => {
+                if is_wanted(&path) {
+                    Some(path)
+                } else {
+                    first_below(&path, inner, is_wanted)
+                }
+            }
+            _ => is_wanted(&path).then_some(path),
+        }
+    })
 }
 
 impl fmt::Display for Why {
@@ -76,12 +118,11 @@ impl fmt::Display for Why {
                 write!(f, "{field}: {path} differs")
             }
             Self::Differs { difference: Difference { field, old, new }, path: None } => match (old, new) {
-                (Some(old), Some(new)) => {
-                    let (old_end, new_end) = differing(old, new);
-                    let cut = if old_end.len() < old.len() { "…" } else { "" };
-                    write!(f, "{field} was {cut}{}, is {cut}{}", brief(old_end), brief(new_end))
-                }
+                (Some(old), Some(new)) if is_digest(old) || is_digest(new) => write!(f, "{field} differs"),
+                (Some(old), Some(new)) => tell_lines(f, field, old, new),
+                (None, Some(new)) if is_digest(new) => write!(f, "{field} is new"),
                 (None, Some(new)) => write!(f, "{field} is new: {}", brief(new)),
+                (Some(old), None) if is_digest(old) => write!(f, "{field} is gone"),
                 (Some(old), None) => write!(f, "{field} is gone, was {}", brief(old)),
                 (None, None) => write!(f, "{field} differs"),
             },
@@ -89,6 +130,7 @@ impl fmt::Display for Why {
                 write!(f, "{} of {} was {}, is {}", mismatch.what, mismatch.path, mismatch.old, mismatch.new)
             }
             Self::Failed => f.write_str("it failed the last time"),
+            Self::Interrupted => f.write_str("it was interrupted the last time"),
             Self::TooOld(age) => {
                 write!(f, "rerun-after: its result is {} old", crate::report::duration(*age))
             }
@@ -98,37 +140,50 @@ impl fmt::Display for Why {
     }
 }
 
-/// Two values from where they differ: from that line on, and of a long line from a little before.
-fn differing<'a>(mut old: &'a str, mut new: &'a str) -> (&'a str, &'a str) {
-    const KEPT: usize = 10;
-    while let (Some((line, old_rest)), Some((other, new_rest))) = (old.split_once('\n'), new.split_once('\n'))
-    {
-        if line != other {
-            break;
-        }
-        (old, new) = (old_rest, new_rest);
-    }
-    let same = old.char_indices().zip(new.chars()).take_while(|((_, a), b)| a == b);
-    let starts: Vec<usize> = same.map(|((at, _), _)| at).collect();
-    match starts.len() {
-        0..=20 => (old, new),
-        length => {
-            let start = starts[length - KEPT];
-            (&old[start..], &new[start..])
+/// The first lines in which two values differ, of long ones from a little before where they do.
+fn tell_lines(f: &mut fmt::Formatter<'_>, field: &str, old: &str, new: &str) -> fmt::Result {
+    let (mut old_lines, mut new_lines) = (old.split('\n'), new.split('\n'));
+    loop {
+        match (old_lines.next(), new_lines.next()) {
+            (Some(old), Some(new)) if old == new => {}
+            (Some(old), Some(new)) => {
+                let start = differing(old, new);
+                let cut = if start > 0 { "…" } else { "" };
+                return write!(
+                    f,
+                    "{field} was {cut}{}, is {cut}{}",
+                    brief(&old[start..]),
+                    brief(&new[start..])
+                );
+            }
+            (None, Some("")) => return write!(f, "{field}: a line break at its end is new"),
+            (Some(""), None) => return write!(f, "{field}: the line break at its end is gone"),
+            (None, Some(new)) => return write!(f, "{field}: {} is added", brief(new)),
+            (Some(old), None) => return write!(f, "{field}: {} is gone", brief(old)),
+            (None, None) => return write!(f, "{field} differs"),
         }
     }
 }
 
-/// A value fit for a line: the first line of a script, the first digits of a digest.
+/// From which byte on two lines are told.
+fn differing(old: &str, new: &str) -> usize {
+    const KEPT: usize = 10;
+    const LONG: usize = 20;
+    let same = old.char_indices().zip(new.chars()).take_while(|((_, a), b)| a == b);
+    let starts: Vec<usize> = same.map(|((at, _), _)| at).collect();
+    if starts.len() > LONG { starts[starts.len() - KEPT] } else { 0 }
+}
+
+fn is_digest(value: &str) -> bool {
+    value.len() == 64 && value.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+/// A value fit for a line: the first line of a script.
 fn brief(value: &str) -> String {
     const MOST: usize = 40;
-    let is_digest = value.len() == 64 && value.bytes().all(|byte| byte.is_ascii_hexdigit());
-    if is_digest {
-        return value[..12].to_owned();
-    }
-    let line = value.trim().lines().next().unwrap_or_default();
+    let line = value.lines().next().unwrap_or_default();
     let short: String = line.chars().take(MOST).collect();
-    let cut = short.len() < value.trim().len();
+    let cut = short.len() < value.trim_end().len();
     format!("{short:?}{}", if cut { "…" } else { "" })
 }
 
@@ -136,19 +191,29 @@ fn brief(value: &str) -> String {
 mod tests {
     use super::*;
 
+    fn told(old: Option<&str>, new: Option<&str>) -> String {
+        let (old, new) = (old.map(str::to_owned), new.map(str::to_owned));
+        Why::Differs { difference: Difference { field: "run".into(), old, new }, path: None }.to_string()
+    }
+
     #[test]
     fn values_are_told_from_where_they_differ() {
-        let long = "[FileText { path: \"/etc/x\", content: \"";
-        for (old, new, told) in [
-            ("make", "make all", ("make", "make all")),
-            ("one\ntwo\nthree", "one\ntwo\nfour", ("three", "four")),
-            ("one\n", "one\ntwo", ("", "two")),
-            (&format!("{long}a"), &format!("{long}b"), ("ontent: \"a", "ontent: \"b")),
-            (&format!("{long}é"), &format!("{long}è"), ("ontent: \"é", "ontent: \"è")),
+        let long = "install --verbose --directory ";
+        let digests = ["ab".repeat(32), "cd".repeat(32)];
+        for (old, new, expected) in [
+            ("make", "make all", r#"run was "make", is "make all""#),
+            ("true", "true ", r#"run was "true", is "true ""#),
+            ("one\ntwo\nthree", "one\ntwo\nfour", r#"run was "three", is "four""#),
+            ("one\ntwo", "one", r#"run: "two" is gone"#),
+            ("one", "one\ntwo", r#"run: "two" is added"#),
+            ("one", "one\n", "run: a line break at its end is new"),
+            (&format!("{long}a"), &format!("{long}b"), r#"run was …"directory a", is …"directory b""#),
+            (&format!("{long}é"), &format!("{long}è"), r#"run was …"directory é", is …"directory è""#),
+            (&digests[0], &digests[1], "run differs"),
         ] {
-            let (old_told, new_told) = differing(old, new);
-            assert!(old_told.ends_with(told.0) && new_told.ends_with(told.1), "{old_told:?} {new_told:?}");
-            assert!(old_told.len() <= told.0.len() + 2 && new_told.len() <= told.1.len() + 2);
+            assert_eq!(told(Some(old), Some(new)), expected);
         }
+        assert_eq!(told(None, Some("make\ninstall")), r#"run is new: "make"…"#);
+        assert_eq!(told(Some(&digests[0]), None), "run is gone");
     }
 }

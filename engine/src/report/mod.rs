@@ -78,6 +78,9 @@ pub enum Event {
     Skipped {
         /// `image.shop`
         node: String,
+        /// It was being made when the build was stopped.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        interrupted: bool,
     },
     /// Something to be looked at that ends nothing; each is told once.
     Warning {
@@ -124,6 +127,8 @@ pub enum Event {
         failed: usize,
         /// Nodes that were not reached.
         skipped: usize,
+        /// Steps and tests that were ended while they ran.
+        interrupted: usize,
         /// Milliseconds.
         duration: u64,
     },

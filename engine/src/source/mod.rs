@@ -5,6 +5,7 @@
 
 mod archive;
 mod host;
+mod input;
 mod oci;
 mod path;
 
@@ -12,19 +13,19 @@ pub use host::{HostInput, changed_tree, never_seen};
 
 use crate::{
     error::{Error, Result},
+    key::Key,
     spec::{
         Platform,
         types::{Source, SourceKind},
     },
-    store::{FileStamp, Store},
+    store::{Record, Store, Yield},
     value::{Content, Lineage, Value},
 };
-use rbuild_tree::{ObjectId, Snapshot, Timestamp};
+use rbuild_tree::{Snapshot, Timestamp};
 use std::{
-    fs::{self, File},
+    fs,
     path::{Path, PathBuf},
     sync::Arc,
-    time::SystemTime,
 };
 
 /// What every source needs to know.
@@ -39,8 +40,29 @@ pub struct Surroundings<'a> {
     pub epoch: Timestamp,
     /// The platform that is wanted.
     pub platform: &'a Platform,
+    /// What is remembered must be whole down to the last object.
+    pub deep: bool,
     /// Takes warnings, with their codes.
     pub warn: &'a (dyn Fn(&'static str, String) + Sync),
+}
+
+impl Surroundings<'_> {
+    /// The snapshot that is remembered under a key; else `make` makes it, and it is remembered.
+    fn once(&self, key: &Key, make: impl FnOnce() -> Result<Snapshot>) -> Result<Snapshot> {
+        let records = self.store.records();
+        let known = records.get(key).and_then(|record| record.result.snapshot());
+        let known = known.and_then(|id| self.store.snapshot(&id).ok());
+        let whole = |snapshot: &Snapshot| !self.deep || self.store.check_whole(snapshot).is_ok();
+        if let Some(snapshot) = known.filter(whole) {
+            return Ok(snapshot);
+        }
+        let snapshot = make()?;
+        let result = Yield::Snapshot(self.store.put_snapshot(&snapshot)?.to_string());
+        let finished = jiff::Timestamp::now().as_second();
+        records
+            .put(key, &Record { result, log: None, duration: 0, finished, trace: None, warnings: vec![] })?;
+        Ok(snapshot)
+    }
 }
 
 /// Makes a source's tree.
@@ -74,28 +96,6 @@ fn plain(name: &str, surroundings: &Surroundings<'_>, snapshot: Snapshot) -> Res
         config: Arc::default(),
         lineage: Lineage::bottom(name, Some(snapshot)),
     })
-}
-
-/// The blake3 of a file of the machine, by its times if those are known.
-fn file_digest(store: &Store, path: &Path) -> Result<ObjectId> {
-    let read = SystemTime::now();
-    let mut file = File::open(path).map_err(|error| Error::io("open", path, error))?;
-    let look = |file: &File| file.metadata().map_err(|error| Error::io("look at", path, error));
-    let metadata = look(&file)?;
-    if !metadata.is_file() {
-        return Err(Error::environment(format!("{} is not a file", path.display())));
-    }
-    let stamp = FileStamp::of(&metadata);
-    if let Some(known) = store.index().digest(path, &stamp) {
-        return Ok(known);
-    }
-    let mut hasher = blake3::Hasher::new();
-    hasher.update_reader(&mut file).map_err(|error| Error::io("read", path, error))?;
-    let digest = hasher.finalize().into();
-    if FileStamp::of(&look(&file)?) == stamp && stamp.was_quiet(read) {
-        store.index().remember([(path, stamp, digest)]);
-    }
-    Ok(digest)
 }
 
 /// A path of the build file, absolute and without symbolic links.

@@ -8,11 +8,11 @@ use crate::{
     error::{Error, Result},
     key::Ingredients,
     spec::types::OciSource,
-    store::{Record, Store, Yield},
+    store::Store,
     value::{BaseImage, Content, Lineage, Value},
 };
 use rbuild_oci::{ImageSource, LayerDescriptor, Platform};
-use rbuild_tree::{Snapshot, SnapshotId};
+use rbuild_tree::Snapshot;
 use std::{fs, io, sync::Arc};
 
 pub(super) fn import(name: &str, image: &OciSource, surroundings: &Surroundings<'_>) -> Result<Value> {
@@ -28,7 +28,7 @@ pub(super) fn import(name: &str, image: &OciSource, surroundings: &Surroundings<
     let mut below = Snapshot::scratch();
     for (index, layer) in opened.layers.iter().enumerate() {
         keep_blob(store, &opened, index, layer)?;
-        below = unpack(store, &opened, index, layer, &below)?;
+        below = unpack(surroundings, &opened, index, layer, &below)?;
     }
     let id = store.put_snapshot(&below)?;
     let snapshot = Arc::new(below);
@@ -48,7 +48,7 @@ pub(super) fn import(name: &str, image: &OciSource, surroundings: &Surroundings<
 }
 
 fn unpack(
-    store: &Store,
+    surroundings: &Surroundings<'_>,
     image: &ImageSource,
     index: usize,
     layer: &LayerDescriptor,
@@ -58,23 +58,15 @@ fn unpack(
     ingredients.add("source", "layer");
     ingredients.add("below", below.id().to_string());
     ingredients.add("diff-id", layer.diff_id.to_string());
-    let key = ingredients.key();
-    let known: Option<SnapshotId> = store.records().get(&key).and_then(|record| record.result.snapshot());
-    if let Some(snapshot) = known.and_then(|id| store.snapshot(&id).ok()) {
-        return Ok(snapshot);
-    }
-    let mut tar = image.open_tar(index)?;
-    let snapshot = rbuild_oci::apply_layer(&mut tar, below, store)?;
-    // The digests are checked at the end of the stream, which is past the end of the archive.
-    io::copy(&mut tar, &mut io::sink()).map_err(|error| {
-        Error::source("digest-mismatch", format!("layer {}", layer.digest)).caused_by(error)
-    })?;
-    let id = store.put_snapshot(&snapshot)?;
-    let (result, finished) = (Yield::Snapshot(id.to_string()), jiff::Timestamp::now().as_second());
-    store
-        .records()
-        .put(&key, &Record { result, log: None, duration: 0, finished, trace: None, warnings: vec![] })?;
-    Ok(snapshot)
+    surroundings.once(&ingredients.key(), || {
+        let mut tar = image.open_tar(index)?;
+        let snapshot = rbuild_oci::apply_layer(&mut tar, below, surroundings.store)?;
+        // The digests are checked at the end of the stream, which is past the end of the archive.
+        io::copy(&mut tar, &mut io::sink()).map_err(|error| {
+            Error::source("digest-mismatch", format!("layer {}", layer.digest)).caused_by(error)
+        })?;
+        Ok(snapshot)
+    })
 }
 
 fn keep_blob(store: &Store, image: &ImageSource, index: usize, layer: &LayerDescriptor) -> Result<()> {

@@ -3,8 +3,11 @@
 //! First `only`, then every `.gitignore` from the repository's top down, then `exclude`, whose `!` can bring back what
 //! git ignores. A folder that is left out is still searched if `exclude` may bring back something of it, and stays out
 //! if nothing came back.
+//!
+//! Never part of it: `.git`; names that begin with `.rbuild-`, which are rbuild's own, half written; what this build
+//! file writes, and folders that hold nothing else, so that a build does not change what the next one reads.
 
-use super::{Surroundings, file_digest, locate};
+use super::{Surroundings, input::Input, locate};
 use crate::{
     error::{Error, Result},
     spec::types::PathSource,
@@ -19,6 +22,7 @@ use rbuild_tree::{
     Entry, Kind, Links, Metadata, ObjectId, Pattern, Snapshot, Timestamp, Tree, TreePath, TreeStore,
 };
 use std::{
+    ffi::OsStr,
     fs::{self, FileType},
     os::unix::{
         ffi::OsStrExt,
@@ -28,10 +32,15 @@ use std::{
     time::SystemTime,
 };
 
+/// What a killed build left half written is nobody's source.
+const OWN_PREFIX: &[u8] = b".rbuild-";
+
 pub(super) fn import(source: &PathSource, surroundings: &Surroundings<'_>) -> Result<Snapshot> {
     let root = locate(surroundings.folder, &source.path)?;
     if root.is_file() {
-        return single_file(&root, surroundings);
+        // A link to a file is called what the build file calls it, not what it points to.
+        let name = surroundings.folder.join(&source.path.value);
+        return single_file(&root, name.file_name().unwrap_or_default(), surroundings);
     }
     let rules = Rules::new(source, &root, surroundings.written)?;
     let mut found = Vec::new();
@@ -44,13 +53,12 @@ pub(super) fn import(source: &PathSource, surroundings: &Surroundings<'_>) -> Re
     Ok(Snapshot { root: Metadata::root(0o755, surroundings.epoch), tree, links: Links::default() })
 }
 
-fn single_file(path: &Path, surroundings: &Surroundings<'_>) -> Result<Snapshot> {
-    let digest = file_digest(surroundings.store, path)?;
+fn single_file(path: &Path, name: &OsStr, surroundings: &Surroundings<'_>) -> Result<Snapshot> {
+    let digest = Input::open(surroundings.store, path)?.digest;
     let metadata = fs::metadata(path).map_err(|error| Error::io("look at", path, error))?;
     let file = Found { path: TreePath::root(), absolute: path.to_owned(), what: What::of_file(&metadata) };
     let object = keep(surroundings.store, &file, digest)?;
-    let name = path.file_name().unwrap_or_default().as_bytes();
-    let tree = Tree::from_entries([(name.into(), file.entry(Some(object), surroundings.epoch))]);
+    let tree = Tree::from_entries([(name.as_bytes().into(), file.entry(Some(object), surroundings.epoch))]);
     let tree = surroundings.store.put_tree(&tree)?;
     Ok(Snapshot { root: Metadata::root(0o755, surroundings.epoch), tree, links: Links::default() })
 }
@@ -134,6 +142,11 @@ impl Rules {
         (taken, taken || self.only.iter().any(|only| only.could_match_below(path)))
     }
 
+    /// Whether something that is written lies in this folder, or will.
+    fn is_above_written(&self, folder: &Path) -> bool {
+        self.written.iter().any(|path| path.starts_with(folder))
+    }
+
     /// Whether it is left out, given whether the folder it is in is.
     fn left_out(&self, absolute: &Path, directory: bool, above: &[Gitignore], parent_out: bool) -> bool {
         match self.exclude.matched(absolute, directory) {
@@ -200,8 +213,7 @@ fn collect(
     for entry in entries {
         let (name, absolute) = (entry.file_name(), entry.path());
         let kind = entry.file_type().map_err(|error| Error::io("look at", &absolute, error))?;
-        // What a killed build left half written is nobody's source.
-        let left_over = name.as_bytes().starts_with(b".rbuild-");
+        let left_over = name.as_bytes().starts_with(OWN_PREFIX);
         if name == ".git" || left_over || rules.written.contains(&absolute) {
             continue;
         }
@@ -216,7 +228,7 @@ fn collect(
             found.push(Found { path: path.clone(), absolute: absolute.clone(), what: What::Directory });
             let below = Folder { on_disk: &absolute, path: &path, ignores: &ignores, out };
             collect(&below, rules, surroundings, found)?;
-            if (out || !taken) && found.len() == place + 1 {
+            if found.len() == place + 1 && (out || !taken || rules.is_above_written(&absolute)) {
                 found.truncate(place);
             }
         } else if !out

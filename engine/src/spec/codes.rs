@@ -31,6 +31,13 @@ pub fn find(code: &str) -> Option<&'static Code> {
 /// All codes: errors of the file, of a build, of the machine, then warnings.
 pub const CODES: &[Code] = &[
     error(
+        "bad-lock",
+        2,
+        "The lock file beside the build file can't be read: it is no TOML, has a key or version that this rbuild does \
+         not know, or holds the marks of a merge conflict. Of two epochs keep either one. Without the file rbuild makes \
+         a new one with the epoch of that moment, and everything is built again.",
+    ),
+    error(
         "syntax",
         2,
         "The file is not TOML or YAML as rbuild reads them: TOML 1.0, or one document of YAML 1.2 without tags and \
@@ -142,8 +149,11 @@ pub const CODES: &[Code] = &[
     error(
         "no-match",
         1,
-        "A path or pattern of `copy`, `attrs` or an artifact matches nothing in its tree. Say `optional = true` if \
-         that is fine; `rbuild inspect step.NAME` lists the tree.",
+        "A path or pattern of `copy`, `attrs` or an artifact matches nothing in its tree. Whatever the order of its \
+         keys, a step applies `from` or `merge`, groups, users, dirs, copy, files, links, attrs, run, remove: what \
+         `run` makes is not there for `attrs`, so change it in `run` itself, make it by `dirs`, or change it in a next \
+         step. Say `optional = true` on a copy or artifact if no match is fine; `rbuild inspect --tree step.NAME` \
+         lists a tree.",
     ),
     error(
         "merge-conflict",
@@ -165,15 +175,36 @@ pub const CODES: &[Code] = &[
          looked up there, after the step's own `groups` and `users`, never on this machine. Numbers always work.",
     ),
     error(
+        "warnings-denied",
+        1,
+        "There were warnings while building, and `--deny-warnings` makes them errors. Everything was built all the \
+         same; without the option the build would have succeeded.",
+    ),
+    error(
         "source-failed",
         3,
-        "The bytes of a source can't be had: a file is missing, unreadable or damaged.",
+        "The bytes of a source can't be had: a file is missing, unreadable or damaged. Paths are relative to the \
+         folder of the build file. Registries and addresses on the network are not in this version: fetch what is \
+         needed first, an image with `skopeo copy docker://NAME oci-archive:FILE`.",
     ),
     error(
         "digest-mismatch",
         3,
         "A file does not have the digest that the build file, a manifest or the lock gives for it. It is never \
          used: either the file is damaged, or it was replaced and the digest must be changed on purpose.",
+    ),
+    error(
+        "not-locked",
+        3,
+        "`--locked` is given and the lock file is missing, so there is no epoch that the next build would have, too. \
+         Build once without `--locked` and commit the lock file, or give `epoch` in the build file.",
+    ),
+    error(
+        "store-damaged",
+        3,
+        "The store does not hold something that it should, or holds it damaged: a disk that was full, or a file of it \
+         that was removed or changed. What is damaged is dropped and built again by itself. If this is told all the \
+         same, remove the store (it is a cache) and look at the disk.",
     ),
     error(
         "no-tier",
@@ -209,18 +240,13 @@ pub const CODES: &[Code] = &[
     ),
     warning(
         "special-file",
-        "A socket, fifo or device of a local folder is left out of the tree, or a socket of a tree is left out of a \
-         layer: neither can hold it.",
+        "A socket, fifo or device of a local folder is left out of the tree, one of a tree is left out of an artifact or \
+         `dir` output, or a socket is left out of a layer: none of these can hold it.",
     ),
     warning(
         "remove-nothing",
         "A path of `remove` without special characters is not there. A pattern may match nothing; a path that was \
          written out was meant.",
-    ),
-    warning(
-        "hidden-bytes",
-        "A step removes or re-owns files that an earlier layer of the same image keeps, so the image is larger than \
-         its tree. `layers = \"squash\"`, or removing them in the step that made them, gets rid of the bytes.",
     ),
     warning(
         "entrypoint-missing",

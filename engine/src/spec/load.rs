@@ -34,6 +34,8 @@ pub struct Inputs {
     pub environment: BTreeMap<String, String>,
     /// What the images are made for.
     pub platform: Platform,
+    /// Whether a source whose local file is missing is a mistake of the file.
+    pub look_for_sources: bool,
 }
 
 /// What an image is made for, in OCI's words.
@@ -153,11 +155,19 @@ impl Parsed {
         let replaced = variables::replace(&root, &mut scope, &mut mentions, &mut sink);
         for (name, span) in scope.unused() {
             let message = format!("variable `{name}` is not used");
-            sink.push(Diagnostic::warning("unused", message).at(span, ""));
+            let diagnostic = Diagnostic::warning("unused", message).at(span, "");
+            sink.push(variables::spared(&root, name).into_iter().fold(diagnostic, Diagnostic::help));
         }
         let (spec, declared) = lower::file(&replaced, &mut sink);
-        check::errors(&spec, &declared, &path, &mut sink);
+        check::errors(&replaced, &spec, &declared, &path, &mut sink);
         check::warnings(&spec, &declared, &mentions, &mut sink);
+        let folder = match path.parent() {
+            Some(folder) if !folder.as_os_str().is_empty() => folder.to_owned(),
+            _ => PathBuf::from("."),
+        };
+        if inputs.look_for_sources {
+            sink.extend(check::missing_sources(&spec, &folder, |_| true));
+        }
         // What a broken text leaves out is not missing: such messages would only hide the one that counts.
         if is_broken {
             sink.retain(|one| !ABSENCES.contains(&one.code));
@@ -169,10 +179,6 @@ impl Parsed {
             warnings.list.retain(|one| one.code != "unused");
             return Err(warnings);
         }
-        let folder = match path.parent() {
-            Some(folder) if !folder.as_os_str().is_empty() => folder.to_owned(),
-            _ => PathBuf::from("."),
-        };
         Ok(Loaded { spec, path, folder, epoch, warnings })
     }
 }

@@ -8,17 +8,19 @@
 //! …
 //! ```
 //!
-//! Beside the top file, written by rbuild, committed by the user. It is made with `O_EXCL`: of two builds that start
+//! Beside the top file, written by rbuild, committed by the user. It is never made over another: of two builds that start
 //! without one, the first to write it wins and the other takes over what it wrote, so that both have one epoch. It is
 //! replaced by rename. Lookups are kept as they are: the sources that need them read their own.
 
 use super::lower::MAX_EPOCH;
 use serde::{Deserialize, Serialize};
 use std::{
-    fs::{File, OpenOptions},
+    fs::{File, Permissions},
     io::{ErrorKind, Read, Write},
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
 };
+use tempfile::NamedTempFile;
 use thiserror::Error;
 
 /// The only version of the format.
@@ -50,10 +52,12 @@ pub enum LockError {
         source: std::io::Error,
     },
     /// It is no lock file of this version.
-    #[error("{} is not a lock file that this rbuild can read: {reason}", path.display())]
+    #[error("{}:{line}: this is not a lock file that rbuild can read: {reason}", path.display())]
     Format {
         /// Which file.
         path: PathBuf,
+        /// Where, from 1.
+        line: usize,
         /// What is wrong with it.
         reason: String,
     },
@@ -98,7 +102,8 @@ impl Lock {
                     .map_err(|error| failed("read", path, error))?;
             }
         }
-        Self::parse(&text).map(Some).map_err(|reason| LockError::Format { path: path.to_owned(), reason })
+        let refused = |(line, reason)| LockError::Format { path: path.to_owned(), line, reason };
+        Self::parse(&text).map(Some).map_err(refused)
     }
 
     /// Makes `path`. If another has made it meanwhile, this is what that one wrote.
@@ -106,26 +111,18 @@ impl Lock {
     /// # Errors
     /// It can't be made, or what is there can't be read.
     pub fn create(self, path: &Path) -> Result<Self, LockError> {
-        // A name of its own, then a link: so nobody ever reads a file that is written half.
-        let own = path.with_file_name(format!(".{}.{}", file_name(path), std::process::id()));
-        let text = self.render();
-        let written = write_new(&own, &text).and_then(|()| std::fs::hard_link(&own, path));
-        // The link is the file now, or nothing is: what remains of the other name is of no use.
-        let _ = std::fs::remove_file(&own);
+        let written = self.write_beside(path).and_then(|own| Ok(own.persist_noclobber(path)?));
         match written {
-            Ok(()) => Ok(self),
-            Err(error) if error.kind() == ErrorKind::AlreadyExists => self.adopt(path),
-            // Some file systems have no hard links.
-            Err(_) => match write_new(path, &text) {
-                Ok(()) => Ok(self),
-                Err(error) if error.kind() == ErrorKind::AlreadyExists => self.adopt(path),
-                Err(error) => Err(failed("write", path, error)),
-            },
+            Ok(_) => Ok(self),
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(Self::load(path)?.unwrap_or(self)),
+            // Some file systems can neither link nor rename without replacing.
+            Err(_) => {
+                match File::create_new(path).and_then(|mut file| file.write_all(self.render().as_bytes())) {
+                    Ok(()) => Ok(self),
+                    Err(error) => Err(failed("write", path, error)),
+                }
+            }
         }
-    }
-
-    fn adopt(self, path: &Path) -> Result<Self, LockError> {
-        Ok(Self::load(path)?.unwrap_or(self))
     }
 
     /// Replaces `path`.
@@ -133,22 +130,45 @@ impl Lock {
     /// # Errors
     /// It can't be written.
     pub fn store(&self, path: &Path) -> Result<(), LockError> {
-        let own = path.with_file_name(format!(".{}.{}", file_name(path), std::process::id()));
-        let written = write_new(&own, &self.render()).and_then(|()| std::fs::rename(&own, path));
-        written.map_err(|error| {
-            let _ = std::fs::remove_file(&own);
-            failed("write", path, error)
-        })
+        let written = self.write_beside(path).and_then(|own| Ok(own.persist(path)?));
+        written.map(|_| ()).map_err(|error| failed("write", path, error))
     }
 
-    fn parse(text: &str) -> Result<Self, String> {
-        let text: Text = toml::from_str(text).map_err(|error| error.message().to_owned())?;
-        if text.version != VERSION {
-            return Err(format!("its version is {}, not {VERSION}", text.version));
+    /// A file of a name of its own, so that nobody ever reads one that is written half. `path` sources leave out what
+    /// begins like this: a killed build may leave it.
+    fn write_beside(&self, path: &Path) -> std::io::Result<NamedTempFile> {
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+        let mut own = tempfile::Builder::new()
+            .prefix(".rbuild-lock.")
+            .permissions(Permissions::from_mode(0o666))
+            .tempfile_in(folder.unwrap_or(Path::new(".")))?;
+        own.write_all(self.render().as_bytes())?;
+        own.as_file().sync_all()?;
+        Ok(own)
+    }
+
+    /// The lock, or the line that is wrong and why.
+    fn parse(text: &str) -> Result<Self, (usize, String)> {
+        if let Some(line) = text.lines().position(|line| line.starts_with("<<<<<<< ")) {
+            return Err((line + 1, "it has the marks of a merge conflict".to_owned()));
         }
-        if !(0..=MAX_EPOCH).contains(&text.epoch) {
-            return Err(format!("its epoch is {}", text.epoch));
+        let line_of = |start: usize| text.bytes().take(start).filter(|byte| *byte == b'\n').count() + 1;
+        let told = |error: toml::de::Error| {
+            (
+                error.span().map_or(1, |span| line_of(span.start)),
+                error.message().trim_end().replace('\n', ", "),
+            )
+        };
+        let read: Text = toml::from_str(text).map_err(told)?;
+        let key =
+            |key: &str| text.lines().position(|line| line.trim_start().starts_with(key)).unwrap_or(0) + 1;
+        if read.version != VERSION {
+            return Err((key("version"), format!("its version is {}, not {VERSION}", read.version)));
         }
+        if !(0..=MAX_EPOCH).contains(&read.epoch) {
+            return Err((key("epoch"), format!("its epoch is {}", read.epoch)));
+        }
+        let text = read;
         Ok(Self { epoch: text.epoch, lookups: text.lookup })
     }
 
@@ -159,14 +179,10 @@ impl Lock {
     }
 }
 
-fn file_name(path: &Path) -> String {
-    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
-}
-
-fn write_new(path: &Path, text: &str) -> std::io::Result<()> {
-    let mut file = OpenOptions::new().write(true).create_new(true).open(path)?;
-    file.write_all(text.as_bytes())?;
-    file.sync_all()
+/// Whether [`Lock::create`] would succeed, as far as can be told without writing.
+pub fn can_create(path: &Path) -> bool {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    rustix::fs::access(folder, rustix::fs::Access::WRITE_OK).is_ok()
 }
 
 fn failed(operation: &'static str, path: &Path, source: std::io::Error) -> LockError {
@@ -229,7 +245,16 @@ mod tests {
         ] {
             std::fs::write(&path, text).unwrap();
             let error = Lock::load(&path).unwrap_err().to_string();
-            assert!(error.contains("rbuild.lock"), "{text}: {error}");
+            assert!(error.contains("rbuild.lock:"), "{text}: {error}");
+        }
+        for (text, line, reason) in [
+            ("version = 1\n<<<<<<< HEAD\nepoch = 1\n=======\nepoch = 2\n>>>>>>> x\n", 2, "merge conflict"),
+            ("version = 1\nepoch = \"x\"\n", 2, "expected i64"),
+            ("version = 1\n\nepoch = -1\n", 3, "its epoch is -1"),
+        ] {
+            std::fs::write(&path, text).unwrap();
+            let error = Lock::load(&path).unwrap_err().to_string();
+            assert!(error.contains(&format!("rbuild.lock:{line}: ")) && error.contains(reason), "{error}");
         }
         assert!(matches!(Lock::new(1).create(&folder.path().join("no/x")), Err(LockError::Io { .. })));
     }

@@ -37,11 +37,13 @@ pub mod value;
 mod variables;
 pub mod words;
 
+pub use check::missing_sources;
 pub use diagnostic::{Diagnostic, Diagnostics, Severity};
 pub use load::{EpochSource, FALLBACK_EPOCH, Inputs, Loaded, Parsed, Platform, find, load, parse};
 pub use span::{Files, Span, Spanned};
 pub use target::{Kind, Target};
 pub use types::Spec;
+pub use value::Format;
 
 #[cfg(test)]
 mod tests;

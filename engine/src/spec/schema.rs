@@ -9,7 +9,10 @@
 //! array is; a string with `${` in it is taken for any form.
 
 mod parts;
+mod reference;
 mod tables;
+
+pub use reference::reference_text;
 
 use parts::{arrays, integer, reference, strings, text};
 use serde_json::{Map, Value, json};

@@ -5,11 +5,12 @@
 //! objects/ab/cdef…   file bytes, blake3, mode 0444
 //! trees/ab/cdef…     canonical encodings of trees, snapshots and deltas
 //! records/ab/cdef…   key -> what a step gave           (record.rs)
-//! blobs/sha256/…     compressed layers, configs, manifests
+//! blobs/sha256/…     compressed layers, configs, manifests, mode 0444; layouts hold hard links to layers
 //! history/           the last build of each file       (history.rs)
 //! caches/            contents of cache mounts
 //! index.db           SQLite, rebuildable: the stat cache (index.rs)
 //! locks/             held by who makes a key
+//! unsynced/PID-N    what a process has written may not be on the disk yet (durability.rs)
 //! tmp/PID-N/         scratch of one process, locked; dead ones are removed at the next start (scratch.rs)
 //! ```
 //!
@@ -27,19 +28,18 @@ mod trees;
 
 pub use history::{Build, History, ImageNode, Node};
 pub use index::{FileStamp, Index};
-pub use objects::file_sha256;
-pub use record::{LayerMemo, Record, Records, Yield};
+pub use objects::{file_sha256, sha256_of};
+pub use record::{LayerMemo, OutputMemo, Record, Records, Warned, Yield};
 pub use scratch::Scratch;
 
 use durability::Durability;
-use rbuild_tree::{Tree, TreeId};
 use std::{
-    collections::HashMap,
     fs, io,
-    os::unix::fs::DirBuilderExt,
+    os::unix::fs::{DirBuilderExt, PermissionsExt},
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
 };
+use trees::TreeCache;
 
 /// The format of the folder; another number is refused.
 const VERSION: &str = "1\n";
@@ -74,7 +74,7 @@ pub struct Store {
     scratch: Scratch,
     durability: Durability,
     index: Index,
-    trees: Mutex<HashMap<TreeId, Arc<Tree>>>,
+    trees: TreeCache,
 }
 
 impl Store {
@@ -86,7 +86,9 @@ impl Store {
         fs::DirBuilder::new().recursive(true).mode(0o700).create(root).doing("make the store", root)?;
         // Set-up reads paths from other directories; the store's own must not depend on where that is.
         let root = root.canonicalize().doing("find the store", root)?;
-        for name in ["objects", "trees", "records", "blobs/sha256", "history", "caches", "locks", "tmp"] {
+        for name in
+            ["objects", "trees", "records", "blobs/sha256", "history", "caches", "locks", "tmp", "unsynced"]
+        {
             let path = root.join(name);
             if !path.is_dir() {
                 fs::create_dir_all(&path).doing("make", &path)?;
@@ -97,7 +99,7 @@ impl Store {
             scratch: Scratch::open(&root.join("tmp"))?,
             durability: Durability::open(&root)?,
             index: Index::open(&root.join("index.db")),
-            trees: Mutex::default(),
+            trees: trees::cache(),
             root,
         }))
     }
@@ -132,12 +134,14 @@ impl Store {
         self.root.join("blobs/sha256").join(sha256)
     }
 
-    /// Moves a finished file into the blobs under its sha256.
+    /// Moves a finished file into the blobs under its sha256. Layouts hold hard links to it: it is made read-only, so
+    /// that nobody writes into it by mistake.
     ///
     /// # Errors
     /// If it can't be renamed.
     pub fn put_blob(&self, sha256: &str, file: &Path) -> Result<PathBuf> {
         let path = self.blob_path(sha256);
+        fs::set_permissions(file, fs::Permissions::from_mode(0o444)).doing("change the mode of", file)?;
         self.durability.note_write();
         fs::rename(file, &path).doing("move a blob to", &path)?;
         Ok(path)
@@ -180,14 +184,6 @@ impl Store {
     /// If the filesystem reports that it could not.
     pub fn settle(&self) -> Result<()> {
         self.durability.settle()
-    }
-
-    fn remember(&self, id: TreeId, tree: Arc<Tree>) {
-        self.trees.lock().unwrap_or_else(PoisonError::into_inner).insert(id, tree);
-    }
-
-    fn remembered(&self, id: &TreeId) -> Option<Arc<Tree>> {
-        self.trees.lock().unwrap_or_else(PoisonError::into_inner).get(id).cloned()
     }
 }
 

@@ -1,12 +1,16 @@
 //! Objects: the bytes of regular files.
+//!
+//! Each has the same time of modification, one second after 1970. Whoever writes into an object gives it another, and
+//! then it is checked against its name before it is used again. Bytes that a disk loses silently are not noticed so.
 
 use super::{Doing, Result, Store};
 use rbuild_tree::ObjectId;
 use std::{
-    fs::{self, File},
+    fs::{self, File, FileTimes, Metadata},
     io::{self, Read, Write},
-    os::unix::fs::{OpenOptionsExt, PermissionsExt},
+    os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
+    time::{Duration, SystemTime},
 };
 
 const CHUNK: usize = 1 << 20;
@@ -22,18 +26,24 @@ impl Store {
         self.open_object(id).is_ok()
     }
 
-    /// Opens it for reading. One that a power cut may have damaged is checked first; a damaged one is removed, and
-    /// then it is missing like any other.
+    /// Opens it for reading. One that was written to, or that a power cut may have damaged, is checked first; a damaged
+    /// one is removed, and then it is missing like any other.
     ///
     /// # Errors
     /// As from opening a file.
     pub fn open_object(&self, id: &ObjectId) -> io::Result<File> {
         let path = self.object_path(id);
         let file = File::open(&path)?;
-        if self.durability.doubts(&file.metadata()?, &path) {
+        let metadata = file.metadata()?;
+        let touched = !is_as_written(&metadata);
+        if touched || self.durability.doubts(&metadata, &path) {
             if hash_file(&path)? != *id {
                 fs::remove_file(&path)?;
-                return Err(io::Error::new(io::ErrorKind::NotFound, "damaged by a power cut, removed"));
+                tracing::warn!(?path, "damaged object, removed");
+                return Err(io::Error::new(io::ErrorKind::NotFound, "it was damaged, and is removed"));
+            }
+            if touched {
+                mark_as_written(&file)?;
             }
             self.durability.trust(&path);
         }
@@ -65,8 +75,9 @@ impl Store {
             let fresh = self.scratch.fresh();
             let write = || -> io::Result<()> {
                 let mut options = File::options();
-                options.write(true).create_new(true).mode(0o444);
-                options.open(&fresh)?.write_all(bytes)
+                let mut file = options.write(true).create_new(true).mode(0o444).open(&fresh)?;
+                file.write_all(bytes)?;
+                mark_as_written(&file)
             };
             write().doing("write", &fresh)?;
             self.adopt(&fresh, &self.object_path(&id))?;
@@ -85,6 +96,7 @@ impl Store {
             fs::remove_file(path).doing("remove", path)?;
         } else {
             fs::set_permissions(path, fs::Permissions::from_mode(0o444)).doing("change the mode of", path)?;
+            File::open(path).and_then(|file| mark_as_written(&file)).doing("change the time of", path)?;
             self.adopt(path, &self.object_path(&id))?;
         }
         Ok((id, size))
@@ -111,6 +123,7 @@ impl Store {
                 file.write_all(&buffer[..count])?;
                 size += count as u64;
             }
+            mark_as_written(&file)?;
             Ok((hasher.finalize().into(), size))
         };
         let (id, size) = copy().doing("write", &fresh)?;
@@ -136,6 +149,14 @@ impl Store {
     }
 }
 
+fn mark_as_written(file: &File) -> io::Result<()> {
+    file.set_times(FileTimes::new().set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(1)))
+}
+
+fn is_as_written(metadata: &Metadata) -> bool {
+    (metadata.mtime(), metadata.mtime_nsec()) == (1, 0)
+}
+
 /// The blake3 of a file of the store: its own files are only ever replaced, so mapping them is safe.
 fn hash_file(path: &Path) -> io::Result<ObjectId> {
     let mut hasher = blake3::Hasher::new();
@@ -148,10 +169,18 @@ fn hash_file(path: &Path) -> io::Result<ObjectId> {
 /// # Errors
 /// As from reading a file.
 pub fn file_sha256(path: &Path) -> io::Result<String> {
+    sha256_of(&mut File::open(path)?)
+}
+
+/// The sha256 of what is left of a stream, 64 hex digits.
+///
+/// # Errors
+/// As from reading it.
+pub fn sha256_of(bytes: &mut dyn Read) -> io::Result<String> {
     use sha2::{Digest, Sha256};
-    let (mut file, mut hasher, mut buffer) = (File::open(path)?, Sha256::new(), vec![0; CHUNK]);
+    let (mut hasher, mut buffer) = (Sha256::new(), vec![0; CHUNK]);
     loop {
-        match file.read(&mut buffer)? {
+        match bytes.read(&mut buffer)? {
             0 => return Ok(hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect()),
             count => hasher.update(&buffer[..count]),
         }

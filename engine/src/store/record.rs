@@ -7,6 +7,7 @@ use rbuild_tree::{DeltaId, ObjectId, SnapshotId};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::{
     fs,
+    os::unix::ffi::OsStrExt,
     path::{Path, PathBuf},
 };
 
@@ -61,7 +62,18 @@ pub struct Record {
     pub trace: Option<String>,
     /// What it warned of.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub warnings: Vec<String>,
+    pub warnings: Vec<Warned>,
+}
+
+/// A warning that is told again whenever the result is used.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Warned {
+    /// What `rbuild explain` knows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<String>,
+    /// In one line.
+    pub message: String,
 }
 
 /// A layer that was written before.
@@ -79,6 +91,18 @@ pub struct LayerMemo {
     /// Of the blob.
     pub media_type: String,
     /// What the writer warned of (sockets left out).
+    pub warnings: Vec<String>,
+}
+
+/// An output that was written before.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct OutputMemo {
+    /// What was written: its kind and its digest.
+    pub content: String,
+    /// What tells that it is still there unchanged.
+    pub state: String,
+    /// What the writer warned of.
     pub warnings: Vec<String>,
 }
 
@@ -144,6 +168,24 @@ impl<'a> Records<'a> {
     /// If it can't be written.
     pub fn put_layer(&self, name: &str, memo: &LayerMemo) -> Result<()> {
         self.write(&self.path(&ObjectId::of(name.as_bytes()).to_string()), memo)
+    }
+
+    /// What was last written to this path.
+    pub fn output(&self, path: &Path) -> Option<OutputMemo> {
+        self.read(&self.output_path(path))
+    }
+
+    /// Remembers what was written to a path.
+    ///
+    /// # Errors
+    /// If it can't be written.
+    pub fn put_output(&self, path: &Path, memo: &OutputMemo) -> Result<()> {
+        self.write(&self.output_path(path), memo)
+    }
+
+    fn output_path(&self, path: &Path) -> PathBuf {
+        let name = [b"output ", path.as_os_str().as_bytes()].concat();
+        self.path(&ObjectId::of(&name).to_string())
     }
 
     fn path(&self, hex: &str) -> PathBuf {

@@ -29,9 +29,12 @@ impl Scratch {
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
                 made => made.doing("make", &folder)?,
             }
-            let lock = File::open(&folder).doing("open", &folder)?;
+            // Before it is locked, a starting process may take it for dead.
+            let lock = match File::open(&folder) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                opened => opened.doing("open", &folder)?,
+            };
             lock.lock().doing("lock", &folder)?;
-            // Between making and locking it a starting process may have taken it for dead.
             if folder.is_dir() {
                 return Ok(Self { folder, lock, counter: AtomicU64::new(0) });
             }
@@ -120,6 +123,16 @@ mod tests {
         let other = Scratch::open(parent.path()).unwrap();
         assert!(live.folder.is_dir(), "its lock is held");
         assert_ne!(live.folder, other.folder);
+    }
+
+    #[test]
+    fn processes_that_start_together_take_nothing_from_each_other() {
+        let parent = tempfile::tempdir().unwrap();
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| (0..50).for_each(|_| drop(Scratch::open(parent.path()).unwrap())));
+            }
+        });
     }
 
     #[test]

@@ -7,9 +7,27 @@ use rbuild_tree::{
 };
 use std::{fs, io, sync::Arc};
 
+/// Trees that were read or written lately, in memory.
+pub(super) type TreeCache = quick_cache::sync::Cache<TreeId, Arc<Tree>, Weight>;
+
+/// Bytes of memory, roughly.
+#[derive(Clone)]
+pub(super) struct Weight;
+
+impl quick_cache::Weighter<TreeId, Arc<Tree>> for Weight {
+    fn weight(&self, _: &TreeId, tree: &Arc<Tree>) -> u64 {
+        64 + 200 * tree.len() as u64
+    }
+}
+
+/// A root filesystem of 100,000 entries fits.
+pub(super) fn cache() -> TreeCache {
+    TreeCache::with_weighter(10_000, 64 << 20, Weight)
+}
+
 impl TreeStore for Store {
     fn tree(&self, id: &TreeId) -> Result<Arc<Tree>> {
-        if let Some(tree) = self.remembered(id) {
+        if let Some(tree) = self.trees.get(id) {
             return Ok(tree);
         }
         let missing = || Error::Missing { what: "tree", id: id.to_string() };
@@ -19,16 +37,16 @@ impl TreeStore for Store {
             let bytes = self.read_checked(&id.to_string()).ok_or_else(missing)?;
             Arc::new(decode_tree(&bytes)?)
         };
-        self.remember(*id, tree.clone());
+        self.trees.insert(*id, tree.clone());
         Ok(tree)
     }
 
     fn put_tree(&self, tree: &Tree) -> Result<TreeId> {
         let bytes = encode_tree(tree);
         let id = TreeId::of(&bytes);
-        if self.remembered(&id).is_none() {
+        if self.trees.get(&id).is_none() {
             self.write_named(&id.to_string(), &bytes)?;
-            self.remember(id, Arc::new(tree.clone()));
+            self.trees.insert(id, Arc::new(tree.clone()));
         }
         Ok(id)
     }

@@ -96,8 +96,16 @@ mod tests {
                 duration: 1,
             },
             Event::Finished { node: node(), outcome: Outcome::Ran, duration: 7 },
-            Event::Skipped { node: node() },
-            Event::BuildFinished { success: false, ran: 1, cached: 0, failed: 1, skipped: 0, duration: 9 },
+            Event::Skipped { node: node(), interrupted: true },
+            Event::BuildFinished {
+                success: false,
+                ran: 1,
+                cached: 0,
+                failed: 1,
+                skipped: 0,
+                interrupted: 0,
+                duration: 9,
+            },
         ]
     }
 

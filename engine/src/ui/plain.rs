@@ -80,7 +80,10 @@ impl Plain {
                 let time = report::duration(Duration::from_millis(*milliseconds));
                 tagged(node, &format!("failed after {time}: {message}"))
             }
-            Event::Skipped { node } => tagged(node, "not reached"),
+            Event::Skipped { node, interrupted } => {
+                self.running.remove(node);
+                tagged(node, if *interrupted { "interrupted" } else { "not reached" })
+            }
             Event::Warning { code, node, message } => {
                 let line = self.shell.warning(code.as_deref(), node.as_deref(), message);
                 if self.warned.insert(line.clone()) { line } else { String::new() }

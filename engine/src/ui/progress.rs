@@ -46,7 +46,7 @@ impl Progress {
         match style {
             Style::Plain => Self::Plain(Live::new(shell, Plain::new(shell, options))),
             Style::Json => Self::Json(Json::new(std::io::stdout())),
-            Style::Quiet => Self::Quiet(Quiet::new(shell)),
+            Style::Quiet => Self::Quiet(Quiet::new(shell, options)),
         }
     }
 

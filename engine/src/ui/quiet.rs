@@ -12,8 +12,8 @@ pub struct Quiet {
 
 impl Quiet {
     /// For one build.
-    pub fn new(shell: Shell) -> Self {
-        Self { shell, summary: Mutex::new(Summary::new(shell, Options::default())) }
+    pub fn new(shell: Shell, options: Options) -> Self {
+        Self { shell, summary: Mutex::new(Summary::new(shell, options)) }
     }
 
     /// Tells what failed; gives whether that has told this error.

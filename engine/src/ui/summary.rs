@@ -81,7 +81,12 @@ impl Summary {
                 let (node, code) = (Some(node.as_str()), code.as_deref());
                 rendered += "\n";
                 rendered += &self.shell.failure(&Failure { node, code, message, causes, last_lines });
-                let hints = self.shell.hints(hints, code);
+                let hints: Vec<String> = hints
+                    .iter()
+                    .cloned()
+                    .chain(self.log_hint(node.unwrap_or_default(), last_lines))
+                    .collect();
+                let hints = self.shell.hints(&hints, code);
                 if !hints.is_empty() {
                     rendered += "\n";
                     rendered += &hints;
@@ -109,7 +114,7 @@ impl Summary {
                     "written",
                     &outputs.iter().map(|output| self.written_line(output)).collect::<Vec<_>>(),
                 );
-                rendered + &block("look", &self.look(name, outputs))
+                rendered + &block("look", &self.look(name, tags, outputs))
             }
             Event::Artifact { name, path, files } => {
                 let files = usize::try_from(*files).unwrap_or(usize::MAX);
@@ -120,24 +125,35 @@ impl Summary {
     }
 
     /// Commands that show the image; one for each place it was written to.
-    fn look(&self, name: &str, outputs: &[Written]) -> Vec<String> {
-        let mut inspect = String::from("rbuild inspect");
-        for (option, path) in [("-f", &self.options.file), ("--store", &self.options.store)] {
-            if let Some(path) = path {
-                // Writing to a string can't fail.
-                let _ = write!(inspect, " {option} {}", text::quote(&path.to_string_lossy()));
-            }
-        }
-        let mut commands = vec![format!("{inspect} image.{name}")];
+    fn look(&self, name: &str, tags: &[String], outputs: &[Written]) -> Vec<String> {
+        let mut commands = vec![self.command("inspect", &format!("image.{name}"))];
         let mut seen: Vec<(&str, &str)> = Vec::new();
         for output in outputs {
             // A layout has one line even if several tags were written to it.
             if !seen.contains(&(&output.kind, &output.path)) {
                 seen.push((&output.kind, &output.path));
-                commands.extend(look_command(output, self.shown(&output.path)));
+                commands.extend(look_command(output, tags, self.shown(&output.path)));
             }
         }
         commands
+    }
+
+    /// A command that looks at a node of this build, from the current folder.
+    fn command(&self, word: &str, node: &str) -> String {
+        let mut command = format!("rbuild {word}");
+        for (option, path) in [("-f", &self.options.file), ("--store", &self.options.store)] {
+            if let Some(path) = path {
+                // Writing to a string can't fail.
+                let _ = write!(command, " {option} {}", text::quote(&path.to_string_lossy()));
+            }
+        }
+        format!("{command} {node}")
+    }
+
+    /// Where the rest is of what a command printed; nothing if it printed nothing.
+    fn log_hint(&self, node: &str, last_lines: &[String]) -> Option<String> {
+        let name = node.strip_prefix("step.").unwrap_or(node);
+        (!last_lines.is_empty()).then(|| format!("the whole log: {}", self.command("logs", name)))
     }
 
     fn written_line(&self, output: &Written) -> String {
@@ -154,11 +170,13 @@ impl Summary {
     }
 }
 
-fn look_command(output: &Written, path: &str) -> Option<String> {
+fn look_command(output: &Written, tags: &[String], path: &str) -> Option<String> {
     match output.kind.as_str() {
         "oci" | "oci-archive" => {
-            let reference =
-                output.reference.as_ref().map(|reference| format!(":{reference}")).unwrap_or_default();
+            // An archive has a name for each tag, and of several skopeo wants to be told one.
+            let first = tags.first().filter(|_| tags.len() > 1).and_then(|tag| Some(tag.rsplit_once(':')?.1));
+            let reference = output.reference.as_deref().or(first);
+            let reference = reference.map(|reference| format!(":{reference}")).unwrap_or_default();
             let place = text::quote(&format!("{}:{path}{reference}", output.kind));
             Some(format!("skopeo inspect {place}"))
         }
@@ -196,7 +214,7 @@ fn block(word: &str, lines: &[String]) -> String {
 
 /// `built in 12.3s: 3 ran, 4 cached`
 fn totals(event: &Event) -> String {
-    let Event::BuildFinished { success, ran, cached, failed, skipped, duration } = event else {
+    let Event::BuildFinished { success, ran, cached, failed, skipped, interrupted, duration } = event else {
         return String::new();
     };
     let word = if *success { "built" } else { "failed" };
@@ -204,7 +222,7 @@ fn totals(event: &Event) -> String {
         "{word} in {}: {ran} ran, {cached} cached",
         report::duration(Duration::from_millis(*duration))
     );
-    for (number, word) in [(failed, "failed"), (skipped, "not reached")] {
+    for (number, word) in [(failed, "failed"), (interrupted, "interrupted"), (skipped, "not reached")] {
         if *number > 0 {
             // Writing to a string can't fail.
             let _ = write!(totals, ", {number} {word}");

@@ -12,10 +12,7 @@ use crate::{
     tree::Name,
     walk::{fetch, lookup_below},
 };
-use std::{
-    cmp::Ordering,
-    collections::{BTreeSet, HashMap},
-};
+use std::{cmp::Ordering, collections::BTreeSet};
 
 /// What must happen to `base` to make it `result`.
 ///
@@ -138,7 +135,7 @@ fn both<'a>(
 }
 
 /// Whether a change replaces or removes this path, or something above it.
-pub(crate) fn is_touched(root: &DirectoryChange, path: &TreePath) -> bool {
+pub fn is_touched(root: &DirectoryChange, path: &TreePath) -> bool {
     let mut directory = root;
     for name in path.names() {
         match directory.children.get(name) {
@@ -152,8 +149,8 @@ pub(crate) fn is_touched(root: &DirectoryChange, path: &TreePath) -> bool {
 
 /// The paths whose entries are equal on both sides but whose links are not.
 fn relinked<'a>(root: &DirectoryChange, base: &'a Links, result: &'a Links) -> BTreeSet<&'a TreePath> {
-    let group_of = places(result);
-    let known = places(base);
+    let group_of = result.by_path();
+    let known = base.by_path();
     let mut relinked = BTreeSet::new();
     for group in base.groups() {
         let survivors: Vec<&TreePath> = group.iter().filter(|path| !is_touched(root, path)).collect();
@@ -178,15 +175,6 @@ fn changed_groups(root: &DirectoryChange, base: &Links, result: &Links) -> Links
     let changed =
         |group: &&Vec<TreePath>| !known.contains(group) || group.iter().any(|path| is_touched(root, path));
     Links::from_disjoint(result.groups().iter().filter(changed).cloned())
-}
-
-fn places(links: &Links) -> HashMap<&TreePath, usize> {
-    links
-        .groups()
-        .iter()
-        .enumerate()
-        .flat_map(|(at, group)| group.iter().map(move |path| (path, at)))
-        .collect()
 }
 
 /// Notes an entry as replaced; all above it are directories on both sides.

@@ -1,7 +1,7 @@
 //! What a directory says of one name.
 
 use crate::{ObjectId, TreeId};
-use std::collections::BTreeMap;
+use std::{borrow::Cow, collections::BTreeMap};
 
 /// A point in time, seconds and nanoseconds since 1970; may lie before it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Debug)]
@@ -32,6 +32,26 @@ pub fn is_kept_xattr(name: &[u8]) -> bool {
                 && !name.starts_with(b"user.fuseoverlayfs.")
         }
     }
+}
+
+/// File capabilities; the one attribute whose value depends on where it was made.
+pub const CAPABILITY: &[u8] = b"security.capability";
+
+/// Version 2 of a capability: magic and flags, then two pairs of 32-bit sets.
+const VERSION_2: (u8, usize) = (2, 20);
+/// Version 3 adds the id of a user namespace's root.
+const VERSION_3: (u8, usize) = (3, 24);
+
+/// The value of an attribute as a tree holds it. Inside a user namespace the kernel may hand out and take capabilities
+/// in version 3, which names the namespace's root; in a tree they are version 2, which means the same in every image.
+pub fn image_value<'a>(name: &[u8], value: &'a [u8]) -> Cow<'a, [u8]> {
+    // The version is the highest byte of a little-endian number.
+    if name == CAPABILITY && value.len() == VERSION_3.1 && value[3] == VERSION_3.0 {
+        let mut value = value[..VERSION_2.1].to_vec();
+        value[3] = VERSION_2.0;
+        return Cow::Owned(value);
+    }
+    Cow::Borrowed(value)
 }
 
 /// Metadata that every kind of entry has.

@@ -1,7 +1,7 @@
 //! A root filesystem.
 
 use crate::{Metadata, SnapshotId, Timestamp, Tree, TreeId, TreePath, encoding};
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 /// Which paths are one file: groups of two or more, each sorted, sorted by their first path. No path is in two.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -13,7 +13,7 @@ impl Links {
     /// A table of these groups; those of fewer than two paths vanish, and groups that share a path become one.
     pub fn new(groups: impl IntoIterator<Item = Vec<TreePath>>) -> Self {
         let mut merged: Vec<BTreeSet<TreePath>> = Vec::new();
-        let mut place: std::collections::HashMap<TreePath, usize> = std::collections::HashMap::new();
+        let mut place: HashMap<TreePath, usize> = HashMap::new();
         for group in groups {
             let known: BTreeSet<usize> = group.iter().filter_map(|path| place.get(path).copied()).collect();
             let target = known.first().copied().unwrap_or_else(|| {
@@ -48,6 +48,12 @@ impl Links {
     /// The groups in order.
     pub fn groups(&self) -> &[Vec<TreePath>] {
         &self.groups
+    }
+
+    /// The place in [`groups`](Self::groups) of each path that is in one.
+    pub fn by_path(&self) -> HashMap<&TreePath, usize> {
+        let groups = self.groups.iter().enumerate();
+        groups.flat_map(|(place, group)| group.iter().map(move |path| (path, place))).collect()
     }
 
     /// Whether no two paths are one file.

@@ -21,10 +21,13 @@ pub(super) fn open(files: Files, reference: Option<&str>) -> Result<ImageSource>
     let images: Vec<Saved> = serde_json::from_slice(&files.read(MANIFEST)?)
         .map_err(|error| files.refuse(format!("{MANIFEST} can't be read: {error}")))?;
     let saved = choose(&files, images, reference)?;
+    let names = saved.layers.unwrap_or_default();
+    for name in names.iter().chain([&saved.config]) {
+        files.check_inside(name)?;
+    }
     let configuration = files.read(&saved.config)?;
     check_name(&files, &saved.config, &configuration)?;
     let (parsed, diff_ids) = parse_configuration(&files, &configuration)?;
-    let names = saved.layers.unwrap_or_default();
     count_matches(&files, names.len(), diff_ids.len())?;
     let layers = names.iter().zip(diff_ids).map(|(name, diff_id)| describe(&files, name, diff_id));
     let layers = layers.collect::<Result<_>>()?;

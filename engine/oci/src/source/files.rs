@@ -66,11 +66,29 @@ impl Files {
         }
     }
 
+    /// Refuses a name, said by a document, that leads out of a directory: by itself or through symbolic links.
+    pub fn check_inside(&self, name: &str) -> Result<()> {
+        let Place::Directory = self.place else { return Ok(()) };
+        let found = self.path.canonicalize().and_then(|top| Ok((self.path.join(name).canonicalize()?, top)));
+        match found {
+            Ok((path, top)) if !path.starts_with(&top) => {
+                Err(self.refuse(format!("{name} leads out of it: unpack the image into one directory")))
+            }
+            // What is missing is told by whoever opens it.
+            _ => Ok(()),
+        }
+    }
+
     /// A file to be read, and its size. `name` must be one that was checked (a digest's) or an archive's.
     pub fn open_file(&self, name: &str) -> Result<Option<(Box<dyn Read + Send>, u64)>> {
         match &self.place {
             Place::Directory => {
                 let path = self.path.join(name);
+                // A blob may be a symbolic link, as some builders write layouts; not one to a pipe or a device, which
+                // opening may wait for and which never ends.
+                if fs::metadata(&path).is_ok_and(|metadata| !metadata.is_file()) {
+                    return Err(self.refuse(format!("{name} is not a regular file")));
+                }
                 let opened = File::open(&path).and_then(|file| Ok((file.metadata()?.len(), file)));
                 match opened {
                     Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -87,15 +105,16 @@ impl Files {
 
     /// A document, whole.
     pub fn read(&self, name: &str) -> Result<Vec<u8>> {
-        let (mut reader, size) =
-            self.open_file(name)?.ok_or_else(|| self.refuse(format!("{name} is missing")))?;
-        if size > LARGEST_DOCUMENT {
-            return Err(self.refuse(format!("{name} has {size} bytes, too many for a document")));
-        }
+        let (reader, _) = self.open_file(name)?.ok_or_else(|| self.refuse(format!("{name} is missing")))?;
         let mut bytes = Vec::new();
         reader
+            .take(LARGEST_DOCUMENT + 1)
             .read_to_end(&mut bytes)
             .map_err(io_error(format!("reading {name} of {}", self.path.display())))?;
+        if bytes.len() as u64 > LARGEST_DOCUMENT {
+            let most = LARGEST_DOCUMENT >> 20;
+            return Err(self.refuse(format!("{name} has more than {most} MiB, too much for a document")));
+        }
         Ok(bytes)
     }
 

@@ -5,9 +5,20 @@
 
 use super::{display, pax, sparse::Sparse};
 use crate::{Error, Result};
-use rbuild_tree::{Device, Metadata, Timestamp, Xattrs, entry::is_kept_xattr};
+use rbuild_tree::{
+    Device, Metadata, Timestamp, Xattrs,
+    entry::{image_value, is_kept_xattr},
+};
 use std::borrow::Cow;
 use tar_core::{EntryType, SparseEntry, parse::ParsedEntry};
+
+// No file of Linux can have more (linux/limits.h).
+const LONGEST_ATTRIBUTE_NAME: usize = 255;
+const LARGEST_ATTRIBUTE: usize = 64 << 10;
+const LARGEST_ATTRIBUTE_LIST: usize = 64 << 10;
+
+/// Bytes of a path or a link's target that every entry may have.
+const USUAL_PATH: usize = 255;
 
 /// What an entry of an archive is.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -44,6 +55,17 @@ impl Member {
     /// Bytes of the file with its holes.
     pub fn size(&self) -> u64 {
         self.sparse.as_ref().map_or(self.stored, |sparse| sparse.size)
+    }
+
+    /// Bytes that it says of itself beyond what is usual: attributes, and what is long of its paths.
+    pub fn extra(&self) -> u64 {
+        let target = match &self.kind {
+            MemberKind::Symlink(target) | MemberKind::HardLink(target) => target.len(),
+            _ => 0,
+        };
+        let paths = [self.path.len(), target].map(|length| length.saturating_sub(USUAL_PATH));
+        let attributes = self.metadata.xattrs.iter().map(|(name, value)| name.len() + value.len());
+        attributes.chain(paths).sum::<usize>() as u64
     }
 
     /// An error about this entry.
@@ -88,7 +110,7 @@ pub(super) fn member(
     };
     let mode = if matches!(kind, MemberKind::Symlink(_)) { 0o777 } else { entry.mode & 0o7777 };
     let (uid, gid) = (id(number(b"uid", entry.uid)?)?, id(number(b"gid", entry.gid)?)?);
-    let metadata = Metadata { mode, uid, gid, mtime, xattrs: xattrs(&records) };
+    let metadata = Metadata { mode, uid, gid, mtime, xattrs: xattrs(&records)? };
     Ok(Member { path: entry.path.to_vec(), kind, metadata, stored, sparse })
 }
 
@@ -112,10 +134,22 @@ fn kind(entry: &ParsedEntry<'_>) -> Result<MemberKind, Reason> {
     })
 }
 
-fn xattrs(records: &[pax::Record<'_>]) -> Xattrs {
-    let named = records.iter().filter_map(|(key, value)| Some((key.strip_prefix(pax::XATTR)?, value)));
-    named
-        .filter(|(name, _)| is_kept_xattr(name))
-        .map(|(name, value)| (name.into(), crate::xattr::image_value(name, value).into()))
-        .collect()
+/// The attributes that a tree keeps. A name is what it is: GNU tar writes `=` and `%` in it as `%3D` and `%25`, nobody
+/// else does or reads that.
+fn xattrs(records: &[pax::Record<'_>]) -> Result<Xattrs, Reason> {
+    let named = records.iter().filter_map(|(key, value)| Some((key.strip_prefix(pax::XATTR)?, *value)));
+    let mut kept = Xattrs::new();
+    for (name, value) in named.filter(|(name, _)| is_kept_xattr(name)) {
+        if name.len() > LONGEST_ATTRIBUTE_NAME {
+            return Err("the name of one of its attributes is longer than 255 bytes".into());
+        }
+        if value.len() > LARGEST_ATTRIBUTE {
+            return Err(format!("its attribute {} is larger than 64 KiB", display(name)).into());
+        }
+        kept.insert(name.into(), image_value(name, value).into());
+    }
+    if kept.keys().map(|name| name.len() + 1).sum::<usize>() > LARGEST_ATTRIBUTE_LIST {
+        return Err("the names of its attributes are longer than 64 KiB together".into());
+    }
+    Ok(kept)
 }

@@ -5,7 +5,7 @@
 //! range, extended attributes. The archive ends with two zero blocks and no further padding.
 
 use super::{BLOCK, pax};
-use rbuild_tree::{Device, Metadata};
+use rbuild_tree::{Device, Metadata, entry::image_value};
 use std::{
     collections::BTreeMap,
     io::{self, Write},
@@ -181,7 +181,7 @@ fn extended(name: &[u8], item: Item<'_>, metadata: &Metadata) -> BTreeMap<Vec<u8
     }
     for (name, value) in &metadata.xattrs {
         let key = [pax::XATTR, name.as_ref()].concat();
-        records.insert(key, crate::xattr::image_value(name, value).into_owned());
+        records.insert(key, image_value(name, value).into_owned());
     }
     records
 }

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{Result, tar::member::Member};
 use rbuild_tree::{Resolved, TreePath, tree::is_valid_name};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 const WHITEOUT: &[u8] = b".wh.";
 /// `.wh..wh..opq` hides a whole directory; other names that start so are the private notes of an old union filesystem.
@@ -31,6 +31,8 @@ enum Held {
 pub(super) struct Layer {
     /// Never iterated; looked up only.
     held: HashMap<TreePath, Held>,
+    /// Directories that hold nothing but what this layer put there; the same.
+    hidden: HashSet<TreePath>,
 }
 
 impl Layer {
@@ -97,7 +99,7 @@ impl Layer {
         }
     }
 
-    fn hide(&self, placer: &mut Placer<'_>, path: &TreePath) -> Result<()> {
+    fn hide(&mut self, placer: &mut Placer<'_>, path: &TreePath) -> Result<()> {
         if !self.holds(path) {
             placer.editor.remove(path)?;
         } else if placer.is_directory(path)? {
@@ -107,10 +109,14 @@ impl Layer {
         Ok(())
     }
 
-    /// Takes everything out of a directory that this layer does not hold.
-    fn hide_below(&self, placer: &mut Placer<'_>, directory: &TreePath) -> Result<()> {
+    /// Takes everything out of a directory that this layer does not hold. That is done once for each: markers may be
+    /// many.
+    fn hide_below(&mut self, placer: &mut Placer<'_>, directory: &TreePath) -> Result<()> {
         let mut directories = vec![directory.clone()];
         while let Some(directory) = directories.pop() {
+            if !self.hidden.insert(directory.clone()) {
+                continue;
+            }
             for (name, found) in placer.editor.list(&directory)? {
                 let path = directory.join(&name);
                 if !self.holds(&path) {

@@ -5,7 +5,8 @@
 //! matter of paths inside that tree. `/x` and `./x` are `x`; `..` is refused; symbolic links that lie on the way are
 //! followed inside the tree, as in a chroot (`lib -> usr/lib`, then `lib/x`, is the everyday case).
 //!
-//! Memory: what is in flight (32 MiB), the directories of the tree, and a constant. Not the content.
+//! Memory: what is in flight (32 MiB), the directories of the tree (their attributes and long paths: 256 MiB), and a
+//! constant. Not the content.
 //!
 //! | module | what |
 //! |---|---|
@@ -34,7 +35,7 @@ use std::{
 
 /// Files up to this size are read into memory and stored by another thread; larger ones are streamed.
 const SMALL: u64 = 1 << 20;
-/// Bytes of small files, and entries, that may wait to be placed.
+/// Bytes of small files and of their attributes, and entries, that may wait to be placed.
 const IN_FLIGHT: u64 = 32 << 20;
 const MOST_WAITING: usize = 4096;
 
@@ -67,11 +68,16 @@ pub struct Limits {
     pub entries: u64,
     /// Bytes of all holes of sparse files together: they cost nothing in the archive but are bytes afterwards.
     pub holes: u64,
+    /// Bytes of all files together: a compressed archive can hold a thousand times its own size.
+    pub content: u64,
+    /// Bytes of extended attributes, and of paths and link targets what is beyond 255, of all entries together: they
+    /// are in memory.
+    pub metadata: u64,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { entries: 10_000_000, holes: 16 << 30 }
+        Self { entries: 10_000_000, holes: 16 << 30, content: 256 << 30, metadata: 256 << 20 }
     }
 }
 
@@ -121,8 +127,8 @@ struct Unpack<'a, 's> {
     placer: Placer<'s>,
     waiting: VecDeque<Waiting>,
     in_flight: u64,
-    entries: u64,
-    holes: u64,
+    /// What there was so far of what is limited.
+    used: Limits,
 }
 
 fn unpack(
@@ -132,8 +138,8 @@ fn unpack(
     placer: Placer<'_>,
 ) -> Result<Snapshot> {
     queue::with_threads(store, |storing| {
-        let waiting = VecDeque::new();
-        let mut unpack = Unpack { options, storing, placer, waiting, in_flight: 0, entries: 0, holes: 0 };
+        let (waiting, used) = (VecDeque::new(), Limits { entries: 0, holes: 0, content: 0, metadata: 0 });
+        let mut unpack = Unpack { options, storing, placer, waiting, in_flight: 0, used };
         while let Some(member) = archive.next()? {
             unpack.take(archive, member)?;
             unpack.place_ready()?;
@@ -158,23 +164,26 @@ impl Unpack<'_, '_> {
         }
         let is_stored = member.kind == MemberKind::File && !self.placer.is_marker(&path);
         let content = if is_stored { self.store(archive, &member)? } else { Content::None };
-        let bytes = if matches!(content, Content::Pending(_)) { member.size() } else { 0 };
+        let pending = if matches!(content, Content::Pending(_)) { member.size() } else { 0 };
+        let bytes = pending + member.extra();
         self.in_flight += bytes;
         self.waiting.push_back(Waiting { path, member, content, bytes });
         Ok(())
     }
 
     fn check_limits(&mut self, member: &Member) -> Result<()> {
-        self.entries += 1;
-        let limits = &self.options.limits;
-        if self.entries > limits.entries {
-            return Err(member.refuse(format!("the archive has more than {} entries", limits.entries)));
-        }
-        self.holes =
-            self.holes.saturating_add(member.sparse.as_ref().map_or(0, |sparse| sparse.hole_bytes()));
-        if self.holes > limits.holes {
-            return Err(member
-                .refuse(format!("the holes of sparse files sum up to more than {} bytes", limits.holes)));
+        let (used, limits) = (&mut self.used, &self.options.limits);
+        let holes = member.sparse.as_ref().map_or(0, |sparse| sparse.hole_bytes());
+        for (used, more, limit, what) in [
+            (&mut used.entries, 1, limits.entries, "entries"),
+            (&mut used.holes, holes, limits.holes, "bytes in the holes of sparse files"),
+            (&mut used.content, member.size(), limits.content, "bytes in its files"),
+            (&mut used.metadata, member.extra(), limits.metadata, "bytes of attributes and long paths"),
+        ] {
+            *used = used.saturating_add(more);
+            if *used > limit {
+                return Err(member.refuse(format!("the archive has more than {limit} {what}")));
+            }
         }
         Ok(())
     }

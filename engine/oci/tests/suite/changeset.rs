@@ -123,3 +123,38 @@ fn the_longest_name_can_be_hidden() {
     let layer = Tar::new().pax(&[("path", whiteout.as_bytes())]).file("x", "");
     assert_eq!(applied(lower, layer).unwrap(), "");
 }
+
+/// Each marker once listed all that its layer had put into the directory: minutes for a megabyte of layer.
+#[test]
+fn many_markers_of_one_directory_cost_no_more_than_their_number() {
+    let many = 20_000;
+    let mut layer = Tar::new().directory("d");
+    for number in 0..many {
+        layer = layer.file(&format!("d/{number}"), "").file("d/.wh..wh..opq", "");
+    }
+    let started = std::time::Instant::now();
+    let shown = applied(lower(), layer).unwrap();
+    assert_eq!(shown.lines().count(), many + 2, "the directory, its files and `f`");
+    assert!(started.elapsed().as_secs() < 20, "{:?}", started.elapsed());
+}
+
+#[test]
+fn a_second_marker_hides_nothing_new() {
+    let opaque = "d/.wh..wh..opq";
+    let layer = Tar::new()
+        .file(opaque, "")
+        .directory("d/sub")
+        .file("d/sub/c", "5")
+        .file(opaque, "")
+        .file(".wh.d", "");
+    assert_eq!(
+        applied(lower(), layer).unwrap(),
+        "d 755 /d\nd 750 /d/sub\nf 644 /d/sub/c \"5\"\nf 644 /f \"3\""
+    );
+    // A marker of the inner directory first, then of the outer one.
+    let layer = Tar::new().file("d/sub/.wh..wh..opq", "").file("d/sub/c", "5").file(opaque, "");
+    assert_eq!(
+        applied(lower(), layer).unwrap(),
+        "d 750 /d\nd 755 /d/sub\nf 644 /d/sub/c \"5\"\nf 644 /f \"3\""
+    );
+}

@@ -139,10 +139,11 @@ fn a_compressed_archive_cut_off_is_an_error() {
 
 #[test]
 fn limits() {
-    let limited = |entries, holes, tar: Tar| {
-        let options = Import { limits: Limits { entries, holes }, ..Import::default() };
+    let within = |limits, tar: Tar| {
+        let options = Import { limits, ..Import::default() };
         import(&mut tar.end().as_slice(), &MemoryObjects::default(), &options)
     };
+    let limited = |entries, holes, tar| within(Limits { entries, holes, ..Limits::default() }, tar);
     let three = Tar::new().file("a", "").file("b", "").file("c", "");
     assert!(limited(3, 0, three.clone()).is_ok());
     let error = limited(2, 0, three).unwrap_err();
@@ -154,6 +155,43 @@ fn limits() {
     assert_eq!(entry_of(&limited(9, 100, sparse("102")).unwrap_err()), Some("bomb"));
     let error = imported(sparse("9000000000000000000")).unwrap_err();
     assert_eq!(entry_of(&error), Some("bomb"), "{error}");
+
+    let content = |content| Limits { content, ..Limits::default() };
+    let files = Tar::new().file("a", "12345").file("b", "678");
+    assert!(within(content(8), files.clone()).is_ok());
+    let error = within(content(7), files).unwrap_err();
+    assert_eq!(error.to_string(), "archive entry \"b\": the archive has more than 7 bytes in its files");
+
+    let metadata = |metadata| Limits { metadata, ..Limits::default() };
+    let attribute = || Tar::new().pax(&[("SCHILY.xattr.user.x", &[b'v'; 94])]).file("a", "").file("b", "");
+    assert!(within(metadata(100), attribute()).is_ok());
+    assert_eq!(entry_of(&within(metadata(99), attribute()).unwrap_err()), Some("a"));
+    let path = "d/".repeat(200);
+    let long = || Tar::new().pax(&[("path", path.as_bytes())]).directory("x");
+    assert!(within(metadata(145), long()).is_ok());
+    assert!(within(metadata(144), long()).is_err());
+}
+
+/// What no file of Linux can have costs no memory: a compressed archive of it would be tiny.
+#[test]
+fn giant_attributes_are_refused() {
+    let value = |size| Tar::new().pax(&[("SCHILY.xattr.user.x", &vec![b'v'; size])]).file("f", "");
+    assert!(imported(value(64 << 10)).is_ok());
+    assert!(refused(value((64 << 10) + 1)).contains("\"f\": its attribute user.x is larger than 64 KiB"));
+    let name = |size: usize| {
+        Tar::new().pax(&[(&format!("SCHILY.xattr.user.{}", "n".repeat(size - 5)), b"v")]).file("f", "")
+    };
+    assert!(imported(name(255)).is_ok());
+    assert!(refused(name(256)).contains("longer than 255 bytes"));
+    let names: Vec<String> = (0..300).map(|n| format!("SCHILY.xattr.user.{n:0>250}")).collect();
+    let many = |count| {
+        let records: Vec<(&str, &[u8])> = names[..count].iter().map(|name| (&**name, &b""[..])).collect();
+        Tar::new().pax(&records).file("f", "")
+    };
+    assert!(imported(many(256)).is_ok());
+    assert!(refused(many(257)).contains("names of its attributes are longer than 64 KiB"));
+    // Attributes that no tree keeps are nobody's business.
+    assert!(imported(Tar::new().pax(&[("SCHILY.xattr.security.x", &[b'v'; 100_000])]).file("f", "")).is_ok());
 }
 
 #[test]

@@ -9,7 +9,7 @@ use std::{
     collections::BTreeMap,
     fs,
     io::{self, Write},
-    os::unix::fs::{MetadataExt, symlink},
+    os::unix::fs::{MetadataExt, PermissionsExt, symlink},
     path::{Path, PathBuf},
 };
 use tempfile::TempDir;
@@ -145,9 +145,42 @@ fn layouts_hold_what_they_say() {
         let bytes = fs::read(layout.join("blobs/sha256").join(name)).unwrap();
         assert_eq!(sha256(&bytes).digest(), name);
     }
-    let blob = layout.join("blobs/sha256").join(image.layers[0].digest.digest());
-    assert_eq!(fs::metadata(&blob).unwrap().nlink(), 2, "a layer is a hard link to where it came from");
     assert_eq!(fs::metadata(layout.join("index.json")).unwrap().mode() & 0o777, 0o644);
+}
+
+#[test]
+fn layers_are_hard_links_to_what_nobody_writes() {
+    let blobs = Blobs::new();
+    let image = blobs.image("linux/amd64", &[b"one"], Compression::None);
+    let digest = &image.layers[0].digest;
+    let source = blobs.finder()(digest).unwrap();
+    let work = tempfile::tempdir().unwrap();
+    let write = || {
+        write_layout(work.path(), Exported::Image(&image), &[], &blobs.finder()).unwrap();
+        work.path().join("blobs/sha256").join(digest.digest())
+    };
+    let blob = write();
+    assert_eq!(fs::metadata(&blob).unwrap().nlink(), 1, "a file that can be written is copied");
+    fs::set_permissions(&source, fs::Permissions::from_mode(0o444)).unwrap();
+    fs::write(&blob, vec![0; fs::metadata(&source).unwrap().len() as usize]).unwrap();
+    write();
+    assert_eq!(fs::metadata(&blob).unwrap().ino(), fs::metadata(&source).unwrap().ino());
+    write();
+    assert_eq!(files(work.path()).len(), 5, "nothing is left beside them");
+}
+
+#[test]
+fn what_a_killed_writer_left_is_removed() {
+    let blobs = Blobs::new();
+    let image = blobs.image("linux/amd64", &[b"one"], Compression::None);
+    let work = tempfile::tempdir().unwrap();
+    let write = || write_layout(work.path(), Exported::Image(&image), &[], &blobs.finder()).unwrap();
+    // Killed before the first file had its name, and in the middle of a layer.
+    fs::write(work.path().join(".rbuild-a1B2c3"), "{").unwrap();
+    write();
+    fs::write(work.path().join("blobs/sha256/.rbuild-a1B2c3"), "half").unwrap();
+    write();
+    assert!(files(work.path()).iter().all(|name| !name.contains(".rbuild-")), "{:?}", files(work.path()));
 }
 
 #[test]

@@ -219,6 +219,22 @@ fn names_that_look_like_whiteouts_are_refused() {
     assert!(error.to_string().starts_with("/d/.wh.x can't be written to a layer"), "{error}");
 }
 
+/// In an archive the first `=` ends a name: `user.a=b` would come back as `user.a`.
+#[test]
+fn attributes_whose_name_an_archive_would_cut_are_refused() {
+    let maker = Maker::new();
+    let named = |name: &[u8]| {
+        let mut metadata = plain(0o644);
+        metadata.xattrs.insert(name.into(), b"value"[..].into());
+        maker.make(|hand| hand.put("f", Kind::Fifo, metadata))
+    };
+    let write =
+        |result: &Snapshot| write_layer(&maker.store, None, result, Timestamp::default(), &mut Vec::new());
+    let error = write(&named(b"user.a=b")).unwrap_err();
+    assert!(matches!(&error, Error::NotInLayer { path: at, .. } if *at == path("f")), "{error}");
+    assert!(write(&named(b"user.100%")).is_ok());
+}
+
 #[test]
 fn damaged_objects_are_named() {
     for (damage, reason) in [

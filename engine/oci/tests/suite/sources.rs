@@ -275,6 +275,58 @@ fn what_is_no_image() {
     assert!(refused(&path, None).contains("manifest.json is missing"));
 }
 
+/// A layout's blobs may be symbolic links (Bazel writes them so), but not to what has no end.
+#[test]
+fn blobs_are_regular_files_of_a_bounded_size() {
+    let blobs = Blobs::new();
+    let image = blobs.image("linux/amd64", &[b"one"], Compression::Gzip);
+    let work = tempfile::tempdir().unwrap();
+    let layout = work.path().join("layout");
+    write_layout(&layout, Exported::Image(&image), &[], &blobs.finder()).unwrap();
+    let configuration = layout.join("blobs/sha256").join(image.configuration_descriptor.digest().digest());
+    let elsewhere = work.path().join("elsewhere");
+    fs::rename(&configuration, &elsewhere).unwrap();
+    let link = |target: &Path| {
+        let _ = fs::remove_file(&configuration);
+        std::os::unix::fs::symlink(target, &configuration).unwrap();
+    };
+    link(&elsewhere);
+    assert_eq!(open(&layout, None).unwrap().configuration, image.configuration);
+    link(Path::new("/dev/zero"));
+    assert!(refused(&layout, None).contains("is not a regular file"));
+    fs::File::options().write(true).open(&elsewhere).unwrap().set_len(1 << 40).unwrap();
+    link(&elsewhere);
+    assert!(refused(&layout, None).contains("more than 32 MiB"));
+}
+
+/// What docker saved and somebody unpacked: names lead nowhere else, links inside are as docker wrote them.
+#[test]
+fn unpacked_docker_archives_stay_in_their_directory() {
+    let blobs = Blobs::new();
+    let image = blobs.image("linux/amd64", &[b"one", b"one"], Compression::None);
+    let work = tempfile::tempdir().unwrap();
+    let saved = work.path().join("saved");
+    fs::create_dir_all(saved.join("bbb")).unwrap();
+    fs::write(saved.join("layer.tar"), "one").unwrap();
+    fs::write(saved.join("config.json"), &image.configuration).unwrap();
+    fs::write(work.path().join("secret"), &image.configuration).unwrap();
+    std::os::unix::fs::symlink("../layer.tar", saved.join("bbb/layer.tar")).unwrap();
+    std::os::unix::fs::symlink("../secret", saved.join("link.json")).unwrap();
+    let manifest = |configuration: &str, layer: &str| {
+        let manifest = json!([{ "Config": configuration, "Layers": ["layer.tar", layer] }]);
+        fs::write(saved.join("manifest.json"), manifest.to_string()).unwrap();
+    };
+    manifest("config.json", "bbb/layer.tar");
+    assert_eq!(read(open(&saved, None).unwrap().open_tar(1).unwrap()).unwrap(), b"one");
+    let absolute = work.path().join("secret");
+    for bad in ["../secret", "link.json", absolute.to_str().unwrap()] {
+        manifest(bad, "layer.tar");
+        assert!(refused(&saved, None).contains(&format!("{bad} leads out of it")), "{bad}");
+        manifest("config.json", bad);
+        assert!(refused(&saved, None).contains(&format!("{bad} leads out of it")), "{bad}");
+    }
+}
+
 #[test]
 fn a_history_that_does_not_fit_is_dropped() {
     let blobs = Blobs::new();

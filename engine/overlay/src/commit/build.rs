@@ -2,7 +2,7 @@
 
 use super::Commit;
 use crate::{
-    Error, Stamp,
+    Error, Stamp, Store as _,
     content::{Data, Source as Bytes},
     directory::{Slot, Source},
     node::{Body, Inode, Node},
@@ -11,7 +11,7 @@ use crate::{
         recorder::Content,
     },
 };
-use rbuild_tree::{Entry, Kind, ObjectId, Tree, TreeId, TreePath};
+use rbuild_tree::{Entry, Kind, ObjectId, Tree, TreeId, TreePath, TreeStore as _};
 use std::{fs::File, io, os::unix::fs::FileExt, sync::Arc};
 
 impl Commit<'_> {
@@ -142,6 +142,7 @@ impl Commit<'_> {
             self.overlay.saw_content(inode);
         }
         let Body::File(data) = &inode.body else { return Err(io::ErrorKind::InvalidInput.into()) };
+        let blocks = data.blocks();
         let (object, size) = match data {
             Data::Lower { source: Bytes::Object(id), size, .. } => return Ok((*id, *size)),
             Data::Inline(inline) if inline.bytes().is_empty() => (ObjectId::of(b""), 0),
@@ -153,7 +154,6 @@ impl Commit<'_> {
             }
             Data::Lower { source, size, .. } => (self.import(source, *size)?, *size),
         };
-        let blocks = size.div_ceil(512);
         inode.body = Body::File(Data::Lower { source: Bytes::Object(object), size, blocks });
         Ok((object, size))
     }

@@ -2,7 +2,7 @@
 
 use super::Commit;
 use crate::{Error, node::Node, table::NodeKey};
-use rbuild_tree::{Change, DirectoryChange, TreePath};
+use rbuild_tree::{DirectoryChange, TreePath, diff::is_touched};
 use std::{collections::HashSet, sync::Arc};
 
 impl Commit<'_> {
@@ -65,7 +65,7 @@ impl Commit<'_> {
                 _ => None,
             };
             before.is_some_and(|before| before != paths || base.live().is_some())
-                || paths.iter().any(|path| is_changed(root, path))
+                || paths.iter().any(|path| is_touched(root, path))
         };
         let groups = self.linked.values().map(|node| (node, self.paths(node)));
         groups.filter(told).map(|(_, paths)| paths).collect()
@@ -94,17 +94,4 @@ impl Commit<'_> {
         self.overlay.lower_child(&directory, name).map_err(Error::at(path))?;
         Ok(())
     }
-}
-
-/// Whether a change says what stands at a path.
-fn is_changed(root: &DirectoryChange, path: &TreePath) -> bool {
-    let mut directory = root;
-    for name in path.names() {
-        match directory.children.get(name) {
-            Some(Change::Directory(inner)) => directory = inner,
-            Some(Change::Removed | Change::Replaced(_)) => return true,
-            None => return false,
-        }
-    }
-    false
 }

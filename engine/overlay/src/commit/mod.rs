@@ -53,16 +53,26 @@ struct Commit<'a> {
 }
 
 impl Overlay {
+    /// Whether all that was answered is right.
+    ///
+    /// # Errors
+    /// [`Error::Panicked`] if an operation failed inside, [`rbuild_tree::Error::Missing`] if the store had not got
+    /// what a program read: it saw EIO.
+    pub fn check(&self) -> Result<(), Error> {
+        if self.0.panicked.load(Ordering::Acquire) {
+            return Err(Error::Panicked);
+        }
+        Ok(self.0.store.check()?)
+    }
+
     /// What changed since the mount began, with the bytes moved into the store. Call it when nobody uses the mount
     /// any more. Times later than `clamp` of what the step wrote become `clamp`; older ones and those of the lower
     /// stay.
     ///
     /// # Errors
-    /// [`Error::Panicked`] if an operation failed inside; the store or the lower can't be read or written.
+    /// As [`Overlay::check`]; the store or the lower can't be read or written.
     pub fn commit(&self, clamp: Option<Timestamp>) -> Result<Changes, Error> {
-        if self.0.panicked.load(Ordering::Acquire) {
-            return Err(Error::Panicked);
-        }
+        self.check()?;
         thread::scope(|scope| {
             let name = "overlay commit".to_owned();
             let commit = || Commit::new(self, clamp).run();

@@ -290,7 +290,9 @@ impl Filesystem for Adaptor {
         reply: ReplyWrite,
     ) {
         let kill = write_flags.contains(WriteFlags::FUSE_WRITE_KILL_SUIDGID);
-        match self.run(|overlay| overlay.write(NodeId(id.0), offset, data, kill)) {
+        let cached = write_flags.contains(WriteFlags::FUSE_WRITE_CACHE);
+        let write = if cached { Overlay::write_cached } else { Overlay::write };
+        match self.run(|overlay| write(overlay, NodeId(id.0), offset, data, kill)) {
             Ok(count) => reply.written(u32::try_from(count).unwrap_or(u32::MAX)),
             Err(errno) => reply.error(errno),
         }

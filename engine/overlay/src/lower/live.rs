@@ -5,9 +5,11 @@
 //! where that is not mounted there are none.
 
 use super::kind_from_type;
-use crate::{Errno, Error, FileKind, cache::Cache, ops::capability};
+use crate::{Errno, Error, FileKind, cache::Cache};
 use rbuild_tree::{
-    Device, Kind, Metadata, ObjectId, Timestamp, TreeId, TreePath, Xattrs, entry::is_kept_xattr, tree::Name,
+    Device, Kind, Metadata, ObjectId, Timestamp, TreeId, TreePath, Xattrs,
+    entry::{image_value, is_kept_xattr},
+    tree::Name,
 };
 use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, ResolveFlags, Stat};
 use std::{
@@ -250,7 +252,7 @@ fn xattrs(directory: &OwnedFd, name: &[u8]) -> Xattrs {
     let mut value = vec![0_u8; 64 << 10];
     for attribute in names[..length].split(|byte| *byte == 0).filter(|name| is_kept_xattr(name)) {
         if let Ok(length) = rustix::fs::lgetxattr(&path, attribute, &mut value[..]) {
-            kept.insert(attribute.into(), capability::without_namespace(attribute, &value[..length]).into());
+            kept.insert(attribute.into(), image_value(attribute, &value[..length]).into());
         }
     }
     kept

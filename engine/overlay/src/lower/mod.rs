@@ -4,7 +4,7 @@ pub(crate) mod live;
 
 use crate::{
     Errno, Error, FileKind, Lower, NodeId, Store,
-    content::{Data, Source as Bytes},
+    content::{Data, Source as Bytes, WORTH_ASKING, blocks, full_blocks},
     directory::{Directory, Source},
     error::{damaged, errno},
     node::{Body, Inode, Name, Origin, Original},
@@ -14,10 +14,7 @@ use crate::{
 };
 use live::{Found, LiveRoot};
 use rbuild_tree::{DirectoryChange, Entry, Kind, Links, Snapshot, TreePath};
-use std::{os::unix::fs::MetadataExt, sync::Arc};
-
-/// Objects from this size on are asked for their holes, so that copying tools know that a file is sparse.
-const WORTH_ASKING: u64 = 1 << 20;
+use std::sync::Arc;
 
 /// The lower of one mount.
 pub(crate) struct Base {
@@ -145,8 +142,8 @@ impl Base {
 fn entry_inode(store: &dyn Store, entry: &Entry, place: Arc<Place>, traced: bool) -> Result<Inode, Errno> {
     let body = match &entry.kind {
         Kind::File { object, size } => {
-            let asked = (*size >= WORTH_ASKING).then(|| store.open(object).and_then(|file| file.metadata()));
-            let blocks = asked.and_then(Result::ok).map_or(size.div_ceil(512), |metadata| metadata.blocks());
+            let asked = if *size >= WORTH_ASKING { store.open(object).ok() } else { None };
+            let blocks = asked.map_or(full_blocks(*size), |file| blocks(&file, *size));
             Body::File(Data::Lower { source: Bytes::Object(*object), size: *size, blocks })
         }
         Kind::Directory(id) => {
@@ -163,7 +160,10 @@ fn live_inode(found: Found, place: Arc<Place>, change: Option<DirectoryChange>) 
     let body = match &found.kind {
         Kind::File { size, .. } => {
             let source = Bytes::Live { place: Arc::clone(&place), stamp: found.stamp };
-            Body::File(Data::Lower { source, size: *size, blocks: found.blocks })
+            // Opening it is not worth it: the machine's own count says whether there are holes.
+            let most = full_blocks(*size);
+            let blocks = if *size >= WORTH_ASKING { found.blocks.min(most) } else { most };
+            Body::File(Data::Lower { source, size: *size, blocks })
         }
         Kind::Directory(_) => Body::Directory(Box::new(Directory {
             directories: found.links.checked_sub(2),

@@ -1,12 +1,12 @@
 //! Setting what stat(2) shows.
 
-use super::{acl, capability};
+use super::acl;
 use crate::{
     Caller, Errno, NodeId, Overlay, Stat,
     content::file_data,
     node::{Inode, Node, now},
 };
-use rbuild_tree::Timestamp;
+use rbuild_tree::{Timestamp, entry::CAPABILITY};
 use std::sync::Arc;
 
 const SET_USER: u32 = 0o4000;
@@ -14,7 +14,7 @@ const SET_GROUP: u32 = 0o2000;
 const GROUP_EXECUTE: u32 = 0o0010;
 
 /// What setattr changes; what is none stays.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SetAttributes {
     /// Permission, set-id and sticky bits.
     pub mode: Option<u32>,
@@ -63,12 +63,12 @@ impl Overlay {
             kill_privileges(&mut inode, caller.uid != 0);
         }
         self.begin_change(&node, &mut inode);
-        if set.uid.is_some() || set.gid.is_some() {
-            inode.uid = set.uid.unwrap_or(inode.uid);
-            inode.gid = set.gid.unwrap_or(inode.gid);
-            if !inode.is_directory() {
-                kill_privileges(&mut inode, true);
-            }
+        // A request that sets nothing is chown(2) with neither an owner nor a group, which is one all the same.
+        let is_chown = set.uid.is_some() || set.gid.is_some() || *set == SetAttributes::default();
+        inode.uid = set.uid.unwrap_or(inode.uid);
+        inode.gid = set.gid.unwrap_or(inode.gid);
+        if is_chown && !inode.is_directory() {
+            kill_privileges(&mut inode, true);
         }
         if let Some(mode) = set.mode {
             inode.mode = mode & 0o7777;
@@ -79,6 +79,7 @@ impl Overlay {
         }
         if let Some(time) = set.mtime {
             inode.mtime = time.resolve();
+            inode.dated = time != SetTime::Now;
         }
         inode.ctime = now();
         Ok(self.stat_locked(id, &inode))
@@ -101,7 +102,7 @@ impl Overlay {
 
 /// Clears what a change of content or owner must: the capability, and the set-id bits if asked.
 pub(super) fn kill_privileges(inode: &mut Inode, set_id: bool) {
-    inode.xattrs.remove(capability::NAME);
+    inode.xattrs.remove(CAPABILITY);
     if set_id {
         inode.mode &= !SET_USER;
         if inode.mode & GROUP_EXECUTE != 0 {

@@ -1,11 +1,11 @@
 //! Making something new.
 
-use super::acl;
+use super::{acl, xattr};
 use crate::{
     Caller, Errno, FileKind, NodeId, Overlay, Stat,
     content::Data,
     directory::{Directory, Source},
-    namespace::check_name,
+    namespace::{check_depth, check_name},
     node::{Body, Inode, Name, Node, now},
     scratch::Inline,
 };
@@ -33,7 +33,8 @@ impl Overlay {
     /// Makes a file, device, pipe or socket; `mode` before the umask.
     ///
     /// # Errors
-    /// EEXIST, ENOENT if `parent` was removed, ENOTDIR, EROFS, ENAMETOOLONG, EINVAL for what is no name.
+    /// EEXIST, ENOENT if `parent` was removed, ENOTDIR, EROFS, ENAMETOOLONG, EINVAL for what is no name, ENOSPC if an
+    /// ACL that it inherits is too much.
     pub fn mknod(
         &self,
         parent: NodeId,
@@ -81,7 +82,7 @@ impl Overlay {
     /// # Errors
     /// As [`mknod`](Self::mknod); ENAMETOOLONG also if it would be too deep for a delta.
     pub fn mkdir(&self, parent: NodeId, name: &[u8], mode: u32, caller: &Caller) -> Result<Stat, Errno> {
-        self.check_depth(self.depth(parent) + 1)?;
+        check_depth(self.depth(parent) + 1)?;
         let body = Body::Directory(Box::new(Directory::new(Source::New)));
         self.make(parent, name, body, mode, caller)
     }
@@ -116,7 +117,11 @@ impl Overlay {
         }
         let mut guard = self.directory(&above)?;
         check_free(&guard, name)?;
-        let inode = heir(&guard, body, mode, caller);
+        let mut inode = heir(&guard, body, mode, caller);
+        if !inode.xattrs.is_empty() {
+            let bytes = xattr::size(&inode.xattrs);
+            self.reserve_attributes(&mut inode, bytes)?;
+        }
         let node = self.attach(&above, &mut guard, name, inode);
         self.change_entry(&above, &mut guard, &name.into());
         drop(guard);

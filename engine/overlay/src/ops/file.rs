@@ -6,7 +6,7 @@ use crate::{
     content::{Data, Reader, file_data, file_data_mut},
     copy::copy_range,
     error::errno,
-    node::Inode,
+    node::{Body, Inode, now},
 };
 use rustix::fs::{FallocateFlags, SeekFrom};
 use std::fs::File;
@@ -36,6 +36,26 @@ impl Overlay {
     /// # Errors
     /// EISDIR, EINVAL, EROFS, ESTALE, EFBIG, ENOSPC, EIO.
     pub fn write(&self, id: NodeId, offset: u64, bytes: &[u8], kill: bool) -> Result<usize, Errno> {
+        self.write_at(id, offset, bytes, kill, false)
+    }
+
+    /// Writes what the page cache held back: bytes that a program stored through mmap(2) some time ago. A date that
+    /// was set since the last [`write`](Self::write) stays.
+    ///
+    /// # Errors
+    /// As [`write`](Self::write).
+    pub fn write_cached(&self, id: NodeId, offset: u64, bytes: &[u8], kill: bool) -> Result<usize, Errno> {
+        self.write_at(id, offset, bytes, kill, true)
+    }
+
+    fn write_at(
+        &self,
+        id: NodeId,
+        offset: u64,
+        bytes: &[u8],
+        kill: bool,
+        cached: bool,
+    ) -> Result<usize, Errno> {
         self.check_writable()?;
         let node = self.node(id)?;
         let mut inode = node.lock();
@@ -44,10 +64,20 @@ impl Overlay {
         self.begin_change(&node, &mut inode);
         // What is written over whole need not be copied first.
         let keep = if offset == 0 && end >= size { 0 } else { size };
-        self.own(&mut inode, keep, end.max(size))?;
-        self.store_bytes(&mut inode, offset, bytes)?;
+        let before = self.own(&mut inode, keep, end.max(size))?;
+        if let Err(cause) = self.store_bytes(&mut inode, offset, bytes) {
+            // What was not copied must not be lost.
+            if let Some(before) = before {
+                inode.body = Body::File(before);
+            }
+            return Err(cause);
+        }
         kill_privileges(&mut inode, kill);
-        inode.touch();
+        if cached && inode.dated {
+            inode.ctime = now();
+        } else {
+            inode.touch();
+        }
         Ok(bytes.len())
     }
 

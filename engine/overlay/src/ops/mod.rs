@@ -12,17 +12,16 @@
 //! | `remove`, `rename` | unlink, rmdir, rename |
 //! | `attributes` | setattr, and what clears set-id bits |
 //! | `file` | read, write, fallocate, lseek, copy_file_range |
-//! | `xattr`, `acl`, `capability` | extended attributes and those with a meaning |
+//! | `xattr`, `acl` | extended attributes and those with a meaning |
 
 mod acl;
 mod attributes;
-pub(crate) mod capability;
 mod create;
 mod file;
 mod look;
 mod remove;
 mod rename;
-mod xattr;
+pub(crate) mod xattr;
 
 pub use attributes::{SetAttributes, SetTime};
 pub use create::Special;

@@ -3,11 +3,12 @@
 use super::remove::stands;
 use crate::{
     Errno, FileKind, NodeId, Overlay,
-    namespace::check_name,
+    directory::{Slot, Slots},
+    namespace::{check_depth, check_name},
     node::{Inode, Name, Node, now},
 };
 use rustix::fs::RenameFlags;
-use std::sync::{Arc, MutexGuard, PoisonError, atomic::Ordering};
+use std::sync::{Arc, MutexGuard, PoisonError};
 
 /// One side of a rename.
 struct End {
@@ -117,7 +118,7 @@ impl Overlay {
             if self.is_within(to.above.id, moved.id) {
                 return Err(Errno::INVAL);
             }
-            self.check_move_depth(from, to)?;
+            self.check_move_depth(moved, from, to)?;
         }
         let Some(victim) = victim else { return Ok(()) };
         if is_directory(victim) && self.is_within(from.above.id, victim.id) {
@@ -126,19 +127,15 @@ impl Overlay {
         match (exchange, is_directory(moved), is_directory(victim)) {
             (false, true, false) => Err(Errno::NOTDIR),
             (false, false, true) => Err(Errno::ISDIR),
-            (true, _, true) => self.check_move_depth(to, from),
+            (true, _, true) => self.check_move_depth(victim, to, from),
             _ => Ok(()),
         }
     }
 
-    /// How deep the moved directory itself goes is not known; no directory is deeper than the deepest ever seen.
-    fn check_move_depth(&self, from: &End, to: &End) -> Result<(), Errno> {
+    /// Only what is in memory counts of the moved directory: what nobody looked at is as deep as the lower had it.
+    fn check_move_depth(&self, moved: &Arc<Node>, from: &End, to: &End) -> Result<(), Errno> {
         let (old, new) = (self.depth(from.above.id), self.depth(to.above.id));
-        if new <= old {
-            return Ok(());
-        }
-        let below = self.0.deepest.load(Ordering::Relaxed).saturating_sub(old);
-        self.check_depth(new + below)
+        if new <= old { Ok(()) } else { check_depth(new + levels(moved)) }
     }
 
     /// Locks both directories: an outer one before an inner one, as everybody does; of two unrelated ones either, as
@@ -228,6 +225,29 @@ impl Overlay {
             node.set_parent(to.above.id);
         }
     }
+}
+
+/// How many levels of directories there are from this one down.
+fn levels(top: &Arc<Node>) -> usize {
+    let mut levels = 0;
+    let mut level = vec![Arc::clone(top)];
+    while !level.is_empty() {
+        levels += 1;
+        level = level.iter().flat_map(subdirectories).collect();
+    }
+    levels
+}
+
+fn subdirectories(node: &Arc<Node>) -> Vec<Arc<Node>> {
+    let inode = node.lock();
+    let slots = inode.directory().and_then(|directory| directory.slots.as_ref());
+    let is_directory = |slot: &&Slot| slot.kind == FileKind::Directory;
+    slots
+        .into_iter()
+        .flat_map(Slots::iter)
+        .filter(is_directory)
+        .filter_map(|slot| slot.node.clone())
+        .collect()
 }
 
 fn count(guard: &mut Inode, gained: bool) {

@@ -1,16 +1,25 @@
 //! Extended attributes: `user.*` with any value, file capabilities, and POSIX ACLs.
 
-use super::{acl, capability};
+use super::acl;
 use crate::{
     Caller, Errno, NodeId, Overlay,
     node::{Inode, now},
+    scratch::Reserved,
+};
+use rbuild_tree::{
+    Xattrs,
+    entry::{CAPABILITY, image_value},
 };
 use rustix::fs::XattrFlags;
 
+/// Bytes of names and values that one file may have, as on ext4; more names could not be listed.
+const MOST_OF_ONE: usize = 64 << 10;
+/// Bytes of those that a step sets or inherits, of all files together: they are in memory until it ends.
+pub(crate) const BUDGET: usize = 64 << 20;
+
 /// Whether attributes of this name can be kept while the step runs. Commit lets fewer through.
 fn is_supported(name: &[u8]) -> bool {
-    name.starts_with(b"user.") && name.len() > 5
-        || [capability::NAME, acl::ACCESS, acl::DEFAULT].contains(&name)
+    name.starts_with(b"user.") && name.len() > 5 || [CAPABILITY, acl::ACCESS, acl::DEFAULT].contains(&name)
 }
 
 /// Whether a name is one that could be there if somebody else had set it.
@@ -49,7 +58,7 @@ impl Overlay {
     ///
     /// # Errors
     /// EEXIST, ENODATA, EOPNOTSUPP, EINVAL for an ACL that is none, EACCES for a default ACL of what is no directory,
-    /// EROFS, ESTALE.
+    /// ENOSPC if they are too many or too large, EROFS, ESTALE.
     pub fn setxattr(
         &self,
         id: NodeId,
@@ -71,14 +80,23 @@ impl Overlay {
             _ => {}
         }
         check_acl(&inode, name, value)?;
+        let old = inode.xattrs.get(name).map_or(0, |value| name.len() + value.len());
+        let total = (size(&inode.xattrs) - old).saturating_add(name.len() + value.len());
+        self.reserve_attributes(&mut inode, total)?;
         self.begin_change(&node, &mut inode);
         if name == acl::ACCESS {
             acl::set_access(&mut inode, value, caller);
         } else {
-            inode.xattrs.insert(name.into(), capability::without_namespace(name, value).into());
+            inode.xattrs.insert(name.into(), image_value(name, value).into());
         }
         inode.ctime = now();
         Ok(())
+    }
+
+    /// Memory for attributes of an inode that take so many bytes.
+    pub(super) fn reserve_attributes(&self, inode: &mut Inode, bytes: usize) -> Result<(), Errno> {
+        let reserved = inode.reserved.get_or_insert_with(|| Reserved::new(&self.0.attributes));
+        if bytes <= MOST_OF_ONE && reserved.resize(bytes) { Ok(()) } else { Err(Errno::NOSPC) }
     }
 
     /// Takes an attribute away.
@@ -99,9 +117,18 @@ impl Overlay {
         }
         self.begin_change(&node, &mut inode);
         inode.xattrs.remove(name);
+        let left = size(&inode.xattrs);
+        if let Some(reserved) = &mut inode.reserved {
+            reserved.resize(left);
+        }
         inode.ctime = now();
         Ok(())
     }
+}
+
+/// Bytes of names and values.
+pub(super) fn size(xattrs: &Xattrs) -> usize {
+    xattrs.iter().map(|(name, value)| name.len() + value.len()).sum()
 }
 
 fn check_acl(inode: &Inode, name: &[u8], value: &[u8]) -> Result<(), Errno> {

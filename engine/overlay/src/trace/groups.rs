@@ -13,8 +13,7 @@ pub(crate) struct Groups {
 impl Groups {
     /// Of a link table.
     pub fn new(links: &Links) -> Self {
-        let paths = links.groups().iter().enumerate();
-        let numbers = paths.flat_map(|(group, paths)| paths.iter().map(move |path| (path.clone(), group)));
+        let numbers = links.by_path().into_iter().map(|(path, group)| (path.clone(), group));
         let digest = |paths: &Vec<TreePath>| {
             let mut out = Writer::default();
             paths.iter().for_each(|path| out.bytes(path.as_bytes()));

@@ -32,7 +32,10 @@ pub(crate) fn make(maker: &mut Maker<'_>, place: &str) -> Outcome<()> {
     for name in DEVICES {
         let source = format!("/dev/{name}");
         if Path::new(&source).exists() {
-            bind_path(&source, &format!("{place}/{name}"), false)
+            // Read-only: the device can be written all the same, but not its owner, mode and times on the machine.
+            let place = format!("{place}/{name}");
+            bind_path(&source, &place, false)
+                .and_then(|()| maker.set_read_only(&place, false))
                 .named(Part::Mount, || format!("bind {source} on {source}"))?;
         } else {
             maker.warnings.push(format!("{source} is missing: this machine has none"));

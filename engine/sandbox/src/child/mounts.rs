@@ -6,7 +6,7 @@ use std::ffi::{CString, OsString};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind};
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::os::unix::ffi::OsStringExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Component, Path, PathBuf};
 
@@ -93,25 +93,29 @@ impl Maker<'_> {
 
     /// Makes the mount at `place` read-only, keeping flags that may be locked.
     pub(crate) fn set_read_only(&self, place: &str, recursive: bool) -> nix::Result<()> {
-        let path = CString::new(place).map_err(|_| Errno::EINVAL)?;
-        match sys::set_mount_read_only(&path, recursive) {
-            Err(Errno::ENOSYS | Errno::EPERM) => self.remount_read_only(place, recursive),
-            other => other,
-        }
+        set_read_only(&self.staging.place.join(place), recursive)
     }
+}
 
-    /// Kernels before 5.12: one mount after the other, all flags said again.
-    fn remount_read_only(&self, place: &str, recursive: bool) -> nix::Result<()> {
-        let top = self.staging.place.join(place);
-        let table = fs::read("/proc/self/mountinfo").map_err(|error| errno_of(&error))?;
-        for (target, flags) in table.split(|byte| *byte == b'\n').filter_map(target_and_flags) {
-            if target == top || recursive && target.starts_with(&top) {
-                let flags = flags | MsFlags::MS_REMOUNT | MsFlags::MS_BIND | MsFlags::MS_RDONLY;
-                mount(NO_DATA, &target, NO_DATA, flags, NO_DATA)?;
-            }
-        }
-        Ok(())
+/// Makes the mount at `path`, an absolute one, read-only, keeping flags that may be locked.
+pub(crate) fn set_read_only(path: &Path, recursive: bool) -> nix::Result<()> {
+    let text = CString::new(path.as_os_str().as_bytes()).map_err(|_| Errno::EINVAL)?;
+    match sys::set_mount_read_only(&text, recursive) {
+        Err(Errno::ENOSYS | Errno::EPERM) => remount_read_only(path, recursive),
+        other => other,
     }
+}
+
+/// Kernels before 5.12: one mount after the other, all flags said again.
+fn remount_read_only(top: &Path, recursive: bool) -> nix::Result<()> {
+    let table = fs::read("/proc/self/mountinfo").map_err(|error| errno_of(&error))?;
+    for (target, flags) in table.split(|byte| *byte == b'\n').filter_map(target_and_flags) {
+        if target == top || recursive && target.starts_with(top) {
+            let flags = flags | MsFlags::MS_REMOUNT | MsFlags::MS_BIND | MsFlags::MS_RDONLY;
+            mount(NO_DATA, &target, NO_DATA, flags, NO_DATA)?;
+        }
+    }
+    Ok(())
 }
 
 /// The mount point and the flags of a line of /proc/self/mountinfo. Asking the mount itself is no way: another user's
@@ -159,7 +163,7 @@ pub(crate) fn mount_new(place: &str, kind: &str, flags: MsFlags, options: &str) 
 }
 
 /// Makes `place` and binds what is open as `source` there.
-fn bind_descriptor(source: &OwnedFd, place: &str, recursive: bool) -> nix::Result<()> {
+pub(crate) fn bind_descriptor(source: &OwnedFd, place: &str, recursive: bool) -> nix::Result<()> {
     bind_path(&format!("/proc/self/fd/{}", source.as_raw_fd()), place, recursive)
 }
 

@@ -34,8 +34,7 @@ pub(crate) struct Staging {
 impl Staging {
     /// Cuts this mount namespace off from its origin, then mounts the tmpfs and enters it.
     pub(crate) fn make() -> Outcome<Self> {
-        let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
-        mount(NO_DATA, "/", NO_DATA, private, NO_DATA).named(Part::Mount, || "make the mounts private")?;
+        make_private()?;
         let old_root = open_directory("/")?;
         let place = hideable().named(Part::Mount, || "find a place for a private tmpfs")?;
         let name = || format!("mount a private tmpfs on {}", place.display());
@@ -103,6 +102,12 @@ pub(crate) fn place_of(index: usize, step: &Mount) -> String {
         Mount::Fuse { source, .. } if !source.is_empty() => format!("{index}.part"),
         _ => index.to_string(),
     }
+}
+
+/// Cuts this mount namespace off from its origin.
+pub(crate) fn make_private() -> Outcome<()> {
+    let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
+    mount(NO_DATA, "/", NO_DATA, private, NO_DATA).named(Part::Mount, || "make the mounts private")
 }
 
 /// A directory that the set-up can do without: /tmp, else the first of `/` (an image may have nothing but its program).

@@ -1,14 +1,14 @@
 //! What a command may not do, and what it must be able to.
 
 use std::fs;
-use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::process::Command;
 
-use rbuild_sandbox::{Exit, Network, Setup};
+use rbuild_sandbox::{Exit, IdMap, Network, Sandbox, Setup};
 
 use crate::Case;
 use crate::runner::skip;
-use crate::support::{bind, directory, need_new_kernel, need_root, run, setup, shell, with};
+use crate::support::{bind, directory, need_new_kernel, need_root, run, setup, shell, this_program, with};
 
 pub const TESTS: &[Case] = &[
     ("confinement_capabilities", capabilities),
@@ -16,6 +16,7 @@ pub const TESTS: &[Case] = &[
     ("confinement_set_id_programs_work", set_id_programs_work),
     ("confinement_32_bit_programs_live", programs_of_32_bits_live),
     ("confinement_the_init_is_out_of_reach", the_init_is_out_of_reach),
+    ("confinement_the_program_is_out_of_reach", the_program_is_out_of_reach),
     ("confinement_proc_is_masked", proc_is_masked),
     ("confinement_sys_is_read_only", sys_is_read_only),
     ("confinement_no_network_but_loopback", no_network_but_loopback),
@@ -24,6 +25,8 @@ pub const TESTS: &[Case] = &[
     ("confinement_namespaces_are_new", namespaces_are_new),
     ("confinement_the_old_root_is_gone", the_old_root_is_gone),
 ];
+
+pub const INNER: &[Case] = &[(CHANGE_PROGRAM, change_program)];
 
 fn field(setup: Setup, name: &str) -> String {
     let status = run(&with(setup, |s| {
@@ -71,7 +74,8 @@ fn errnos(calls: &[(i64, &str)]) -> Vec<i32> {
 
 fn system_calls() {
     let user_namespace = format!(", {}", libc::CLONE_NEWUSER);
-    let vsock = format!(", {}, 1, 0", libc::AF_VSOCK);
+    let [vsock, packet, unix, netlink] = [libc::AF_VSOCK, libc::AF_PACKET, libc::AF_UNIX, libc::AF_NETLINK]
+        .map(|family| format!(", {family}, {}, 0", libc::SOCK_DGRAM));
     let cases: &[(i64, &str, i32)] = &[
         (libc::SYS_bpf, ", 0, 0, 0", libc::EPERM),
         (libc::SYS_kexec_load, ", 0, 0, 0, 0", libc::EPERM),
@@ -90,7 +94,11 @@ fn system_calls() {
         (libc::SYS_clone3, ", 0, 0", libc::ENOSYS),
         (libc::SYS_io_uring_setup, ", 1, 0", libc::ENOSYS),
         (libc::SYS_syslog, ", 10, 0, 0", libc::EPERM),
-        (libc::SYS_socket, &vsock, libc::EPERM),
+        (libc::SYS_socket, &vsock, libc::EAFNOSUPPORT),
+        (libc::SYS_socket, &packet, libc::EAFNOSUPPORT),
+        (libc::SYS_socket, &unix, 0),
+        (libc::SYS_socket, &netlink, 0),
+        (libc::SYS_quotactl_fd, ", -1, 0, 0, 0", libc::EPERM),
         (libc::SYS_getpid, "", 0),
     ];
     let calls: Vec<_> = cases.iter().map(|(number, arguments, _)| (*number, *arguments)).collect();
@@ -145,6 +153,32 @@ fn the_init_is_out_of_reach() {
         assert_ne!(ended.exit, Exit::Code(0), "{attempt}: {ended:?}");
         assert_eq!(ended.stdout, "", "{attempt}");
     }
+}
+
+/// A step whose user owns this very program, and whose command's interpreter is `/proc/self/exe` (CVE-2019-5736).
+fn the_program_is_out_of_reach() {
+    let program = this_program();
+    let before = fs::metadata(program).unwrap();
+    let scripts = directory();
+    let script = scripts.path().join("script");
+    fs::write(&script, "#!/proc/self/exe --inner\n").unwrap();
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
+    Sandbox::set_program(program);
+    let setup = with(setup(&[CHANGE_PROGRAM]), |s| {
+        s.ids = IdMap::single(before.uid(), before.gid());
+        s.mounts.push(bind(scripts.path(), "/mnt", true));
+    });
+    let ended = run(&setup);
+    assert!(ended.text().contains("Read-only file system"), "{ended:?}");
+    assert_eq!(fs::metadata(program).unwrap().mode(), before.mode());
+}
+
+/// The interpreter gets the script's path as its argument: it is the name of this part.
+const CHANGE_PROGRAM: &str = "/mnt/script";
+
+fn change_program() {
+    let own = fs::File::open("/proc/self/exe").unwrap();
+    println!("{:?}", own.set_permissions(fs::Permissions::from_mode(0o4755)));
 }
 
 fn proc_is_masked() {

@@ -21,7 +21,7 @@ const TESTS: &[&[Case]] =
     &[command::TESTS, confinement::TESTS, fuse::TESTS, ids::TESTS, life::TESTS, mounts::TESTS];
 
 /// Run in circumstances that a test has made.
-const INNER: &[&[Case]] = &[ids::INNER, life::INNER, mounts::INNER];
+const INNER: &[&[Case]] = &[confinement::INNER, ids::INNER, life::INNER, mounts::INNER];
 
 fn main() -> std::process::ExitCode {
     rbuild_sandbox::enter_if_child();

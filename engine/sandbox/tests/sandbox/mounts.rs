@@ -4,17 +4,18 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::process::Command;
 
-use rbuild_sandbox::{Exit, Mount, Output};
+use rbuild_sandbox::{Exit, IdMap, Mount, Output};
 
 use crate::Case;
 use crate::runner::skip;
 use crate::support::{
-    OLD_KERNEL, bind, directory, inner, need_new_kernel, need_unshare, run, shell, this_program, try_run,
-    with,
+    OLD_KERNEL, bind, directory, inner, is_root, need_new_kernel, need_unshare, run, shell, this_program,
+    try_run, with,
 };
 
 pub const TESTS: &[Case] = &[
     ("mounts_dev_is_complete", dev_is_complete),
+    ("mounts_devices_keep_their_metadata", devices_keep_their_metadata),
     ("mounts_tmpfs_has_size_and_mode", tmpfs_has_size_and_mode),
     ("mounts_read_only_bind_refuses", read_only_bind_refuses),
     ("mounts_writable_bind_keeps", writable_bind_keeps),
@@ -38,6 +39,24 @@ fn dev_is_complete() {
         echo x 2>/dev/null > /dev/full || echo full
         exec 3<>/dev/ptmx && ls /dev/pts | tr '\\n' ' '; echo x > /dev/shm/f; stat -c %a /dev/shm /dev/mqueue /dev";
     assert_eq!(run(&shell(script)).text(), " 00 00 00\n8\nfull\n0 ptmx 1777\n1777\n755");
+}
+
+/// The devices are the machine's own files: with their owner's ids a step could change more than their content.
+fn devices_keep_their_metadata() {
+    let owner = fs::metadata("/dev/null").unwrap();
+    let script =
+        "for name in null zero full random urandom; do touch -d @1 /dev/$name; chmod 600 /dev/$name; done
+        echo x > /dev/null && head -c 1 /dev/zero | wc -c";
+    let setup = with(shell(script), |s| {
+        if is_root() {
+            s.ids = IdMap::single(0, 0);
+        }
+    });
+    let ended = run(&setup);
+    assert_eq!(ended.text(), "1");
+    assert_eq!(ended.stderr.matches("Read-only file system").count(), 10, "{ended:?}");
+    let after = fs::metadata("/dev/null").unwrap();
+    assert_eq!((after.mtime(), after.mode()), (owner.mtime(), owner.mode()));
 }
 
 fn tmpfs_has_size_and_mode() {

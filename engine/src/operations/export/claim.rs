@@ -33,6 +33,11 @@ impl Folder {
         Ok(self.below(name, self.claim(name, &make)?))
     }
 
+    /// Waits until nobody else holds it; the lock goes when it is closed.
+    pub(super) fn lock(&self) -> Result<()> {
+        lock(self).map_err(|errno| self.failed("lock", b".", errno))
+    }
+
     fn claim(&self, name: &[u8], make: &dyn Fn() -> rustix::io::Result<OwnedFd>) -> Result<OwnedFd> {
         loop {
             match make() {

@@ -9,13 +9,16 @@
 
 mod claim;
 mod folder;
+mod state;
 mod write;
+
+pub use state::{file_state, folder_state};
 
 use super::{
     Context, Warning,
     error::{OperationError, Result},
     place::{Landing, place},
-    select::{Reading, Selection, select},
+    select::{Reading, Selection, select_from},
 };
 use crate::{
     error::Error,
@@ -43,22 +46,18 @@ pub struct Exported {
     pub files: u64,
     /// What was left out.
     pub warnings: Vec<Warning>,
+    /// Of a whole tree: what [`folder_state`] says of it for as long as nobody changes it.
+    pub state: Option<String>,
 }
 
-/// Writes an artifact into the workspace. `tree` is what its `from` names.
+/// Writes an artifact into the workspace.
 ///
 /// # Errors
 /// `no-match`, `type-conflict`; what the machine says of a file, by its path.
-pub fn export(
-    context: &Context<'_>,
-    artifact: &Artifact,
-    tree: &Snapshot,
-    workspace: &Path,
-) -> Result<Exported> {
+pub fn export(context: &Context<'_>, artifact: &Artifact, workspace: &Path) -> Result<Exported> {
     let dest = destination(&artifact.dest)?;
     let reading = Reading { follow: false, parents: false, optional: artifact.optional };
-    let origin = artifact.from.to_string();
-    let Selection { list, .. } = select(context, tree, &artifact.path, reading, &origin)?;
+    let Selection { list, .. } = select_from(context, &artifact.from, &artifact.path, reading)?;
     let placements = place(list, &artifact.path, &dest, false)?;
     let is_whole_workspace = artifact.mirror && dest.path.is_root();
     if is_whole_workspace {
@@ -96,27 +95,41 @@ pub fn export_directory(context: &Context<'_>, tree: &Snapshot, folder: &Path) -
     let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
     fs::create_dir_all(parent).map_err(|error| Error::io("make", parent, error))?;
     let parent = Folder::open(parent)?;
-    let replaces = is_own(&parent, name.as_bytes())?;
+    let name = name.as_bytes();
     let mut writer = Writer::new(context.store);
-    let unfinished = claim::unfinished_name(name.as_bytes());
-    // Open, and so locked, until it has its name.
+    let unfinished = claim::unfinished_name(name);
+    // Open, and so locked, until all is done: another build of this folder waits for it.
     let claimed = parent.claim_folder(&unfinished)?;
-    let written = writer.root(&claimed, tree).and_then(|()| claimed.mark()).and_then(|()| {
-        if replaces {
-            parent.exchange(&unfinished, name.as_bytes())
-        } else {
-            parent.rename(&unfinished, name.as_bytes())
+    let mut state = None;
+    let mut write = || -> Result<Option<Folder>> {
+        // Asked only now: who had the claim before may have made it.
+        let old = own_folder(&parent, name)?;
+        writer.root(&claimed, tree)?;
+        claimed.mark()?;
+        // Before anybody can know it by its name. Without a state it is written again, no more.
+        state = folder_state(&parent.path_of_name(&unfinished)).ok().flatten();
+        match &old {
+            Some(old) => {
+                // It gets the unfinished name, which is nobody else's while it is locked.
+                old.lock()?;
+                parent.exchange(&unfinished, name)?;
+            }
+            None => parent.rename(&unfinished, name)?,
         }
-    });
-    // By now either the old folder is under that name, or one that was not finished.
-    parent.remove(&unfinished)?;
+        Ok(old)
+    };
+    let written = write();
+    // Under that name is now the old folder, or one that was not finished; else nothing, or another build's.
+    if !matches!(written, Ok(None)) {
+        parent.remove(&unfinished)?;
+    }
     written?;
-    Ok(writer.exported(folder.to_owned()))
+    Ok(Exported { state, ..writer.exported(folder.to_owned()) })
 }
 
-/// Whether a folder of our own is there; nothing, or an empty one, is fine as well.
-fn is_own(parent: &Folder, name: &[u8]) -> Result<bool> {
-    let Some(kind) = parent.look(name)? else { return Ok(false) };
+/// The folder of our own, or empty, that is there; none if nothing is.
+fn own_folder(parent: &Folder, name: &[u8]) -> Result<Option<Folder>> {
+    let Some(kind) = parent.look(name)? else { return Ok(None) };
     let path = parent.path_of_name(name);
     let conflict =
         |reason: String| OperationError::new("type-conflict", format!("{} {reason}", path.display()));
@@ -125,7 +138,7 @@ fn is_own(parent: &Folder, name: &[u8]) -> Result<bool> {
     }
     let there = parent.enter(name)?;
     if there.is_marked()? || there.names()?.is_empty() {
-        return Ok(true);
+        return Ok(Some(there));
     }
     let error = conflict("is a folder that rbuild did not make, and it is not empty".to_owned());
     Err(error.hint("remove it, or choose another folder: everything in an output folder is replaced"))

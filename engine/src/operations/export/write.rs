@@ -41,7 +41,7 @@ impl<'a> Writer<'a> {
     }
 
     pub(super) fn exported(self, path: PathBuf) -> Exported {
-        Exported { path, files: self.files, warnings: self.warnings }
+        Exported { path, files: self.files, warnings: self.warnings, state: None }
     }
 
     /// Writes an entry at a path below `base`.

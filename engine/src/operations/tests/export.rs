@@ -1,6 +1,6 @@
 use super::{
-    super::{Exported, OperationError, export, export_directory, output_path},
-    World, lines_of,
+    super::{Exported, OperationError, export, export_directory, folder_state, output_path},
+    World, lines_of, tree_path,
 };
 use std::{
     fs,
@@ -70,8 +70,7 @@ impl Workspace {
     }
 
     fn export(&self, fields: &str) -> Result<Exported, OperationError> {
-        let tree = self.world.snapshot(SOURCE);
-        export(&self.world.context(), &self.world.artifact(fields), &tree, &self.folder)
+        export(&self.world.context(), &self.world.artifact(fields), &self.folder)
     }
 
     #[track_caller]
@@ -117,6 +116,23 @@ fn artifacts_go_where_copies_would() {
     for (fields, expected) in table {
         Workspace::new().check(fields, expected);
     }
+}
+
+#[test]
+fn the_path_of_a_reference_is_the_root_of_an_artifact() {
+    let workspace = Workspace::new();
+    let export = |from: &str, path: &str| {
+        let mut artifact = workspace.world.artifact(&format!("path = '{path}'\ndest = 'x/'"));
+        artifact.from.value.path = tree_path(from);
+        export(&workspace.world.context(), &artifact, &workspace.folder)
+    };
+    export("/out", "/{a.jar,sub/deep}").unwrap();
+    let expected = ["/x/", "/x/a.jar =jar 0600 @500", "/x/deep =deep 0644 @500"];
+    assert_eq!(lines(&workspace.folder), expected);
+    let outside = export("/out", "/other/a.jar").unwrap_err();
+    assert_eq!(outside.code(), Some("no-match"), "{outside}");
+    let gone = export("/gone", "*").unwrap_err();
+    assert_eq!(gone.to_string(), "`src` has no /gone");
 }
 
 #[test]
@@ -168,8 +184,7 @@ fn the_rest_of_the_folder_stays_unless_mirrored() {
     // The build file is refused before, but that is in another module.
     let mut artifact = workspace.world.artifact("path = '/out'\ndest = 'dist'\nmirror = true");
     "dist/..".clone_into(&mut artifact.dest.value);
-    let tree = workspace.world.snapshot(SOURCE);
-    let error = export(&workspace.world.context(), &artifact, &tree, &workspace.folder).unwrap_err();
+    let error = export(&workspace.world.context(), &artifact, &workspace.folder).unwrap_err();
     assert!(error.to_string().contains("everything else in the workspace"), "{error}");
     assert!(workspace.folder.join("beside").exists());
 }
@@ -232,12 +247,11 @@ fn kinds_that_clash_are_refused() {
 fn a_missing_object_leaves_no_half_file() {
     let workspace = Workspace::new();
     workspace.put("a.jar", "old");
-    let tree = workspace.world.snapshot(SOURCE);
     workspace.world.store.drop_object(&rbuild_tree::ObjectId::of(b"jar"));
     let artifact = workspace.world.artifact("path = '/out/a.jar'\ndest = './'");
     // Loading the build file anew must not bring the object back.
     workspace.world.store.drop_object(&rbuild_tree::ObjectId::of(b"jar"));
-    let error = export(&workspace.world.context(), &artifact, &tree, &workspace.folder).unwrap_err();
+    let error = export(&workspace.world.context(), &artifact, &workspace.folder).unwrap_err();
     assert_eq!(error.code(), Some(crate::convert::STORE_DAMAGED));
     assert_eq!(lines(&workspace.folder), ["/a.jar =old"]);
 }
@@ -277,6 +291,48 @@ fn a_directory_output_is_new_or_its_own() {
     let refused = export_directory(&world.context(), &first, &workspace.folder.join("link")).unwrap_err();
     assert!(refused.to_string().contains("link is a symbolic link"), "{refused}");
     assert!(export_directory(&world.context(), &first, &theirs.join("x")).is_err(), "a file is there");
+}
+
+#[test]
+fn builds_of_one_directory_output_wait_for_each_other() {
+    let workspace = Workspace::new();
+    let world = &workspace.world;
+    let folder = workspace.folder.join("root");
+    let trees: Vec<_> = (0..4).map(|one| world.snapshot(&format!("/a/b =1\n/a/c =2\n/{one} =x"))).collect();
+    for _ in 0..30 {
+        let _ = fs::remove_dir_all(&folder);
+        std::thread::scope(|scope| {
+            for tree in &trees {
+                scope.spawn(|| export_directory(&world.context(), tree, &folder).unwrap());
+            }
+        });
+        assert_eq!(fs::read_dir(&folder).unwrap().count(), 2);
+        assert_eq!(fs::read_dir(&workspace.folder).unwrap().count(), 1, "nothing is left beside it");
+    }
+}
+
+#[test]
+fn the_state_of_a_directory_output_changes_with_all_that_is_in_it() {
+    let workspace = Workspace::new();
+    let world = &workspace.world;
+    let folder = workspace.folder.join("root");
+    let tree = world.snapshot("/a =1\n/d/b =2\n/d/l ->b");
+    let write = || export_directory(&world.context(), &tree, &folder).unwrap().state.unwrap();
+    let written = write();
+    assert_eq!(folder_state(&folder).unwrap(), Some(written.clone()));
+    let changes: [&dyn Fn(&Path); 6] = [
+        &|folder| fs::write(folder.join("d/b"), "3").unwrap(),
+        &|folder| fs::write(folder.join("d/new"), "").unwrap(),
+        &|folder| fs::remove_file(folder.join("d/l")).unwrap(),
+        &|folder| fs::set_permissions(folder.join("a"), PermissionsExt::from_mode(0o600)).unwrap(),
+        &|folder| fs::set_permissions(folder, PermissionsExt::from_mode(0o700)).unwrap(),
+        &|folder| fs::rename(folder.join("d"), folder.join("e")).unwrap(),
+    ];
+    for (number, change) in changes.into_iter().enumerate() {
+        let written = write();
+        change(&folder);
+        assert_ne!(folder_state(&folder).unwrap(), Some(written), "change {number}");
+    }
 }
 
 #[test]

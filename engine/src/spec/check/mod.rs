@@ -5,7 +5,8 @@
 //! | `names` | `unknown-name`, `bad-value` for layers that are not in an image's chain |
 //! | [`cycle`] | `cycle` |
 //! | `writes` | `write-conflict` |
-//! | `host` | `bad-value` for images and merges of what stands on `source.host` |
+//! | `host` | `bad-value` and `not-yet` for what can't be done with trees that stand on `source.host` |
+//! | `sources` | `source-failed` for local files that are not there |
 //! | `warnings` | `unused`, `network-open`, `copy-nests` |
 //!
 //! The spec may be partial here: tables that are wrong are left out of it, but [`Declared`] has their names.
@@ -13,15 +14,18 @@
 pub mod cycle;
 mod host;
 mod names;
+mod sources;
 mod warnings;
 mod writes;
 
-use super::{Spec, lower::Declared, lower::read::Sink};
+pub use sources::missing as missing_sources;
+
+use super::{Spec, lower::Declared, lower::read::Sink, value::Node};
 use std::{collections::BTreeSet, path::Path};
 
-/// Tells everything that is wrong with the file as a whole.
-pub fn errors(spec: &Spec, declared: &Declared, path: &Path, sink: &mut Sink) {
-    names::check(spec, declared, sink);
+/// Tells everything that is wrong with the file as a whole; `root` is what `spec` was read from.
+pub fn errors(root: &Node, spec: &Spec, declared: &Declared, path: &Path, sink: &mut Sink) {
+    names::check(root, spec, declared, sink);
     sink.extend(cycle::cycles(spec));
     writes::check(spec, path, sink);
     host::check(spec, sink);

@@ -5,34 +5,55 @@ use crate::spec::{
     lower::{Declared, read::Sink},
     span::Spanned,
     suggest::{list, nearest},
-    types::{Layers, Output, Subject},
-    words::{Reference, SCRATCH},
+    types::{Layers, Output},
+    value::{Node, Value},
+    words::{self, Reference, SCRATCH},
 };
 use std::collections::BTreeSet;
 
-/// Tells references to what is not there.
-pub fn check(spec: &Spec, declared: &Declared, sink: &mut Sink) {
+/// Tells references to what is not there. They are taken from `root`, what `spec` was read from: a table that is
+/// wrong otherwise is not in `spec`, and its references are told all the same.
+pub fn check(root: &Node, spec: &Spec, declared: &Declared, sink: &mut Sink) {
     let mut names = Names { spec, declared, sink };
-    for step in spec.steps.values() {
-        step.references().into_iter().for_each(|reference| names.tree(reference));
-    }
-    for test in spec.tests.values() {
-        test.body.references().into_iter().for_each(|reference| names.tree(reference));
-        match &test.subject {
-            Subject::From(reference) => names.tree(reference),
-            Subject::Image(image) => names.one(Kind::Image, image),
+    for (kind, table) in tables(root) {
+        table.get("from").into_iter().for_each(|from| names.tree_at(from));
+        match kind {
+            Kind::Step | Kind::Test => {
+                for key in ["copy", "mounts"] {
+                    let lines = table.get(key).into_iter().flat_map(items);
+                    lines.filter_map(|line| line.get("from")).for_each(|from| names.tree_at(from));
+                }
+                let branches = table.get("merge").into_iter().flat_map(items);
+                branches.chain(table.get("base")).for_each(|branch| names.tree_at(branch));
+                table.get("image").into_iter().for_each(|image| names.name_at(Kind::Image, image));
+            }
+            Kind::Image => {
+                let tests = table.get("tests").into_iter().flat_map(items);
+                tests.for_each(|test| names.name_at(Kind::Test, test));
+            }
+            Kind::Source | Kind::Artifact => {}
         }
     }
     for image in spec.images.values() {
-        names.tree(&image.from);
-        image.tests.iter().for_each(|test| names.one(Kind::Test, test));
         names.layers(image.from.name.as_str(), &image.layers);
         names.outputs(&image.outputs, image.tags.is_empty());
     }
-    for artifact in spec.artifacts.values() {
-        names.tree(&artifact.from);
-    }
     spec.default.iter().flatten().for_each(|target| names.target(target));
+}
+
+/// Every table that refers to others, with its kind.
+fn tables(root: &Node) -> impl Iterator<Item = (Kind, &Node)> {
+    Kind::ALL.into_iter().filter(|kind| *kind != Kind::Source).flat_map(move |kind| {
+        let named = root.get(kind.word()).map_or(&[][..], Node::entries);
+        named.iter().map(move |(_, table)| (kind, table))
+    })
+}
+
+fn items(node: &Node) -> &[Node] {
+    match &node.value {
+        Value::List(items) => items,
+        _ => &[],
+    }
 }
 
 struct Names<'a> {
@@ -42,6 +63,19 @@ struct Names<'a> {
 }
 
 impl Names<'_> {
+    /// A reference to a tree; one that can't be read was told.
+    fn tree_at(&mut self, node: &Node) {
+        if let Some(reference) = node.text().and_then(|text| Reference::parse(text).ok()) {
+            self.tree(&Spanned::new(reference, node.span));
+        }
+    }
+
+    fn name_at(&mut self, kind: Kind, node: &Node) {
+        if let Some(name) = node.text().filter(|text| words::name(text).is_ok()) {
+            self.one(kind, &Spanned::new(name.to_owned(), node.span));
+        }
+    }
+
     fn tree(&mut self, reference: &Spanned<Reference>) {
         let name = reference.name.as_str();
         let there = [Kind::Source, Kind::Step].iter().any(|kind| self.declared.place(*kind, name).is_some());
@@ -51,10 +85,8 @@ impl Names<'_> {
         let diagnostic = Diagnostic::error("unknown-name", format!("no source or step is named `{name}`"));
         let candidates =
             self.declared.names(Kind::Source).chain(self.declared.names(Kind::Step)).chain([SCRATCH]);
-        let help = match nearest(name, candidates) {
-            Some(near) => Some(format!("did you mean `{near}`?")),
-            None => self.elsewhere(name),
-        };
+        let near = nearest(name, candidates).map(|near| format!("did you mean `{near}`?"));
+        let help = self.elsewhere(name).or(near);
         self.sink.push(with_help(diagnostic.at(reference.span, ""), help));
     }
 
@@ -62,7 +94,11 @@ impl Names<'_> {
     fn elsewhere(&self, name: &str) -> Option<String> {
         let kind = Kind::ALL.into_iter().find(|kind| self.declared.place(*kind, name).is_some())?;
         let article = if matches!(kind, Kind::Image | Kind::Artifact) { "an" } else { "a" };
-        Some(format!("`{name}` is {article} {kind}"))
+        let is = format!("`{name}` is {article} {kind}");
+        Some(match self.spec.images.get(name).filter(|_| kind == Kind::Image) {
+            Some(image) => format!("{is}: name the tree it is made from, `{}`", image.from.value),
+            None => is,
+        })
     }
 
     fn one(&mut self, kind: Kind, name: &Spanned<String>) {
@@ -70,10 +106,8 @@ impl Names<'_> {
             return;
         }
         let diagnostic = Diagnostic::error("unknown-name", format!("no {kind} is named `{name}`"));
-        let help = match nearest(name, self.declared.names(kind)) {
-            Some(near) => Some(format!("did you mean `{near}`?")),
-            None => self.elsewhere(name),
-        };
+        let near = nearest(name, self.declared.names(kind)).map(|near| format!("did you mean `{near}`?"));
+        let help = self.elsewhere(name).or(near);
         self.sink.push(with_help(diagnostic.at(name.span, ""), help));
     }
 

@@ -20,12 +20,13 @@ pub const IMAGE: Words = Words {
     later: &["like", "matrix", "matrix-exclude", "platforms", "created", "attest"],
 };
 /// What says which kind of output it is.
-pub const OUTPUTS: Kinds<'static> = Kinds {
+pub const OUTPUTS: Kinds<'static> =
+    Kinds { what: "an output", known: OUTPUT.known, later: OUTPUT.later, tables: &[&OUTPUT] };
+pub const OUTPUT: Words = Words {
     what: "an output",
     known: &["oci", "oci-archive", "docker-archive", "tar", "dir"],
     later: &["docker", "push"],
 };
-pub const OUTPUT: Words = Words { what: "an output", known: OUTPUTS.known, later: OUTPUTS.later };
 pub const ARTIFACT: Words = Words {
     what: "an artifact",
     known: &["from", "path", "dest", "optional", "mirror"],

@@ -14,8 +14,12 @@ use crate::spec::{
 use rbuild_tree::TreePath;
 
 /// What says which kind of mount it is.
-pub const KINDS: Kinds<'static> =
-    Kinds { what: "a mount", known: &["from", "cache", "tmpfs"], later: &["secret", "ssh"] };
+pub const KINDS: Kinds<'static> = Kinds {
+    what: "a mount",
+    known: &["from", "cache", "tmpfs"],
+    later: &["secret", "ssh"],
+    tables: &[&TREE, &CACHE, &TMPFS],
+};
 pub const TREE: Words = Words { what: "a `from` mount", known: &["from", "target", "write"], later: &[] };
 pub const CACHE: Words =
     Words { what: "a `cache` mount", known: &["cache", "target", "sharing", "owner", "mode"], later: &[] };

@@ -17,6 +17,7 @@ pub const KINDS: Kinds<'static> = Kinds {
     what: "a source",
     known: &["path", "archive", "oci", "host"],
     later: &["http", "git", "image", "debian"],
+    tables: &[&PATH, &ARCHIVE, &OCI, &HOST],
 };
 pub const PATH: Words =
     Words { what: "a `path` source", known: &["path", "only", "exclude", "gitignore"], later: &["platform"] };
@@ -46,7 +47,10 @@ pub fn source(key: &Key, node: &Node, sink: &mut Sink) -> Option<Source> {
 }
 
 fn path(table: &Table<'_>, sink: &mut Sink) -> Option<SourceKind> {
-    let path = table.required("path", sink, workspace_path);
+    let path = table.required("path", sink, |node, sink| {
+        local(node, sink)?;
+        workspace_path(node, sink)
+    });
     let source = PathSource {
         only: table.array("only", sink, super::pattern),
         exclude: table.array("exclude", sink, ignore_line),
@@ -57,7 +61,10 @@ fn path(table: &Table<'_>, sink: &mut Sink) -> Option<SourceKind> {
 }
 
 fn archive(table: &Table<'_>, sink: &mut Sink) -> Option<SourceKind> {
-    let path = table.required("archive", sink, |node, sink| read::word(node, archive_path, sink));
+    let path = table.required("archive", sink, |node, sink| {
+        local(node, sink)?;
+        read::word(node, archive_path, sink)
+    });
     let owners = [("keep", ArchiveOwner::Keep), ("root", ArchiveOwner::Root)];
     let owner = table.optional("owner", sink, |node, sink| read::choice(node, &owners, &[], sink));
     let source = ArchiveSource {
@@ -70,19 +77,37 @@ fn archive(table: &Table<'_>, sink: &mut Sink) -> Option<SourceKind> {
 }
 
 fn oci(table: &Table<'_>, sink: &mut Sink) -> Option<SourceKind> {
-    let (path, reference) = table.required("oci", sink, layout_and_reference)?;
+    let (path, reference) = table.required("oci", sink, |node, sink| {
+        local(node, sink)?;
+        layout_and_reference(node, sink)
+    })?;
     Some(SourceKind::Oci(OciSource { path, reference }))
 }
 
 fn host(table: &Table<'_>, sink: &mut Sink) -> Option<SourceKind> {
     let path = table.required("host", sink, |node, sink| read::word(node, host_path, sink));
-    let exclude = table.array("exclude", sink, ignore_line);
+    let exclude = table.array("exclude", sink, |node, sink| read::checked(node, host_exclude, sink));
     Some(SourceKind::Host(HostSource { path: path?, exclude }))
 }
 
 /// A path of the workspace, as written.
 pub fn workspace_path(node: &Node, sink: &mut Sink) -> Option<Spanned<PathBuf>> {
     read::word(node, not_empty, sink)
+}
+
+/// Refuses a registry or an address on the network where a local path is wanted.
+fn local(node: &Node, sink: &mut Sink) -> Option<()> {
+    let text = node.text().unwrap_or_default();
+    let Some((scheme, rest)) = text.split_once("://") else { return Some(()) };
+    let refusal = Refusal::not_yet("a registry or address on the network as a source");
+    let help = match scheme {
+        "docker" => {
+            format!("fetch it first: skopeo copy {text} oci-archive:image.tar, then oci = \"image.tar\"")
+        }
+        _ => format!("fetch it first: curl -fLO {scheme}://{rest}"),
+    };
+    read::refuse(refusal.help(help), node.span, sink);
+    None
 }
 
 /// A line of an ignore list: anything but nothing.
@@ -139,6 +164,19 @@ fn host_path(text: &str) -> Word<PathBuf> {
         );
     }
     Ok(PathBuf::from(text))
+}
+
+/// A live tree is never walked, so only a path can be left out of it.
+fn host_exclude(text: &str) -> Word<()> {
+    if text.contains(['*', '?', '[', '!', '\\']) {
+        return Err(Refusal::not_yet("a pattern in `exclude` of a `host` source"));
+    }
+    if !text.starts_with('/') {
+        return Err(
+            Refusal::bad("`exclude` of a `host` source has absolute paths").help(format!("\"/{text}\""))
+        );
+    }
+    words::tree_path(text).map(drop)
 }
 
 fn sha256(text: &str) -> Word<()> {

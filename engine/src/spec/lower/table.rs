@@ -158,6 +158,15 @@ pub fn kind<'k>(node: &Node, at: Span, kinds: &Kinds<'k>, sink: &mut Sink) -> Op
         wrong_type(node, "a table", sink);
         return None;
     };
+    let found = only_kind(entries, at, kinds, sink);
+    if found.is_none() {
+        // Nobody opens a table of no kind: what no kind has is told here.
+        entries.iter().for_each(|(key, _)| kinds.check_key(key, sink));
+    }
+    found
+}
+
+fn only_kind<'k>(entries: &[(Key, Node)], at: Span, kinds: &Kinds<'k>, sink: &mut Sink) -> Option<&'k str> {
     if let Some((key, _)) = entries.iter().find(|(key, _)| kinds.later.contains(&key.text.as_str())) {
         refuse(Refusal::not_yet(&format!("`{}` of {}", key.text, kinds.what)), key.span, sink);
         return None;
@@ -168,8 +177,8 @@ pub fn kind<'k>(node: &Node, at: Span, kinds: &Kinds<'k>, sink: &mut Sink) -> Op
             let message = format!("{} needs exactly one of {}", kinds.what, list_of(kinds.known));
             let diagnostic = Diagnostic::error("one-of", message).at(at, "none is here");
             let near = entries.iter().find_map(|(key, _)| {
-                nearest(&key.text, kinds.known.iter().copied())
-                    .map(|near| format!("did you mean `{near}` instead of `{}`?", key.text))
+                let near = kinds.near(key)?;
+                Some(format!("did you mean `{near}` instead of `{}`?", key.text))
             });
             sink.push(near.into_iter().fold(diagnostic, Diagnostic::help));
             None
@@ -186,6 +195,33 @@ pub struct Kinds<'k> {
     pub known: &'k [&'k str],
     /// Those of later versions.
     pub later: &'k [&'k str],
+    /// The keys of each kind.
+    pub tables: &'k [&'static Words],
+}
+
+impl<'k> Kinds<'k> {
+    /// The kind that a key is most likely a slip of.
+    fn near(&self, key: &Key) -> Option<&'k str> {
+        let text = key.text.as_str();
+        let is_known = self.tables.iter().any(|table| table.known.contains(&text));
+        if is_known { None } else { nearest(text, self.known.iter().copied()) }
+    }
+
+    /// Tells a key that no kind has, unless it was told as a slip of one.
+    fn check_key(&self, key: &Key, sink: &mut Sink) {
+        let text = key.text.as_str();
+        let words = || self.tables.iter().flat_map(|table| table.known.iter().chain(table.later)).copied();
+        let is_word = text == "description" || self.later.contains(&text) || words().any(|word| word == text);
+        if is_word || self.near(key).is_some() {
+            return;
+        }
+        let message = format!("`{text}` is not a key of {}", self.what);
+        let mut diagnostic = Diagnostic::error("unknown-key", message).at(key.span, "");
+        if let Some(near) = nearest(text, words().chain(self.later.iter().copied())) {
+            diagnostic = diagnostic.help(format!("did you mean `{near}`?"));
+        }
+        sink.push(diagnostic);
+    }
 }
 
 fn list_all(keys: &[&str]) -> String {

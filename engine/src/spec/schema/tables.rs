@@ -58,7 +58,7 @@ fn variable() -> Value {
             ("default", "Its value if nothing gives one.", value.clone()),
             (
                 "type",
-                "What it is; else what its default is.",
+                "What it is; else what its default is. `--set` and the environment write `strings` with commas: a,b.",
                 choice(&["string", "integer", "boolean", "strings"]),
             ),
             ("one-of", "The values it can have.", json!({ "type": "array", "items": value, "minItems": 1 })),
@@ -70,8 +70,9 @@ fn variable() -> Value {
 
 fn sources() -> Vec<(&'static str, Value)> {
     let ignored = "An ignore list by gitignore's rules, applied last.";
+    let local = "A local folder, or a tree of one file. Never in it: .git, .rbuild-*, what this file writes.";
     let path = vec![
-        ("path", "A local folder, or a tree of one file.", not_empty()),
+        ("path", local, not_empty()),
         ("only", "Patterns of what is taken; a folder means all of it.", arrays(not_empty(), 0)),
         ("exclude", ignored, strings()),
         ("gitignore", "Whether .gitignore files count.", flag(true)),
@@ -85,7 +86,7 @@ fn sources() -> Vec<(&'static str, Value)> {
     let oci = vec![("oci", "An image of a layout or docker-archive: PATH or PATH:REFERENCE.", not_empty())];
     let host = vec![
         ("host", "This machine's files, read-only, never locked.", word("^/")),
-        ("exclude", ignored, strings()),
+        ("exclude", "Absolute paths that are left out.", arrays(word(r"^/[^*?\[!\\]*$"), 0)),
     ];
     vec![
         ("path-source", table("Local files, normalised.", &["path"], path)),

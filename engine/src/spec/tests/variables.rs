@@ -150,3 +150,38 @@ fn values_never_change_the_shape_of_the_file() {
     assert_eq!(label("v = 'a'", "${v}", &set(&[("v", hostile)])).unwrap(), hostile);
     assert_eq!(label("v = 'a'", "${v}", &set(&[("v", "${w} $$")])).unwrap(), "${w} $$");
 }
+
+#[test]
+fn variables_that_double_one_another_are_stopped() {
+    let mut vars = String::from("v40 = 'x'\n");
+    for number in 0..40 {
+        vars += &format!("v{number} = '${{v{0}}}${{v{0}}}'\n", number + 1);
+    }
+    let file = LABELLED.replace("LABEL", "${v0}") + &vars;
+    let wrong = load_text("build.toml", &file, &Inputs::default()).unwrap_err();
+    assert_eq!(codes(&wrong), ["bad-value"], "{wrong}");
+    assert_eq!(wrong.list[0].message, "variables become more than 16 MiB of text");
+    assert!(!wrong.list[0].labels.is_empty());
+}
+
+#[test]
+fn a_variable_that_stands_only_where_nothing_is_replaced_says_so() {
+    let hints = |step: &str| {
+        let text = format!("version = 1\n[vars]\nv = 'x'\n[step.s]\n{step}\n[image.s]\nfrom = 's'\n");
+        load_text("build.toml", &text, &Inputs::default()).unwrap().warnings.list[0].help.clone()
+    };
+    for run in ["echo ${v}", "echo $v", "echo $v-$vv"] {
+        assert!(hints(&format!("run = '{run}'"))[0].contains("env = { v = \"${v}\" }"), "{run}");
+    }
+    assert!(hints("files = [{ path = '/x', content = '${v}' }]")[0].contains("expand = true"));
+    for step in ["run = 'echo $vv'", "run = 'echo v'"] {
+        assert_eq!(hints(step), [""; 0], "{step}");
+    }
+}
+
+#[test]
+fn an_array_in_brackets_is_no_array() {
+    let text = "version = 1\n[vars]\np = ['/a']\n[step.s]\nremove = '${p}'\n[image.s]\nfrom = 's'\n";
+    let told = load_text("build.toml", text, &set(&[("p", "[\"/b\"]")])).unwrap_err();
+    assert!(told.list[0].message.contains("with commas and without brackets"), "{told}");
+}

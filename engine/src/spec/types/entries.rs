@@ -151,8 +151,8 @@ pub enum MountKind {
     },
 }
 
-/// `sharing` of a cache mount.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+/// `sharing` of a cache mount; the strictest is the greatest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub enum Sharing {
     /// Any number of steps at once.
     #[default]

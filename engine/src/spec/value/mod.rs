@@ -104,6 +104,8 @@ impl Value {
         match self {
             Self::String(_) | Self::Template(_) => "a string",
             Self::Integer(_) => "an integer",
+            // YAML's `0644` and what is beyond 64 bits are no integers to the parsers.
+            Self::Float(_, text) if text.bytes().all(|byte| byte.is_ascii_digit()) => "an integer",
             Self::Float(..) => "a number with a fraction",
             Self::Boolean(_) => "a boolean",
             Self::DateTime(_) => "a date",

@@ -88,6 +88,9 @@ pub fn from_text(text: &str, kind: Type) -> Result<Datum, String> {
             text.parse().map(Datum::Boolean).map_err(|_| format!("`{text}` is neither `true` nor `false`"))
         }
         Type::Strings if text.is_empty() => Ok(Datum::Strings(Vec::new())),
+        Type::Strings if text.starts_with('[') => {
+            Err(format!("`{text}`: an array is written with commas and without brackets, as a,b"))
+        }
         Type::Strings => Ok(Datum::Strings(text.split(',').map(str::to_owned).collect())),
     }
 }

@@ -20,12 +20,14 @@ mod given;
 mod replace;
 mod scope;
 mod template;
+mod unused;
 
 #[cfg(test)]
 pub(super) use declare::VARIABLE;
 pub(super) use given::AllGiven;
 pub(super) use replace::{replace, value as replace_value};
 pub(super) use scope::Scope;
+pub(super) use unused::spared;
 
 use declare::{Declaration, declarations};
 
@@ -86,6 +88,15 @@ impl Datum {
             Self::Integer(number) => Some(number.to_string()),
             Self::Boolean(boolean) => Some(boolean.to_string()),
             Self::Strings(_) => None,
+        }
+    }
+
+    /// Its bytes, about.
+    fn size(&self) -> usize {
+        match self {
+            Self::String(text) => text.len(),
+            Self::Integer(_) | Self::Boolean(_) => size_of::<i64>(),
+            Self::Strings(texts) => texts.iter().map(|text| text.len() + size_of::<String>()).sum(),
         }
     }
 

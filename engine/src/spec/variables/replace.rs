@@ -127,6 +127,7 @@ impl Walk<'_, '_> {
             && !(is_environment && name.starts_with("env."))
         {
             let datum = self.scope.lookup(name, node, self.sink);
+            let datum = datum.filter(|datum| self.scope.take_room(datum.size(), node, self.sink).is_some());
             self.mentions.extend(self.scope.variants(text, node));
             return match datum {
                 Some(datum) => as_node(datum, node),
@@ -175,6 +176,7 @@ impl Walk<'_, '_> {
     /// A variable inside a longer string.
     fn inside(&mut self, name: &str, node: &Node) -> Option<String> {
         let datum = self.scope.lookup(name, node, self.sink)?;
+        self.scope.take_room(datum.size(), node, self.sink)?;
         let text = datum.text();
         if text.is_none() {
             let message = format!("variable `{name}` is an array and can't stand inside a longer string");

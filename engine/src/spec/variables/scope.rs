@@ -36,7 +36,12 @@ pub struct Scope<'a> {
     open: Vec<&'a str>,
     /// Those that something asked for.
     used: BTreeSet<&'a str>,
+    /// How many more bytes variables may become.
+    room: usize,
 }
+
+/// How many bytes all values of variables may become together: each of a few that double one another is short.
+const MOST_BYTES: usize = 16 << 20;
 
 impl<'a> Scope<'a> {
     /// The scope of the file `root`; mistakes of `[vars]` are told. Without `epoch`, asking for it is a cycle: it is
@@ -51,7 +56,7 @@ impl<'a> Scope<'a> {
         let declared: BTreeMap<_, _> = declarations(root, sink).into_iter().collect();
         given.tell_undeclared(declared.keys().copied(), sink);
         let (values, open, used) = (BTreeMap::new(), Vec::new(), BTreeSet::new());
-        Self { inputs, files, given, declared, epoch, values, open, used }
+        Self { inputs, files, given, declared, epoch, values, open, used, room: MOST_BYTES }
     }
 
     /// Evaluates every variable, so that a missing or wrong one is told even if nothing uses it.
@@ -86,10 +91,24 @@ impl<'a> Scope<'a> {
         found
     }
 
+    /// Takes what a string becomes from the room there is; if that is too little it is told, once.
+    pub fn take_room(&mut self, bytes: usize, node: &Node, sink: &mut Sink) -> Option<()> {
+        if let Some(left) = self.room.checked_sub(bytes) {
+            self.room = left;
+            return Some(());
+        }
+        if self.room > 0 {
+            bad(format!("variables become more than {} MiB of text", MOST_BYTES >> 20), node.span, sink);
+        }
+        self.room = 0;
+        None
+    }
+
     /// Every text that a string can become when variables with `one-of` take each of their values; at most a few
-    /// hundred. Nothing is told.
+    /// hundred, and none that is too long for a name. Nothing is told.
     pub fn variants(&mut self, text: &str, node: &Node) -> Vec<String> {
         const MOST: usize = 256;
+        const LONGEST: usize = 1024;
         let Ok(pieces) = pieces(text) else { return Vec::new() };
         let mut variants = vec![String::new()];
         for piece in pieces {
@@ -99,7 +118,9 @@ impl<'a> Scope<'a> {
             };
             variants = variants
                 .iter()
-                .flat_map(|start| choices.iter().map(move |choice| format!("{start}{choice}")))
+                .flat_map(|start| choices.iter().map(move |choice| (start, choice)))
+                .filter(|(start, choice)| start.len() + choice.len() <= LONGEST)
+                .map(|(start, choice)| format!("{start}{choice}"))
                 .take(MOST)
                 .collect();
         }

@@ -3,6 +3,7 @@
 //! Only what a file can hold is taken: the effective set of a file is one bit, so it is empty or all of the others.
 
 use super::{Refusal, Word};
+use std::fmt;
 
 /// Names by number, as of Linux 5.9.
 const NAMES: [&str; 41] = [
@@ -61,6 +62,22 @@ pub struct Capabilities {
     pub inheritable: u64,
     /// Whether what it gets is in force at once.
     pub effective: bool,
+}
+
+impl fmt::Display for Capabilities {
+    /// As it could have been written; nothing for the empty set.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut clauses = Vec::new();
+        for (number, name) in NAMES.iter().enumerate() {
+            let has = |set: u64| set >> number & 1 == 1;
+            let flags = [(self.effective, 'e'), (has(self.inheritable), 'i'), (has(self.permitted), 'p')];
+            if flags[1].0 || flags[2].0 {
+                let flags: String = flags.iter().filter(|(on, _)| *on).map(|(_, flag)| flag).collect();
+                clauses.push(format!("cap_{name}+{flags}"));
+            }
+        }
+        f.write_str(&clauses.join(" "))
+    }
 }
 
 impl Capabilities {

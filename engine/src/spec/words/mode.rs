@@ -5,6 +5,7 @@
 //! unless it names them.
 
 use super::{Refusal, Word};
+use std::fmt;
 
 const SET_UID: u32 = 0o4000;
 const SET_GID: u32 = 0o2000;
@@ -74,6 +75,37 @@ impl Mode {
     /// Whether it depends on what is there.
     pub fn is_symbolic(&self) -> bool {
         matches!(self, Self::Symbolic(_))
+    }
+}
+
+impl fmt::Display for Mode {
+    /// As it could have been written.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Octal(bits) => write!(f, "{bits:04o}"),
+            Self::Symbolic(symbolic) => {
+                let clauses: Vec<String> = symbolic.changes.iter().map(Change::to_string).collect();
+                f.write_str(&clauses.join(","))
+            }
+        }
+    }
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut text = String::new();
+        let who = b"ugo".iter().filter(|who| self.affected & affected_by(**who) != 0);
+        text.extend(who.map(|who| char::from(*who)));
+        text.push(char::from(self.operator));
+        match self.value {
+            Value::Same { shift } => text.push(['o', 'g', 'u'][shift as usize / 3]),
+            Value::Bits { bits, search } => {
+                let letters = [(0o444, 'r'), (0o222, 'w'), (0o111, 'x'), (SET_UID, 's'), (STICKY, 't')];
+                text.extend(letters.iter().filter(|(bit, _)| bits & bit != 0).map(|(_, letter)| letter));
+                text.extend(search.then_some('X'));
+            }
+        }
+        f.write_str(&text)
     }
 }
 
@@ -199,6 +231,7 @@ mod tests {
             let mode = Mode::parse(text).unwrap();
             assert_eq!(mode.apply(old, false), file, "{text} of a file {old:o}");
             assert_eq!(mode.apply(old, true), directory, "{text} of a directory {old:o}");
+            assert_eq!(Mode::parse(&mode.to_string()).unwrap(), mode, "{text} is spelled {mode}");
         }
     }
 }

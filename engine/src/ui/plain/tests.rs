@@ -27,14 +27,14 @@ fn failed(node: &str) -> Event {
         code: Some("step-failed".into()),
         message: format!("{node} ended with exit code 2"),
         causes: vec![],
-        hints: vec![format!("`rbuild logs {node}` shows all it wrote")],
+        hints: vec!["say `optional = true`".into()],
         last_lines: vec!["cc: main.c: no such file".into(), "make: *** [all] Error 1".into()],
         duration: 3_210,
     }
 }
 
 fn over(success: bool, [ran, cached, failed, skipped]: [usize; 4]) -> Event {
-    Event::BuildFinished { success, ran, cached, failed, skipped, duration: 12_345 }
+    Event::BuildFinished { success, ran, cached, failed, skipped, interrupted: 0, duration: 12_345 }
 }
 
 fn seconds(seconds: u64) -> Duration {
@@ -64,6 +64,7 @@ fn image() -> Event {
         outputs: vec![
             written("oci", "dist/shop", Some("dev")),
             written("oci", "dist/shop", Some("1.0")),
+            written("oci-archive", "dist/shop.oci.tar", None),
             written("docker-archive", "dist/my shop.tar", None),
         ],
     }
@@ -116,9 +117,11 @@ fn a_build_that_works() {
                   912 B  aaaaaaaaaaaa  runtime
       written  oci dist/shop:dev
                oci dist/shop:1.0
+               oci-archive dist/shop.oci.tar
                docker-archive dist/my shop.tar
       look     rbuild inspect image.shop
                skopeo inspect oci:dist/shop:dev
+               skopeo inspect oci-archive:dist/shop.oci.tar:dev
                docker load -i 'dist/my shop.tar'
     artifact.jar dist/shop.jar, 1 file
     ");
@@ -130,7 +133,8 @@ fn a_build_that_fails_ends_with_the_reason() {
         started("step.jar"),
         output("step.jar", "cc: main.c: no such file"),
         failed("step.jar"),
-        Event::Skipped { node: "image.shop".into() },
+        Event::Skipped { node: "slow".into(), interrupted: true },
+        Event::Skipped { node: "image.shop".into(), interrupted: false },
         over(false, [0, 2, 1, 1]),
     ];
     let mut plain = plain();
@@ -138,6 +142,7 @@ fn a_build_that_fails_ends_with_the_reason() {
     [jar] runs: no record of it yet
     [jar] cc: main.c: no such file
     [jar] failed after 3.2s: step.jar ended with exit code 2
+    [slow] interrupted
     [image.shop] not reached
 
     failed in 12s: 0 ran, 2 cached, 1 failed, 1 not reached
@@ -147,7 +152,8 @@ fn a_build_that_fails_ends_with_the_reason() {
         | cc: main.c: no such file
         | make: *** [all] Error 1
 
-    hint: `rbuild logs step.jar` shows all it wrote
+    hint: say `optional = true`
+    hint: the whole log: rbuild logs jar
     hint: `rbuild explain step-failed` tells more
     ");
     assert!(plain.has_failure("step.jar ended with exit code 2"));
@@ -157,7 +163,10 @@ fn a_build_that_fails_ends_with_the_reason() {
 
 #[test]
 fn a_build_that_is_stopped_leaves_room_for_the_reason() {
-    let told = all(&mut plain(), &[Event::Skipped { node: "step.jar".into() }, over(false, [0, 0, 0, 1])]);
+    let told = all(
+        &mut plain(),
+        &[Event::Skipped { node: "step.jar".into(), interrupted: false }, over(false, [0, 0, 0, 1])],
+    );
     assert_eq!(told, "[jar] not reached\n\nfailed in 12s: 0 ran, 0 cached, 1 not reached\n\n");
 }
 
@@ -183,6 +192,13 @@ fn what_another_command_line_needs_is_in_the_hints() {
         told.contains("rbuild inspect -f specs/hello/build.toml --store '/my store' image.shop\n"),
         "{told}"
     );
+    let told = all(&mut plain, &[failed("step.jar"), failed("test.starts"), over(false, [0, 0, 2, 0])]);
+    for name in ["jar", "test.starts"] {
+        let hint = format!(
+            "hint: the whole log: rbuild logs -f specs/hello/build.toml --store '/my store' {name}\n"
+        );
+        assert!(told.contains(&hint), "{told}");
+    }
 }
 
 #[test]

@@ -2,10 +2,25 @@
 
 use crate::text::{change, file, path, snapshot};
 use rbuild_tree::{
-    Error, Links, MemoryStore, ObjectId, Tree, TreeId, TreePath, TreeStore, entry::is_kept_xattr, lookup,
-    tree::is_valid_name, walk,
+    Error, Links, MemoryStore, ObjectId, Tree, TreeId, TreePath, TreeStore,
+    entry::{CAPABILITY, image_value, is_kept_xattr},
+    lookup,
+    tree::is_valid_name,
+    walk,
 };
 use std::{collections::BTreeMap, ops::Bound};
+
+#[test]
+fn capabilities_of_a_user_namespace_become_plain_ones() {
+    let third = [&[1, 0, 0, 3][..], &[0xff; 16], &[0, 0, 1, 0]].concat();
+    let second = [&[1, 0, 0, 2][..], &[0xff; 16]].concat();
+    assert_eq!(*image_value(CAPABILITY, &third), *second);
+    for (name, value) in
+        [(CAPABILITY, &second[..]), (b"user.x", &third), (CAPABILITY, b"junk"), (CAPABILITY, b"")]
+    {
+        assert_eq!(*image_value(name, value), *value);
+    }
+}
 
 #[test]
 fn paths_are_read_as_a_person_writes_them() {

@@ -1,0 +1,97 @@
+//! What is told of a command that did not end as it should.
+
+use super::{Engine, run::Ran, task::Failure};
+use crate::{
+    error::Error,
+    spec::{
+        Span,
+        types::{Body, Network},
+    },
+};
+use rbuild_sandbox::{ExecFailure, Exit};
+
+/// What programs print when a name can't be resolved: apt, glibc, curl, busybox, Node.js.
+const UNRESOLVED: [&str; 5] = [
+    "Temporary failure resolving",
+    "Temporary failure in name resolution",
+    "Could not resolve",
+    "bad address",
+    "EAI_AGAIN",
+];
+
+/// The failure of a command; `message` says of what and how, `span` is where the file says what is run.
+pub(super) fn failure(
+    engine: &Engine,
+    code: &'static str,
+    message: &str,
+    span: Span,
+    body: &Body,
+    ran: Ran,
+) -> Failure {
+    let error = Error::step(code, message);
+    let error = match engine.session.loaded.warnings.files.place(span) {
+        Some(place) => error.within(&place),
+        None => error,
+    };
+    let hint = match &ran.exit {
+        Exit::ExecFailed { what } => exec_hint(what),
+        _ => network_hint(body, &ran.last_lines),
+    };
+    let error = hint.into_iter().fold(error, Error::hint);
+    Failure { error: Box::new(error), last_lines: ran.last_lines, log: Some(ran.log) }
+}
+
+/// How a command ended, in words.
+pub(super) fn exit_text(exit: &Exit) -> String {
+    match exit {
+        Exit::Code(code) => format!("its command ended with exit code {code}"),
+        Exit::Signal(signal) => {
+            let name =
+                nix::sys::signal::Signal::try_from(*signal).map_or("a signal", |signal| signal.as_str());
+            format!("its command was killed by {name} ({signal})")
+        }
+        Exit::ExecFailed { what } => format!("its command could not be started: {what}"),
+    }
+}
+
+fn exec_hint(what: &ExecFailure) -> Option<&'static str> {
+    match what {
+        ExecFailure::Other(operation) if operation.starts_with("change directory") => Some(
+            "`workdir` must be a directory that the step's `user` may enter; a missing one is made, but not in a mount",
+        ),
+        ExecFailure::Other(_) => None,
+        _ => Some("the command must be in the step's tree, for this machine's platform"),
+    }
+}
+
+fn network_hint(body: &Body, lines: &[String]) -> Option<&'static str> {
+    let unresolved = |line: &String| UNRESOLVED.iter().any(|words| line.contains(words));
+    (body.network == Network::None && lines.iter().any(unresolved))
+        .then_some("steps have no network unless they say so: network = \"host\"")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hints_fit_what_went_wrong() {
+        let closed = Body::default();
+        let open = Body { network: Network::Host, ..Body::default() };
+        let lines = |line: &str| vec!["before".to_owned(), line.to_owned()];
+        for line in [
+            "Temporary failure resolving 'deb.debian.org'",
+            "curl: (6) Could not resolve host: example.org",
+            "npm error code EAI_AGAIN",
+            "wget: bad address 'example.org'",
+        ] {
+            assert!(network_hint(&closed, &lines(line)).is_some(), "{line}");
+            assert!(network_hint(&open, &lines(line)).is_none(), "{line}");
+        }
+        assert!(network_hint(&closed, &lines("error: no such file")).is_none());
+        let failed = |what: &str| exec_hint(&ExecFailure::Other(what.to_owned()));
+        assert!(failed("change directory to /x: ENOENT").is_some_and(|hint| hint.contains("workdir")));
+        assert!(failed("execute /bin/x: EIO").is_none());
+        assert!(exec_hint(&ExecFailure::NotFound("x".to_owned())).is_some_and(|hint| hint.contains("tree")));
+    }
+}
