@@ -11,7 +11,7 @@ fn library() -> PathBuf {
 }
 
 /// The modules of the library, each using only those before it.
-const ORDER: [&str; 18] = [
+const ORDER: [&str; 20] = [
     "spec",
     "error",
     "key",
@@ -22,6 +22,8 @@ const ORDER: [&str; 18] = [
     "convert",
     "graph",
     "operations",
+    "lookups",
+    "registries",
     "source",
     "plan",
     "session",

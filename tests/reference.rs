@@ -63,6 +63,7 @@ fn help_names_every_command() {
     Commands:
       apply        Builds what the build file declares
       plan         Says what `apply` would run, and why
+      update       Looks up again what names mean, and writes it into the lock file
       check        Reads the build file and tells everything that is wrong with it
       graph        Draws the build graph: of the whole file, or of what some targets need
       inspect      Shows an image or step of the last build: config, layers, tree
@@ -111,6 +112,7 @@ fn help_of_apply() {
           --store <DIR>       Where everything built is kept [default: $RBUILD_STORE, else
                               $XDG_DATA_HOME/rbuild]
           --locked            Fail rather than write to the lock file
+          --offline           Ask nobody outside for anything: use what the store has
           --deny-warnings     Warnings are errors
       -v, --verbose           Tell more
       -j, --jobs <N>          How many steps run at once [default: as many as there are processors for

@@ -22,6 +22,7 @@ mod parallel;
 mod path_sources;
 mod progress;
 mod reference;
+mod registries;
 mod reproducible;
 mod run_steps;
 mod specs;

@@ -66,3 +66,15 @@ impl From<rbuild_sandbox::Error> for Error {
         Self::environment(error.to_string()).coded("no-tier")
     }
 }
+
+impl From<rbuild_registry::Error> for Error {
+    fn from(error: rbuild_registry::Error) -> Self {
+        use rbuild_registry::Error as Registry;
+        match error {
+            Registry::Cancelled => Self::interrupted(),
+            Registry::Reference { .. } => Self::spec("bad-value", error.to_string()),
+            Registry::Damaged { .. } => Self::source("digest-mismatch", error.to_string()),
+            other => Self::source("registry-failed", other.to_string()),
+        }
+    }
+}

@@ -3,8 +3,10 @@
 use crate::{
     error::{Error, Result},
     graph::{Graph, NodeId},
+    lookups::Lookups,
     operations::{Context, OperationError, Trees, Warning},
     plan::Inputs,
+    registries::Registries,
     report::{Event, Reporter},
     spec::{
         Kind, Loaded, Platform,
@@ -42,6 +44,10 @@ pub struct Session {
     pub written: Vec<PathBuf>,
     /// `linux/amd64`, and what the file says of it.
     pub platform: Platform,
+    /// The way to registries.
+    pub registries: Arc<Registries>,
+    /// What names meant when they were looked up.
+    pub lookups: Lookups,
     /// Results must be whole down to the last object.
     pub deep: bool,
     /// What was warned of already.

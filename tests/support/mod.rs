@@ -16,6 +16,7 @@ mod layout;
 mod output;
 mod process;
 mod project;
+pub mod registry;
 
 pub use busybox::busybox;
 pub use entries::entries;

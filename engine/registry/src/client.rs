@@ -1,8 +1,8 @@
 //! The client: all that can be asked of a registry.
 
 use crate::{
-    BlobSource, Cancel, Credential, Credentials, Error, Observer, Reference, Repository, Result, RetryPolicy,
-    Settings, Silent, Timeouts,
+    BlobSource, Cancel, Credential, Credentials, Documents, Error, NoDocuments, Observer, Reference,
+    Repository, Result, RetryPolicy, Settings, Silent, Timeouts,
     auth::{Authorizer, Scopes},
     core::{Call, Core, Target},
     error::io_error,
@@ -36,12 +36,14 @@ pub struct Options {
     pub upload: UploadSizes,
     /// Who is told.
     pub observer: Arc<dyn Observer>,
+    /// What is known already.
+    pub documents: Arc<dyn Documents>,
 }
 
 impl Default for Options {
     fn default() -> Self {
         let (timeouts, retry, upload) = (Timeouts::default(), RetryPolicy::default(), UploadSizes::default());
-        Self { timeouts, retry, upload, observer: Arc::new(Silent) }
+        Self { timeouts, retry, upload, observer: Arc::new(Silent), documents: Arc::new(NoDocuments) }
     }
 }
 
@@ -229,6 +231,7 @@ fn core_of(
         transport: Transport::new(settings, options.timeouts.clone(), options.retry.clone(), cancel),
         authorizer: Authorizer::new(credentials.clone(), fixed),
         observer: options.observer.clone(),
+        documents: options.documents.clone(),
         distrusted: Mutex::default(),
     }
 }

@@ -1,7 +1,7 @@
 //! One call to a registry: address, authorization, tries, and what a refusal means.
 
 use crate::{
-    Error, Event, Observer, Result,
+    Documents, Error, Event, Observer, Result,
     auth::{Authorizer, Scopes},
     error::{is_transient_status, quoted},
     settings::{Endpoint, Settings},
@@ -26,6 +26,7 @@ pub(crate) struct Core {
     pub transport: Transport,
     pub authorizer: Authorizer,
     pub observer: Arc<dyn Observer>,
+    pub documents: Arc<dyn Documents>,
     /// Hosts that gave wrong bytes for a digest, with the digest.
     pub distrusted: Mutex<BTreeSet<(String, String)>>,
 }

@@ -3,11 +3,13 @@
 mod apply;
 mod plan;
 mod prepare;
+mod update;
 
 pub use crate::execute::Planned;
 pub use apply::{Outcome, apply};
 pub use plan::plan;
 pub use prepare::{History, load, meant_as_file, open_history, select};
+pub use update::{Updated, update};
 
 use crate::spec::Inputs;
 use std::path::PathBuf;
@@ -25,6 +27,8 @@ pub struct Request {
     pub jobs: Option<usize>,
     /// A failure stops only what needs the failed node.
     pub keep_going: bool,
+    /// Nothing is asked for from outside.
+    pub offline: bool,
     /// A missing entry of the lock file is an error, and the file is never written.
     pub locked: bool,
     /// Where outputs and artifacts go instead of the file's folder.

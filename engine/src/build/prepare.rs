@@ -6,7 +6,9 @@ use crate::{
     execute::{Cancel, Engine},
     graph::{Graph, NodeId},
     image::LayerQueue,
+    lookups::{Lookups, Policy},
     paths::{absolute, tidy},
+    registries::Registries,
     report::{Event, Reporter},
     session::Session,
     spec::{self, EpochSource, FALLBACK_EPOCH, Format, Kind, Loaded, Spec, lock},
@@ -107,13 +109,22 @@ pub(super) fn engine(
     let mut written: Vec<PathBuf> =
         paths.iter().flat_map(|path| places.map(|place| tidy(&place.join(path)))).collect();
     written.push(tidy(&folder.join(lock::path_of(&request.file).file_name().unwrap_or_default())));
+    let policy = match locking {
+        _ if request.locked => Policy::Refuse,
+        Locking::Write => Policy::Write,
+        Locking::Look => Policy::Forget,
+    };
+    let caller = request.inputs.environment.clone();
+    let registries = Registries::new(&caller, request.offline, store.clone(), reporter.clone());
     let session = Session {
+        registries: Arc::new(registries),
+        lookups: Lookups::load(lock::path_of(&request.file), policy, loaded.epoch)?,
         last: store.history().load(&absolute(&request.file)?),
         graph,
         targets,
         store,
         reporter,
-        caller: request.inputs.environment.clone(),
+        caller,
         out,
         written,
         platform: request.inputs.platform.clone(),
@@ -121,6 +132,8 @@ pub(super) fn engine(
         warned: Mutex::new(BTreeSet::new()),
         loaded,
     };
+    let registries = session.registries.clone();
+    cancel.on_stop(move || registries.cancel());
     let engine = Engine {
         layers: LayerQueue::new(session.store.clone(), session.epoch()),
         session,

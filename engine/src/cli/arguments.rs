@@ -50,6 +50,9 @@ pub struct BuildArguments {
     /// Fail rather than write to the lock file
     #[arg(long)]
     locked: bool,
+    /// Ask nobody outside for anything: use what the store has
+    #[arg(long)]
+    offline: bool,
     /// Warnings are errors
     #[arg(long)]
     deny_warnings: bool,
@@ -129,6 +132,7 @@ impl BuildArguments {
         Ok(Request {
             targets,
             locked: self.locked,
+            offline: self.offline,
             deny_warnings: self.deny_warnings,
             verbose: self.verbose,
             ..look(file, self.variables.inputs(), self.store.find()?)
@@ -145,6 +149,7 @@ pub fn look(file: PathBuf, inputs: Inputs, store: PathBuf) -> Request {
         jobs: None,
         keep_going: false,
         locked: false,
+        offline: false,
         out: None,
         store,
         deny_warnings: false,

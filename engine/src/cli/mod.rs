@@ -27,6 +27,7 @@ mod mount;
 mod past;
 mod plan;
 mod schema;
+mod update;
 
 use crate::ui::shell::Shell;
 use clap::{
@@ -64,6 +65,7 @@ pub struct Cli {
 enum Command {
     Apply(apply::Arguments),
     Plan(plan::Arguments),
+    Update(update::Arguments),
     Check(check::Arguments),
     Graph(graph::Arguments),
     Inspect(inspect::Arguments),
@@ -117,6 +119,7 @@ impl Command {
             Self::Apply(arguments) => return arguments.run(shell),
             Self::Mount(arguments) => return arguments.run(shell),
             Self::Plan(arguments) => arguments.run(shell)?,
+            Self::Update(arguments) => arguments.run(shell)?,
             Self::Check(arguments) => arguments.run(shell)?,
             Self::Graph(arguments) => arguments.run(shell)?,
             Self::Inspect(arguments) => arguments.run(shell)?,

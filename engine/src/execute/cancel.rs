@@ -16,9 +16,19 @@ pub struct Cancel {
     interrupted: AtomicBool,
     next: AtomicU64,
     running: Mutex<BTreeMap<u64, Killer>>,
+    actions: Mutex<Vec<Box<dyn Fn() + Send + Sync>>>,
 }
 
 impl Cancel {
+    /// Does this too when everything is to stop; at once if that was so already.
+    pub fn on_stop(&self, action: impl Fn() + Send + Sync + 'static) {
+        let mut actions = self.actions.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.is_stopped() {
+            action();
+        }
+        actions.push(Box::new(action));
+    }
+
     /// The user wants it to stop.
     pub fn interrupt(&self) {
         self.interrupted.store(true, Ordering::SeqCst);
@@ -29,6 +39,7 @@ impl Cancel {
     pub fn stop(&self) {
         self.stopped.store(true, Ordering::SeqCst);
         self.running.lock().unwrap_or_else(PoisonError::into_inner).values().for_each(Killer::kill);
+        self.actions.lock().unwrap_or_else(PoisonError::into_inner).iter().for_each(|action| action());
     }
 
     /// Whether everything is to stop.

@@ -223,6 +223,8 @@ pub(super) fn fetch(engine: &Engine, name: &str) -> Result<Value> {
         written: &engine.session.written,
         epoch,
         platform: &engine.session.platform,
+        registries: &engine.session.registries,
+        lookups: &engine.session.lookups,
         deep: engine.session.deep,
         warn: &warn,
     };

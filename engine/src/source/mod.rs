@@ -1,11 +1,13 @@
 //! Sources: bytes from outside become trees.
 //!
 //! Each kind is read anew at every build (`path`, `archive`, `oci`), through the stat cache, so that an unchanged one
-//! costs a look at its times; `host` is not read at all until a step asks.
+//! costs a look at its times; an `image` of a registry is asked for once; `host` is not read at all until a step asks.
 
 mod archive;
 mod host;
+mod image;
 mod input;
+mod layers;
 mod oci;
 mod path;
 
@@ -14,6 +16,8 @@ pub use host::{HostInput, changed_tree, never_seen};
 use crate::{
     error::{Error, Result},
     key::Key,
+    lookups::Lookups,
+    registries::Registries,
     spec::{
         Platform,
         types::{Source, SourceKind},
@@ -40,6 +44,10 @@ pub struct Surroundings<'a> {
     pub epoch: Timestamp,
     /// The platform that is wanted.
     pub platform: &'a Platform,
+    /// The way to registries.
+    pub registries: &'a Registries,
+    /// What names meant when they were looked up.
+    pub lookups: &'a Lookups,
     /// What is remembered must be whole down to the last object.
     pub deep: bool,
     /// Takes warnings, with their codes.
@@ -47,6 +55,15 @@ pub struct Surroundings<'a> {
 }
 
 impl Surroundings<'_> {
+    /// The platform that is wanted, as images name it.
+    fn wanted(&self) -> rbuild_oci::Platform {
+        rbuild_oci::Platform {
+            os: self.platform.os.clone(),
+            architecture: self.platform.architecture.clone(),
+            variant: self.platform.variant.clone(),
+        }
+    }
+
     /// The snapshot that is remembered under a key; else `make` makes it, and it is remembered.
     fn once(&self, key: &Key, make: impl FnOnce() -> Result<Snapshot>) -> Result<Snapshot> {
         let records = self.store.records();
@@ -83,6 +100,7 @@ pub fn fetch(source: &Source, surroundings: &Surroundings<'_>) -> Result<Value> 
             plain(name, surroundings, archive::import(archive, surroundings).map_err(failed)?)
         }
         SourceKind::Oci(image) => oci::import(name, image, surroundings).map_err(failed),
+        SourceKind::Image(image) => image::import(name, image, surroundings).map_err(failed),
         SourceKind::Host(host) => host::open(name, host, surroundings).map_err(failed),
     }
 }

@@ -200,6 +200,20 @@ pub const CODES: &[Code] = &[
          Build once without `--locked` and commit the lock file, or give `epoch` in the build file.",
     ),
     error(
+        "offline",
+        3,
+        "`--offline` is given and something that is needed is not in the store: what a tag means (then it is not in the \
+         lock file either), a manifest, or a layer. Build once without `--offline`.",
+    ),
+    error(
+        "registry-failed",
+        3,
+        "A registry could not be reached, refused, or has not got what was asked for; the message names it. Credentials \
+         are taken from where docker and podman keep them (`docker login`, `podman login`), mirrors, private CAs and \
+         plain http from `[registries]` in ~/.config/rbuild/config.toml and from podman's registries.conf, proxies from \
+         HTTPS_PROXY, HTTP_PROXY and NO_PROXY. What was fetched so far is kept.",
+    ),
+    error(
         "store-damaged",
         3,
         "The store does not hold something that it should, or holds it damaged: a disk that was full, or a file of it \
@@ -237,6 +251,15 @@ pub const CODES: &[Code] = &[
         "no-lock",
         "The lock file can't be written, so there is no epoch to keep: new files get 1980-01-01. Give `epoch` in \
          the file or SOURCE_DATE_EPOCH, or make the folder writable once.",
+    ),
+    warning(
+        "foreign-platform",
+        "An image of a registry is for another kind of machine than the one wanted, and it is the only one of that name. \
+         Its files can be copied; its programs run only if the kernel knows how (binfmt).",
+    ),
+    warning(
+        "registry-retry",
+        "A registry or mirror did not answer as it should; it is asked again, or the next one is. Nothing is lost by it.",
     ),
     warning(
         "special-file",

@@ -4,13 +4,14 @@
 //! version = 1
 //! epoch   = 1764000000        # when the file was made or last updated in whole
 //! [[lookup]]                  # one per name, sorted
-//! op = "http"
-//! …
+//! op     = "image"
+//! input  = "docker.io/library/debian:12"
+//! digest = "sha256:…"
 //! ```
 //!
 //! Beside the top file, written by rbuild, committed by the user. It is never made over another: of two builds that start
 //! without one, the first to write it wins and the other takes over what it wrote, so that both have one epoch. It is
-//! replaced by rename. Lookups are kept as they are: the sources that need them read their own.
+//! replaced by rename. What each lookup says is the affair of the source that made it.
 
 use super::lower::MAX_EPOCH;
 use serde::{Deserialize, Serialize};
@@ -106,6 +107,24 @@ impl Lock {
         Self::parse(&text).map(Some).map_err(refused)
     }
 
+    /// The entry of a lookup.
+    pub fn lookup(&self, op: &str, input: &str) -> Option<&toml::Table> {
+        self.lookups.iter().find(|entry| is_of(entry, op, input))
+    }
+
+    /// Sets one value of a lookup's entry, which is made if it is missing; entries stay sorted.
+    pub fn set(&mut self, op: &str, input: &str, key: &str, value: &str) {
+        self.lookups.retain(|entry| !is_of(entry, op, input));
+        let pairs = [("op", op), ("input", input), (key, value)];
+        let text = |(key, value): (&str, &str)| (key.to_owned(), toml::Value::from(value));
+        self.lookups.push(pairs.into_iter().map(text).collect());
+        let name = |entry: &toml::Table| {
+            ["op", "input"]
+                .map(|key| entry.get(key).and_then(toml::Value::as_str).unwrap_or_default().to_owned())
+        };
+        self.lookups.sort_by_key(name);
+    }
+
     /// Makes `path`. If another has made it meanwhile, this is what that one wrote.
     ///
     /// # Errors
@@ -177,6 +196,11 @@ impl Lock {
         // A table of plain values can always be written.
         format!("{HEADER}{}", toml::to_string(&text).unwrap_or_default())
     }
+}
+
+fn is_of(entry: &toml::Table, op: &str, input: &str) -> bool {
+    let says = |key: &str, value: &str| entry.get(key).and_then(toml::Value::as_str) == Some(value);
+    says("op", op) && says("input", input)
 }
 
 /// Whether [`Lock::create`] would succeed, as far as can be told without writing.

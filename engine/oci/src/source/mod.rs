@@ -82,24 +82,9 @@ impl ImageSource {
         }
     }
 
-    /// What happened, from the lowest layer up. A history that does not fit the layers is dropped: each layer then
-    /// has a line that says nothing.
+    /// What happened, from the lowest layer up.
     pub fn history(&self) -> Vec<HistoryEntry> {
-        let lines = self.parsed.history().clone().unwrap_or_default();
-        let with_layer = lines.iter().filter(|line| line.empty_layer() != Some(true)).count();
-        if with_layer != self.layers.len() {
-            let unknown = |layer: &LayerDescriptor| HistoryEntry {
-                history: Default::default(),
-                layer: Some(layer.clone()),
-            };
-            return self.layers.iter().map(unknown).collect();
-        }
-        let mut layers = self.layers.iter().cloned();
-        let pair = |history: oci_spec::image::History| {
-            let layer = if history.empty_layer() == Some(true) { None } else { layers.next() };
-            HistoryEntry { history, layer }
-        };
-        lines.into_iter().map(pair).collect()
+        history_of(&self.parsed, &self.layers)
     }
 
     /// The blob of a layer. Reading it to its end fails if it is not what the manifest says.
@@ -125,10 +110,40 @@ impl ImageSource {
     /// As [`Self::open_layer`].
     pub fn open_tar(&self, index: usize) -> Result<Box<dyn Read + Send>> {
         let blob = self.open_layer(index)?;
-        let layer = &self.layers[index];
-        let tar = decompress(blob).map_err(io_error(format!("reading layer {}", layer.digest)))?;
-        Ok(Box::new(Verified::new(tar, "uncompressed layer", layer.diff_id.clone(), None)))
+        tar_of(blob, &self.layers[index])
     }
+}
+
+/// The tar of a layer's blob. Reading it to its end fails if it is not what the configuration says.
+///
+/// # Errors
+/// [`Error::Io`](crate::Error::Io) if not even the first bytes can be read.
+pub fn tar_of<'a>(
+    blob: Box<dyn Read + Send + 'a>,
+    layer: &LayerDescriptor,
+) -> Result<Box<dyn Read + Send + 'a>> {
+    let tar = decompress(blob).map_err(io_error(format!("reading layer {}", layer.digest)))?;
+    Ok(Box::new(Verified::new(tar, "uncompressed layer", layer.diff_id.clone(), None)))
+}
+
+/// What happened to an image, from the lowest layer up. A history that does not fit the layers is dropped: each layer
+/// then has a line that says nothing.
+pub fn history_of(configuration: &ImageConfiguration, layers: &[LayerDescriptor]) -> Vec<HistoryEntry> {
+    let lines = configuration.history().clone().unwrap_or_default();
+    let with_layer = lines.iter().filter(|line| line.empty_layer() != Some(true)).count();
+    if with_layer != layers.len() {
+        let unknown = |layer: &LayerDescriptor| HistoryEntry {
+            history: Default::default(),
+            layer: Some(layer.clone()),
+        };
+        return layers.iter().map(unknown).collect();
+    }
+    let mut layers = layers.iter().cloned();
+    let pair = |history: oci_spec::image::History| {
+        let layer = if history.empty_layer() == Some(true) { None } else { layers.next() };
+        HistoryEntry { history, layer }
+    };
+    lines.into_iter().map(pair).collect()
 }
 
 fn parse_configuration(files: &Files, bytes: &[u8]) -> Result<(ImageConfiguration, Vec<Digest>)> {

@@ -149,6 +149,17 @@ impl Resolver<'_> {
 
     /// It is small, so wrong bytes are asked for again.
     fn configuration(&self, image: &str, descriptor: &Descriptor) -> Result<Vec<u8>> {
+        let digest = descriptor.digest();
+        let known = self.core.documents.get(digest);
+        if let Some(known) = known.filter(|bytes| crate::digest::verify(digest, bytes).is_ok()) {
+            return Ok(known);
+        }
+        let bytes = self.fetched_configuration(image, descriptor)?;
+        self.core.documents.keep(digest, &bytes);
+        Ok(bytes)
+    }
+
+    fn fetched_configuration(&self, image: &str, descriptor: &Descriptor) -> Result<Vec<u8>> {
         const TRIES: usize = 3;
         for _ in 1..TRIES {
             match self.configuration_once(image, descriptor) {

@@ -39,7 +39,21 @@ pub(crate) fn resolve(core: &Core, reference: &Reference) -> Result<Descriptor> 
 
 /// The document that a reference names.
 pub(crate) fn fetch(core: &Core, reference: &Reference) -> Result<Manifest> {
-    first_of(core, reference.repository(), by(reference), |endpoint| fetch_at(core, endpoint, reference))
+    if let Some(known) = reference.digest().and_then(|digest| known(core, reference, digest)) {
+        return Ok(known);
+    }
+    let found = first_of(core, reference.repository(), by(reference), |endpoint| {
+        fetch_at(core, endpoint, reference)
+    })?;
+    core.documents.keep(found.descriptor.digest(), &found.bytes);
+    Ok(found)
+}
+
+/// What is kept on this side, unless it is damaged.
+fn known(core: &Core, reference: &Reference, digest: &Digest) -> Option<Manifest> {
+    let bytes = core.documents.get(digest).filter(|bytes| verify(digest, bytes).is_ok())?;
+    let media_type = document::media_type_of(&reference.to_string(), &bytes, None).ok()?;
+    Some(Manifest { descriptor: Descriptor::new(media_type, bytes.len() as u64, digest.clone()), bytes })
 }
 
 fn by(reference: &Reference) -> By {

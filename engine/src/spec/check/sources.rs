@@ -12,6 +12,7 @@ pub fn missing(spec: &Spec, folder: &Path, is_wanted: impl Fn(&str) -> bool) -> 
                 SourceKind::Path(path) => (&path.path, path.path.span),
                 SourceKind::Archive(archive) => (&archive.path, archive.path.span),
                 SourceKind::Oci(image) => (&image.path, image.path.span),
+                SourceKind::Image(_) => return None,
                 SourceKind::Host(host) => (&host.path, host.path.span),
             };
             let error = std::fs::metadata(folder.join(path)).err()?;

@@ -6,7 +6,9 @@ use super::{
 };
 use crate::spec::{
     Spanned,
-    types::{ArchiveOwner, ArchiveSource, HostSource, OciSource, PathSource, Source, SourceKind},
+    types::{
+        ArchiveOwner, ArchiveSource, HostSource, OciSource, PathSource, RegistrySource, Source, SourceKind,
+    },
     value::{Key, Node},
     words::{self, Refusal, Word},
 };
@@ -15,9 +17,9 @@ use std::path::PathBuf;
 /// What says which kind of source it is.
 pub const KINDS: Kinds<'static> = Kinds {
     what: "a source",
-    known: &["path", "archive", "oci", "host"],
-    later: &["http", "git", "image", "debian"],
-    tables: &[&PATH, &ARCHIVE, &OCI, &HOST],
+    known: &["path", "archive", "oci", "image", "host"],
+    later: &["http", "git", "debian"],
+    tables: &[&PATH, &ARCHIVE, &OCI, &IMAGE, &HOST],
 };
 pub const PATH: Words =
     Words { what: "a `path` source", known: &["path", "only", "exclude", "gitignore"], later: &["platform"] };
@@ -27,6 +29,7 @@ pub const ARCHIVE: Words = Words {
     later: &["platform"],
 };
 pub const OCI: Words = Words { what: "an `oci` source", known: &["oci"], later: &["platform"] };
+pub const IMAGE: Words = Words { what: "an `image` source", known: &["image"], later: &["platform"] };
 pub const HOST: Words = Words { what: "a `host` source", known: &["host", "exclude"], later: &["platform"] };
 
 /// Names more than anyone nests, and less than a number that wraps.
@@ -39,6 +42,7 @@ pub fn source(key: &Key, node: &Node, sink: &mut Sink) -> Option<Source> {
             "path" => (&PATH, path),
             "archive" => (&ARCHIVE, archive),
             "oci" => (&OCI, oci),
+            "image" => (&IMAGE, image),
             _ => (&HOST, host),
         };
     let table = Table::open(node, key.span, words, sink)?;
@@ -84,6 +88,11 @@ fn oci(table: &Table<'_>, sink: &mut Sink) -> Option<SourceKind> {
     Some(SourceKind::Oci(OciSource { path, reference }))
 }
 
+fn image(table: &Table<'_>, sink: &mut Sink) -> Option<SourceKind> {
+    let reference = table.required("image", sink, |node, sink| read::checked(node, image_name, sink))?;
+    Some(SourceKind::Image(RegistrySource { reference }))
+}
+
 fn host(table: &Table<'_>, sink: &mut Sink) -> Option<SourceKind> {
     let path = table.required("host", sink, |node, sink| read::word(node, host_path, sink));
     let exclude = table.array("exclude", sink, |node, sink| read::checked(node, host_exclude, sink));
@@ -102,7 +111,7 @@ fn local(node: &Node, sink: &mut Sink) -> Option<()> {
     let refusal = Refusal::not_yet("a registry or address on the network as a source");
     let help = match scheme {
         "docker" => {
-            format!("fetch it first: skopeo copy {text} oci-archive:image.tar, then oci = \"image.tar\"")
+            format!("an image of a registry is image = \"{rest}\"")
         }
         _ => format!("fetch it first: curl -fLO {scheme}://{rest}"),
     };
@@ -145,6 +154,14 @@ fn not_empty(text: &str) -> Word<PathBuf> {
         return Err(Refusal::bad("a path can't be empty").help("the folder of this file is \".\""));
     }
     Ok(PathBuf::from(text))
+}
+
+fn image_name(text: &str) -> Word<()> {
+    if let Some(rest) = text.strip_prefix("docker://") {
+        return Err(Refusal::bad("an image's name has no scheme").help(format!("write \"{rest}\"")));
+    }
+    let parsed = text.parse::<rbuild_registry::Reference>();
+    parsed.map(|_| ()).map_err(|error| Refusal::bad(error.to_string()))
 }
 
 fn archive_path(text: &str) -> Word<PathBuf> {

@@ -84,6 +84,7 @@ fn sources() -> Vec<(&'static str, Value)> {
         ("owner", "`root` makes everything root:root.", choice(&["keep", "root"])),
     ];
     let oci = vec![("oci", "An image of a layout or docker-archive: PATH or PATH:REFERENCE.", not_empty())];
+    let image = vec![("image", "An image of a registry, by tag or digest: HOST/PATH:TAG.", not_empty())];
     let host = vec![
         ("host", "This machine's files, read-only, never locked.", word("^/")),
         ("exclude", "Absolute paths that are left out.", arrays(word(r"^/[^*?\[!\\]*$"), 0)),
@@ -92,6 +93,10 @@ fn sources() -> Vec<(&'static str, Value)> {
         ("path-source", table("Local files, normalised.", &["path"], path)),
         ("archive-source", table("A local tar.", &["archive"], archive)),
         ("oci-source", table("A local image.", &["oci"], oci)),
+        (
+            "image-source",
+            table("An image of a registry; the lock file keeps which digest a tag meant.", &["image"], image),
+        ),
         ("host-source", table("This machine.", &["host"], host)),
     ]
 }

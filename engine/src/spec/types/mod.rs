@@ -20,7 +20,9 @@ pub use super::words::{
 pub use config::{Config, Environment, Healthcheck};
 pub use entries::{Attr, Copy, Dir, FileText, Group, Link, Mount, MountKind, Sharing, User};
 pub use image::{Artifact, Compress, Image, Layers, Output, Subject, Test};
-pub use source::{ArchiveOwner, ArchiveSource, HostSource, OciSource, PathSource, Source, SourceKind};
+pub use source::{
+    ArchiveOwner, ArchiveSource, HostSource, OciSource, PathSource, RegistrySource, Source, SourceKind,
+};
 pub use step::{Base, Body, Conflict, Merge, Network, Resolve, Run, Step, Take};
 
 use std::{

@@ -23,6 +23,8 @@ pub enum SourceKind {
     Archive(ArchiveSource),
     /// An image of a layout or docker-archive.
     Oci(OciSource),
+    /// An image of a registry.
+    Image(RegistrySource),
     /// This machine's files.
     Host(HostSource),
 }
@@ -69,6 +71,13 @@ pub struct OciSource {
     pub path: Spanned<PathBuf>,
     /// Which image of it; none: the only one.
     pub reference: Option<Spanned<String>>,
+}
+
+/// `image = "registry.example/debian:12"`
+#[derive(Clone, Debug, PartialEq)]
+pub struct RegistrySource {
+    /// As written, by tag or digest; a name that docker could read.
+    pub reference: Spanned<String>,
 }
 
 /// `host = "/"`

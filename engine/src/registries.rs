@@ -1,0 +1,145 @@
+//! The registries as a build reaches them: one client, made when something is needed from outside.
+
+use crate::{
+    error::{Error, Result},
+    report::{Event, Reporter},
+    store::Store,
+};
+use rbuild_oci::oci_spec::image::Digest;
+use rbuild_registry::{
+    Client, Credentials, Documents, Environment, Event as Happening, Observer, Options, RegistryTables,
+    Settings,
+};
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::PathBuf,
+    sync::{Arc, OnceLock},
+};
+
+/// A client that is made at first use.
+pub struct Registries {
+    environment: Environment,
+    /// Nothing may be asked for.
+    offline: bool,
+    store: Arc<Store>,
+    reporter: Arc<dyn Reporter>,
+    client: OnceLock<std::result::Result<Client, String>>,
+}
+
+impl Registries {
+    /// For a caller with these variables; what comes from registries is kept in the store.
+    pub fn new(
+        variables: &BTreeMap<String, String>,
+        offline: bool,
+        store: Arc<Store>,
+        reporter: Arc<dyn Reporter>,
+    ) -> Self {
+        let environment = Environment::new("/", variables.iter().map(|(name, value)| (name, value)));
+        Self { environment, offline, store, reporter, client: OnceLock::new() }
+    }
+
+    /// The client.
+    ///
+    /// # Errors
+    /// The settings are wrong.
+    pub fn client(&self) -> Result<&Client> {
+        let made = self.client.get_or_init(|| self.make().map_err(|error| error.to_string()));
+        made.as_ref().map_err(|reason| Error::source("registry-failed", reason.clone()))
+    }
+
+    /// Fails if nothing may be asked for.
+    ///
+    /// # Errors
+    /// `offline`: `what` is not in the store.
+    pub fn check_online(&self, what: &str) -> Result<()> {
+        if !self.offline {
+            return Ok(());
+        }
+        Err(Error::source("offline", format!("--offline: {what} is not in the store"))
+            .hint("run once without --offline"))
+    }
+
+    /// Ends whatever is going on.
+    pub fn cancel(&self) {
+        if let Some(Ok(client)) = self.client.get() {
+            client.cancel().cancel();
+        }
+    }
+
+    fn make(&self) -> rbuild_registry::Result<Client> {
+        let settings = Settings::load(&self.environment, self.tables()?)?;
+        let options = Options {
+            observer: Arc::new(Told(self.reporter.clone())),
+            documents: Arc::new(InStore(self.store.clone())),
+            ..Options::default()
+        };
+        Ok(Client::new(settings, Credentials::new(self.environment.clone()), options))
+    }
+
+    /// `[registries]` of the user's config; its paths are relative to the file.
+    fn tables(&self) -> rbuild_registry::Result<RegistryTables> {
+        #[derive(serde::Deserialize, Default)]
+        #[serde(deny_unknown_fields, default)]
+        struct Config {
+            registries: RegistryTables,
+        }
+        let Some(path) = self.config_path() else { return Ok(RegistryTables::new()) };
+        let Ok(text) = fs::read_to_string(&path) else { return Ok(RegistryTables::new()) };
+        let refused = |error: toml::de::Error| rbuild_registry::Error::Settings {
+            place: path.display().to_string(),
+            reason: error.to_string(),
+        };
+        let mut config: Config = toml::from_str(&text).map_err(refused)?;
+        let folder = path.parent().unwrap_or(&path);
+        for table in config.registries.values_mut() {
+            for file in [&mut table.ca, &mut table.cert, &mut table.key].into_iter().flatten() {
+                *file = folder.join(&*file);
+            }
+        }
+        Ok(config.registries)
+    }
+
+    fn config_path(&self) -> Option<PathBuf> {
+        Some(self.environment.config_home()?.join("rbuild/config.toml"))
+    }
+}
+
+/// Documents of registries are blobs of the store like the layers.
+struct InStore(Arc<Store>);
+
+impl Documents for InStore {
+    fn get(&self, digest: &Digest) -> Option<Vec<u8>> {
+        if !digest.as_ref().starts_with("sha256:") {
+            return None;
+        }
+        fs::read(self.0.blob_path(digest.digest())).ok()
+    }
+
+    fn keep(&self, digest: &Digest, bytes: &[u8]) {
+        if !digest.as_ref().starts_with("sha256:") {
+            return;
+        }
+        // What can't be kept is asked for again.
+        let kept = self.0.scratch().write(bytes).and_then(|fresh| self.0.put_blob(digest.digest(), &fresh));
+        if let Err(error) = kept {
+            tracing::warn!(%error, %digest, "a document could not be kept");
+        }
+    }
+}
+
+/// Troubles on the way are warnings; bytes are not told one by one.
+struct Told(Arc<dyn Reporter>);
+
+impl Observer for Told {
+    fn event(&self, event: Happening<'_>) {
+        let message = match event {
+            Happening::Retry { what, reason, wait, .. } => {
+                format!("{what}: {reason}; trying again in {:.1} s", wait.as_secs_f64())
+            }
+            Happening::NextPlace { what, reason } => format!("{what}: {reason}; trying the next place"),
+            _ => return,
+        };
+        self.0.report(&Event::Warning { code: Some("registry-retry".to_owned()), node: None, message });
+    }
+}

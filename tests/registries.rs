@@ -1,0 +1,116 @@
+//! Base images of a registry: pinned by the lock file, fetched once.
+
+use crate::support::{Project, busybox, registry::Registry};
+
+const BASE: &str = r#"
+[step.more]
+from = "base"
+dirs = [{ path = "/kept", owner = "1000:1001", mode = "0750" }]
+files = [{ path = "/gone", content = "x" }, { path = "/kept/file", content = "VERSION" }]
+[step.less]
+from = "more"
+remove = ["/gone"]
+config = { env = { WHERE = "registry" } }
+[image.root]
+from = "less"
+output = [{ oci = "dist/root" }]
+"#;
+
+/// A registry with `test/base:1`, whose file /kept/file holds `version`.
+fn seed(registry: &Registry, version: &str) -> Project {
+    let maker = busybox(&BASE.replace("VERSION", version));
+    maker.build();
+    registry.push(&maker.path("dist/root"), "latest", "test/base:1");
+    maker
+}
+
+fn user(registry: &Registry) -> Project {
+    let base = format!("[source.base]\nimage = '{}/test/base:1'\n", registry.host);
+    let steps = r#"
+[step.it]
+from = "base"
+run = "test ! -e /gone; echo $(cat /kept/file) $WHERE $(stat -c %u:%g:%a /kept) > /it"
+[image.app]
+from = "it"
+output = [{ oci = "dist/app" }, { dir = "dist/tree" }]
+"#;
+    Project::new(&format!("version = 1\nepoch = 1700000000\n{base}{steps}"))
+}
+
+#[test]
+fn sandbox_a_base_of_a_registry_is_fetched_once() {
+    needs!(fuse, busybox, "docker-registry", "skopeo");
+    let registry = Registry::start();
+    let maker = seed(&registry, "one");
+    let project = user(&registry);
+    assert_eq!(project.build().ran(), ["step.it"]);
+    assert_eq!(project.read("dist/tree/it"), "one registry 1000:1001:750\n");
+    let (base, app) = (maker.layout("dist/root"), project.layout("dist/app"));
+    app.check("latest");
+    let below = base.layers("latest");
+    assert_eq!(app.layers("latest")[..below.len()], below, "base layers stay byte for byte");
+    let lock = project.read("rbuild.lock");
+    assert!(lock.contains(&format!("digest = \"{}\"", base.digest("latest"))), "{lock}");
+    // Nobody is there to be asked any more.
+    drop(registry);
+    let again = project.build();
+    assert_eq!((again.ran(), again.cached()), (vec![], vec!["step.it"]));
+    project.write("build.toml", project.read("build.toml").replace("> /it", "> /it; sync"));
+    assert_eq!(project.apply(["--offline", "--locked"]).success().ran(), ["step.it"]);
+    assert_eq!(project.read("rbuild.lock"), lock);
+}
+
+#[test]
+fn sandbox_the_lock_says_what_a_tag_means() {
+    needs!(fuse, busybox, "docker-registry", "skopeo");
+    let registry = Registry::start();
+    let first = seed(&registry, "one").layout("dist/root").digest("latest");
+    let project = user(&registry);
+    let told = project.rbuild(["apply", "--locked"]).failure(3);
+    assert!(told.contains("error[not-locked]: ") && told.contains("/test/base:1"), "{told}");
+    assert!(!project.path("rbuild.lock").exists());
+    let told = project.rbuild(["apply", "--offline"]).failure(3);
+    assert!(told.contains("error[offline]: "), "{told}");
+    project.build();
+    // The tag moves; the lock does not, not even for a store that knows nothing.
+    let second = seed(&registry, "two").layout("dist/root").digest("latest");
+    std::fs::remove_dir_all(project.store()).expect("the store");
+    project.build();
+    assert_eq!(project.read("dist/tree/it"), "one registry 1000:1001:750\n");
+    let told = project.rbuild(["update"]).success();
+    let expected = format!("source.base {}/test/base:1\n  was {first}\n  is  {second}\n", registry.host);
+    assert_eq!(told, expected);
+    project.build();
+    assert_eq!(project.read("dist/tree/it"), "two registry 1000:1001:750\n");
+    let told = project.rbuild(["update", "base"]).success();
+    assert!(told.contains(&format!("is still {second}")), "{told}");
+    let told = project.rbuild(["update", "it"]).failure(2);
+    assert!(
+        told.contains("`it` is no source that is looked up") && told.contains("these are: base"),
+        "{told}"
+    );
+}
+
+#[test]
+fn sandbox_a_locked_digest_that_is_gone_is_told_with_that_of_today() {
+    needs!(fuse, busybox, "docker-registry", "skopeo");
+    let registry = Registry::start();
+    seed(&registry, "one");
+    let project = user(&registry);
+    project.build();
+    registry.forget();
+    let second = seed(&registry, "two").layout("dist/root").digest("latest");
+    std::fs::remove_dir_all(project.store()).expect("the store");
+    let told = project.rbuild(["apply"]).failure(3);
+    assert!(told.contains("error[registry-failed]: ") && told.contains("source `base`"), "{told}");
+    assert!(told.contains(&format!("is {second} today")) && told.contains("rbuild update"), "{told}");
+}
+
+#[test]
+fn names_of_images_are_checked() {
+    let project = Project::new("[source.a]\nimage = 'Debian:12'\n[source.b]\nimage = 'docker://debian:12'\n");
+    let told = project.rbuild(["check"]).failure(2);
+    for part in ["lower case", "build.toml:2:9", "write \"debian:12\"", "build.toml:4:9"] {
+        assert!(told.contains(part), "{part}: {told}");
+    }
+}
