@@ -64,6 +64,9 @@ fn help_names_every_command() {
       apply        Builds what the build file declares
       plan         Says what `apply` would run, and why
       update       Looks up again what names mean, and writes it into the lock file
+      push         Pushes an image that was built to registries
+      login        Keeps a name and password for a registry where docker would
+      logout       Forgets the name and password for a registry
       check        Reads the build file and tells everything that is wrong with it
       graph        Draws the build graph: of the whole file, or of what some targets need
       inspect      Shows an image or step of the last build: config, layers, tree

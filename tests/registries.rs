@@ -114,3 +114,69 @@ fn names_of_images_are_checked() {
         assert!(told.contains(part), "{part}: {told}");
     }
 }
+
+#[test]
+fn sandbox_an_image_is_pushed_by_its_tags_or_elsewhere() {
+    needs!(fuse, busybox, "docker-registry", "skopeo");
+    let registry = Registry::start();
+    let project = busybox(&format!(
+        "[step.it]\nfrom = 'base'\nfiles = [{{ path = '/x', content = 'x' }}]\n\
+         [image.app]\nfrom = 'it'\ntags = ['{}/team/app:1', '{}/team/app:latest']\noutput = [{{ oci = 'dist' }}]\n\
+         [image.untagged]\nfrom = 'it'\n",
+        registry.host, registry.host
+    ));
+    let told = project.rbuild(["push", "app"]).failure(2);
+    assert!(
+        told.contains("was not made by the last build") && told.contains("rbuild apply image.app"),
+        "{told}"
+    );
+    let digest = project.build().digest("app").to_owned();
+    let told = project.rbuild(["push", "app"]).success();
+    let line = |tag: &str, blobs: &str| format!("{}/team/app:{tag} {digest}: {blobs}\n", registry.host);
+    let (sent, there) = ("3 blobs sent, 0 were there", "0 blobs sent, 3 were there");
+    assert_eq!(told, line("1", sent) + &line("latest", there));
+    assert_eq!(registry.digest("team/app:latest"), digest);
+    let other = format!("{}/other/app:2", registry.host);
+    project.rbuild(["push", "image.untagged", &other]).success();
+    assert_eq!(registry.digest("other/app:2"), digest, "the same content, the same image");
+    let told = project.rbuild(["push", "untagged"]).failure(2);
+    assert!(told.contains("has no tags") && told.contains("rbuild push untagged HOST/PATH:TAG"), "{told}");
+}
+
+#[test]
+fn sandbox_who_may_not_push_is_told_and_may_after_login() {
+    needs!(fuse, busybox, "docker-registry", "htpasswd");
+    let registry = Registry::for_user("ann", "se,cret");
+    let project = busybox("[image.app]\nfrom = 'base'\noutput = [{ oci = 'dist' }]\n");
+    project.build();
+    let home = project.path("home").display().to_string();
+    let rbuild = |arguments: &[&str], password: &str| {
+        let mut command = project.command();
+        command
+            .args(arguments)
+            .env("HOME", &home)
+            .env_remove("DOCKER_CONFIG")
+            .env_remove("REGISTRY_AUTH_FILE");
+        command.env_remove("XDG_RUNTIME_DIR").env_remove("XDG_CONFIG_HOME");
+        command.stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped());
+        let mut child = command.stderr(std::process::Stdio::piped()).spawn().expect("rbuild");
+        let mut stdin = child.stdin.take().expect("a pipe");
+        std::io::Write::write_all(&mut stdin, password.as_bytes()).expect("it reads");
+        drop(stdin);
+        project.output(arguments.join(" "), &child.wait_with_output().expect("it ends"))
+    };
+    let target = format!("{}/team/app:1", registry.host);
+    let told = rbuild(&["push", "app", &target], "").failure(3);
+    assert!(told.contains("error[registry-failed]: ") && told.contains(&registry.host), "{told}");
+    let login = ["login", &registry.host, "--username", "ann", "--password-stdin"];
+    let told = rbuild(&login, "wrong").failure(3);
+    assert!(!told.contains("wrong"), "{told}");
+    let told = rbuild(&login, "se,cret\n").success();
+    assert!(told.contains("home/.docker/config.json") && !told.contains("se,cret"), "{told}");
+    rbuild(&["push", "app", &target], "").success();
+    assert_eq!(
+        rbuild(&["logout", &registry.host], "").success(),
+        format!("logged out of {}\n", registry.host)
+    );
+    rbuild(&["push", "app", &target], "").failure(3);
+}

@@ -7,8 +7,8 @@ use crate::{
 };
 use rbuild_oci::oci_spec::image::Digest;
 use rbuild_registry::{
-    Client, Credentials, Documents, Environment, Event as Happening, Observer, Options, RegistryTables,
-    Settings,
+    Client, Credentials, Documents, Environment, Event as Happening, NoDocuments, Observer, Options,
+    RegistryTables, Settings,
 };
 use std::{
     collections::BTreeMap,
@@ -22,20 +22,20 @@ pub struct Registries {
     environment: Environment,
     /// Nothing may be asked for.
     offline: bool,
-    store: Arc<Store>,
+    store: Option<Arc<Store>>,
     reporter: Arc<dyn Reporter>,
     client: OnceLock<std::result::Result<Client, String>>,
 }
 
 impl Registries {
-    /// For a caller with these variables; what comes from registries is kept in the store.
+    /// For a caller with these variables; documents of registries are kept in the store, if there is one.
     pub fn new(
         variables: &BTreeMap<String, String>,
         offline: bool,
-        store: Arc<Store>,
+        store: Option<Arc<Store>>,
         reporter: Arc<dyn Reporter>,
     ) -> Self {
-        let environment = Environment::new("/", variables.iter().map(|(name, value)| (name, value)));
+        let environment = Environment::new("/", variables);
         Self { environment, offline, store, reporter, client: OnceLock::new() }
     }
 
@@ -69,11 +69,12 @@ impl Registries {
 
     fn make(&self) -> rbuild_registry::Result<Client> {
         let settings = Settings::load(&self.environment, self.tables()?)?;
-        let options = Options {
-            observer: Arc::new(Told(self.reporter.clone())),
-            documents: Arc::new(InStore(self.store.clone())),
-            ..Options::default()
+        let documents: Arc<dyn Documents> = match &self.store {
+            Some(store) => Arc::new(InStore(store.clone())),
+            None => Arc::new(NoDocuments),
         };
+        let options =
+            Options { observer: Arc::new(Told(self.reporter.clone())), documents, ..Options::default() };
         Ok(Client::new(settings, Credentials::new(self.environment.clone()), options))
     }
 

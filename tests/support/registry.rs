@@ -17,8 +17,18 @@ pub struct Registry {
 }
 
 impl Registry {
-    /// An empty one.
+    /// An empty one, open to all.
     pub fn start() -> Self {
+        Self::with("")
+    }
+
+    /// An empty one that lets in one user alone.
+    pub fn for_user(name: &str, password: &str) -> Self {
+        let made = Command::new("htpasswd").args(["-Bbn", name, password]).output().expect("htpasswd");
+        Self::with(&String::from_utf8_lossy(&made.stdout))
+    }
+
+    fn with(users: &str) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let free = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
         let host = free.expect("a free port").to_string();
@@ -27,6 +37,10 @@ impl Registry {
             "version: 0.1\nlog: {{ level: error }}\nhttp: {{ addr: '{host}' }}\n\
              storage: {{ filesystem: {{ rootdirectory: '{data}' }}, delete: {{ enabled: true }} }}\n"
         );
+        let table = folder.path().join("users");
+        std::fs::write(&table, users).expect("a file");
+        let auth = format!("auth: {{ htpasswd: {{ realm: test, path: '{}' }} }}\n", table.display());
+        let config = if users.is_empty() { config } else { config + &auth };
         let file = folder.path().join("config.yml");
         std::fs::write(&file, config).expect("a file");
         let mut command = Command::new("docker-registry");
@@ -47,6 +61,15 @@ impl Registry {
         skopeo.arg(format!("oci:{}:{reference}", layout.display()));
         let ended = skopeo.arg(format!("docker://{}/{name}", self.host)).output().expect("skopeo");
         assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
+    }
+
+    /// The digest of an image, by skopeo.
+    pub fn digest(&self, name: &str) -> String {
+        let mut skopeo = Command::new("skopeo");
+        skopeo.args(["inspect", "--tls-verify=false", "--format", "{{.Digest}}"]);
+        let ended = skopeo.arg(format!("docker://{}/{name}", self.host)).output().expect("skopeo");
+        assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
+        String::from_utf8_lossy(&ended.stdout).trim().to_owned()
     }
 
     /// Forgets all manifests.

@@ -3,12 +3,14 @@
 mod apply;
 mod plan;
 mod prepare;
+mod push;
 mod update;
 
 pub use crate::execute::Planned;
 pub use apply::{Outcome, apply};
 pub use plan::plan;
 pub use prepare::{History, load, meant_as_file, open_history, select};
+pub use push::{PushedImage, push};
 pub use update::{Updated, update};
 
 use crate::spec::Inputs;

@@ -115,7 +115,7 @@ pub(super) fn engine(
         Locking::Look => Policy::Forget,
     };
     let caller = request.inputs.environment.clone();
-    let registries = Registries::new(&caller, request.offline, store.clone(), reporter.clone());
+    let registries = Registries::new(&caller, request.offline, Some(store.clone()), reporter.clone());
     let session = Session {
         registries: Arc::new(registries),
         lookups: Lookups::load(lock::path_of(&request.file), policy, loaded.epoch)?,

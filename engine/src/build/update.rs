@@ -33,7 +33,8 @@ pub fn update(request: &Request) -> Result<Vec<Updated>> {
     let path = lock::path_of(&request.file);
     let mut lock = lock::Lock::load(&path)?.unwrap_or_else(|| lock::Lock::new(loaded.epoch));
     let store = Store::open(&request.store)?;
-    let registries = Registries::new(&request.inputs.environment, request.offline, store, Arc::new(Silent));
+    let registries =
+        Registries::new(&request.inputs.environment, request.offline, Some(store), Arc::new(Silent));
     let wanted = wanted(request, &loaded)?;
     let (mut updated, mut used) = (Vec::new(), BTreeSet::new());
     for (name, text) in lookups(&loaded) {

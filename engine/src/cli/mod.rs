@@ -21,11 +21,13 @@ mod graph;
 mod inspect;
 mod listing;
 mod log;
+mod login;
 mod logs;
 mod man;
 mod mount;
 mod past;
 mod plan;
+mod push;
 mod schema;
 mod update;
 
@@ -66,6 +68,9 @@ enum Command {
     Apply(apply::Arguments),
     Plan(plan::Arguments),
     Update(update::Arguments),
+    Push(push::Arguments),
+    Login(login::LoginArguments),
+    Logout(login::LogoutArguments),
     Check(check::Arguments),
     Graph(graph::Arguments),
     Inspect(inspect::Arguments),
@@ -120,6 +125,9 @@ impl Command {
             Self::Mount(arguments) => return arguments.run(shell),
             Self::Plan(arguments) => arguments.run(shell)?,
             Self::Update(arguments) => arguments.run(shell)?,
+            Self::Push(arguments) => arguments.run(shell)?,
+            Self::Login(arguments) => arguments.run(shell)?,
+            Self::Logout(arguments) => arguments.run(shell)?,
             Self::Check(arguments) => arguments.run(shell)?,
             Self::Graph(arguments) => arguments.run(shell)?,
             Self::Inspect(arguments) => arguments.run(shell)?,
