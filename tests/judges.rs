@@ -1,6 +1,6 @@
 //! What other programs say of what is written: skopeo, umoci, docker, podman.
 
-use crate::support::{Project, entries};
+use crate::support::{Project, entries, registry::Registry};
 use rustix::fs::{Gid, Timespec, Timestamps, Uid, XattrFlags};
 use std::{
     collections::BTreeMap,
@@ -259,6 +259,29 @@ fn mount_umoci_unpacks_what_is_mounted() {
         (count("security.capability="), count("user.note=hello"), count("the same file as")),
         (1, 1, 3)
     );
+}
+
+/// What comes from a registry is what umoci makes of the same image.
+#[test]
+fn mount_an_image_of_a_registry_is_what_umoci_unpacks() {
+    needs!(root, fuse, umoci, skopeo, "docker-registry");
+    let maker = project();
+    let registry = Registry::start();
+    registry.push(&maker.path("dist"), "gzip", "odd:1");
+    registry.push(&maker.path("dist"), "zstd", "odd:2");
+    let source = |tag: u32| {
+        format!("[source.s{tag}]\nimage = '{}/odd:{tag}'\n[step.t{tag}]\nfrom = 's{tag}'\n", registry.host)
+    };
+    let project = Project::new(&["version = 1\n".to_owned(), source(1), source(2)].concat());
+    project.rbuild(["apply", "t1", "t2"]).success();
+    let bundle = maker.path("umoci");
+    let mut umoci = Command::new("umoci");
+    run(umoci.args(["unpack", "--image", "dist:gzip"]).arg(&bundle).current_dir(maker.path("")));
+    let unpacked = entries(&bundle.join("rootfs"));
+    assert!(unpacked.len() > 40, "{unpacked:?}");
+    for source in ["source.s1", "source.s2"] {
+        same(source, &entries(&Mounted::new(&project, source).place), &unpacked);
+    }
 }
 
 /// The archive is what GNU tar saw, and what is shown of it is that again.

@@ -180,3 +180,19 @@ fn sandbox_who_may_not_push_is_told_and_may_after_login() {
     );
     rbuild(&["push", "app", &target], "").failure(3);
 }
+
+#[test]
+fn sandbox_an_output_is_pushed_once() {
+    needs!(fuse, busybox, "docker-registry", "skopeo");
+    let registry = Registry::start();
+    let image = |tags: &str| format!("[image.app]\nfrom = 'base'\n{tags}output = [{{ push = true }}]\n");
+    let project = busybox(&image(&format!("tags = ['{}/team/app:1']\n", registry.host)));
+    let build = project.build();
+    assert_eq!(registry.digest("team/app:1"), build.digest("app"));
+    project.build();
+    let told = project.rbuild(["apply", "--offline"]).failure(3);
+    assert!(told.contains("error[offline]: ") && told.contains("image `app`"), "{told}");
+    project.write_steps(&image(""));
+    let told = project.rbuild(["check"]).failure(2);
+    assert!(told.contains("`push` sends an image to its tags, and there are none"), "{told}");
+}

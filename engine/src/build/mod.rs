@@ -7,10 +7,11 @@ mod push;
 mod update;
 
 pub use crate::execute::Planned;
+pub use crate::image::PushedImage;
 pub use apply::{Outcome, apply};
 pub use plan::plan;
 pub use prepare::{History, load, meant_as_file, open_history, select};
-pub use push::{PushedImage, push};
+pub use push::push;
 pub use update::{Updated, update};
 
 use crate::spec::Inputs;

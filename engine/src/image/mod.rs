@@ -5,17 +5,20 @@
 
 mod export;
 mod layers;
+mod push;
 mod queue;
 
+pub(crate) use push::Pushable;
+pub use push::PushedImage;
 pub use queue::LayerQueue;
 
 use crate::{
     container::ContainerConfig,
     error::{Error, Result},
     plan::{self, Inputs},
-    report::{Event, Layer},
+    report::{Event, Layer, Written},
     session::Session,
-    spec::types::{Base, Compress, Image, Layers},
+    spec::types::{Base, Compress, Image, Layers, Tag},
     store::{ImageNode, Node},
     value::{Lineage, Value},
 };
@@ -65,7 +68,10 @@ pub fn make(session: &Session, queue: &LayerQueue, image: &Image, inputs: &Input
     spec.history = history;
     let built = Built::build(&spec)?;
     keep(session, &built)?;
-    let outputs = export::write(session, image, &built, &snapshot, &inputs.context)?;
+    let mut outputs = export::write(session, image, &built, &snapshot, &inputs.context)?;
+    if image.push {
+        outputs.extend(send(session, image, built.descriptor.digest().as_ref())?);
+    }
     let tags = image.tags.iter().map(|tag| tag.to_string()).collect();
     session.reporter.report(&Event::Image {
         name: image.name.value.clone(),
@@ -83,6 +89,20 @@ pub fn make(session: &Session, queue: &LayerQueue, image: &Image, inputs: &Input
     };
     let snapshot = session.store.put_snapshot(&snapshot)?.to_string();
     Ok(Node { snapshot: Some(snapshot), passed: true, image: Some(remembered), ..Node::default() })
+}
+
+/// Pushes an image to its tags.
+fn send(session: &Session, image: &Image, digest: &str) -> Result<Vec<Written>> {
+    let name = &image.name.value;
+    session.registries.check_online(&format!("the registry of image `{name}`"))?;
+    let client = session.registries.client()?;
+    let content = Pushable::load(&session.store, digest, name)?;
+    let push = |tag: &Tag| {
+        let pushed = content.push(client, &session.store, &client.reference(&tag.to_string())?)?;
+        Ok(Written { kind: "push".to_owned(), path: pushed.reference, reference: None })
+    };
+    let sent: Result<_> = image.tags.iter().map(|tag| push(tag)).collect();
+    sent.map_err(|error| error.within(&format!("image `{name}`")))
 }
 
 /// The chain and the tree of an image; a directory of a tree stands on nothing.

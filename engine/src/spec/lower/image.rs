@@ -24,8 +24,8 @@ pub const OUTPUTS: Kinds<'static> =
     Kinds { what: "an output", known: OUTPUT.known, later: OUTPUT.later, tables: &[&OUTPUT] };
 pub const OUTPUT: Words = Words {
     what: "an output",
-    known: &["oci", "oci-archive", "docker-archive", "tar", "dir"],
-    later: &["docker", "push"],
+    known: &["oci", "oci-archive", "docker-archive", "tar", "dir", "push"],
+    later: &["docker"],
 };
 pub const ARTIFACT: Words = Words {
     what: "an artifact",
@@ -40,16 +40,25 @@ pub fn image(key: &Key, node: &Node, sink: &mut Sink) -> Option<Image> {
     let ways = [("gzip", Compress::Gzip), ("zstd", Compress::Zstd), ("none", Compress::None)];
     let compress = table.optional("compress", sink, |node, sink| read::choice(node, &ways, &[], sink));
     let annotations = table.optional("annotations", sink, |node, sink| Some(config::annotations(node, sink)));
+    let tags = table.array("tags", sink, |node, sink| read::word(node, Tag::parse, sink));
+    let (mut outputs, mut push) = (Vec::new(), false);
+    for place in table.array("output", sink, |node, sink| place(node, tags.is_empty(), sink)) {
+        match place {
+            Place::Here(output) => outputs.push(output),
+            Place::Registry(wanted) => push |= wanted,
+        }
+    }
     Some(Image {
         name: Spanned::new(key.text.clone(), key.span),
         description: table.description(),
-        tags: table.array("tags", sink, |node, sink| read::word(node, Tag::parse, sink)),
+        tags,
         layers: table.optional("layers", sink, layers).unwrap_or(Layers::Steps),
         compress: compress.unwrap_or_default(),
         config: table.optional("config", sink, config::config).unwrap_or_default(),
         annotations: annotations.unwrap_or_default(),
         tests: table.array("tests", sink, |node, sink| read::checked(node, words::name, sink)),
-        outputs: table.array("output", sink, output),
+        outputs,
+        push,
         from: from?,
     })
 }
@@ -78,9 +87,27 @@ fn layers(node: &Node, sink: &mut Sink) -> Option<Layers> {
     }
 }
 
-fn output(node: &Node, sink: &mut Sink) -> Option<Output> {
+/// Where an image goes.
+enum Place {
+    Here(Output),
+    Registry(bool),
+}
+
+fn place(node: &Node, untagged: bool, sink: &mut Sink) -> Option<Place> {
     let kind = kind(node, node.span, &OUTPUTS, sink)?;
     let table = Table::open(node, node.span, &OUTPUT, sink)?;
+    if kind != "push" {
+        return output(node, kind, &table, sink).map(Place::Here);
+    }
+    let wanted = table.required(kind, sink, read::boolean)?;
+    if wanted && untagged {
+        let message = "`push` sends an image to its tags, and there are none".to_owned();
+        read::bad(message, node.span, sink);
+    }
+    Some(Place::Registry(wanted))
+}
+
+fn output(node: &Node, kind: &str, table: &Table<'_>, sink: &mut Sink) -> Option<Output> {
     if kind == "oci" {
         let (path, reference) = table.required(kind, sink, layout_and_reference)?;
         if let Some(reference) = &reference

@@ -42,6 +42,7 @@ pub const ALL: &[(&str, &Words)] = &[
     ("path-source", &source::PATH),
     ("archive-source", &source::ARCHIVE),
     ("oci-source", &source::OCI),
+    ("image-source", &source::IMAGE),
     ("host-source", &source::HOST),
     ("step", &step::STEP),
     ("test", &step::TEST),

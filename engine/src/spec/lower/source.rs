@@ -108,7 +108,7 @@ pub fn workspace_path(node: &Node, sink: &mut Sink) -> Option<Spanned<PathBuf>> 
 fn local(node: &Node, sink: &mut Sink) -> Option<()> {
     let text = node.text().unwrap_or_default();
     let Some((scheme, rest)) = text.split_once("://") else { return Some(()) };
-    let refusal = Refusal::not_yet("a registry or address on the network as a source");
+    let refusal = Refusal::not_yet("an address on the network in this place");
     let help = match scheme {
         "docker" => {
             format!("an image of a registry is image = \"{rest}\"")

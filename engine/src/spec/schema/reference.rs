@@ -19,11 +19,12 @@ whole paths: `*`, `?`, `[a-z]`, `{a,b}`, `**`. `host` leaves out /proc, /sys, /d
 ";
 
 /// Where each table of the schema stands in a build file.
-const PLACES: [(&str, &str); 23] = [
+const PLACES: [(&str, &str); 24] = [
     ("variable", "`[vars]`: `NAME = value`, or `NAME = { … }`"),
     ("path-source", "`[source.NAME]` with `path`"),
     ("archive-source", "`[source.NAME]` with `archive`"),
     ("oci-source", "`[source.NAME]` with `oci`"),
+    ("image-source", "`[source.NAME]` with `image`"),
     ("host-source", "`[source.NAME]` with `host`"),
     ("step", "`[step.NAME]`"),
     ("resolve", "`resolve`, each"),

@@ -15,7 +15,7 @@ const MAX_ID: u64 = u32::MAX as u64 - 1;
 pub fn all() -> Vec<(&'static str, Value)> {
     let mut all = vec![
         ("variable", variable()),
-        ("source", one_of(&["path-source", "archive-source", "oci-source", "host-source"])),
+        ("source", one_of(&["path-source", "archive-source", "oci-source", "image-source", "host-source"])),
         ("mount", one_of(&["tree-mount", "cache-mount", "tmpfs-mount"])),
         ("step", step()),
         ("test", test()),
@@ -316,7 +316,7 @@ fn image() -> Value {
 }
 
 fn output() -> Value {
-    let kinds = ["oci", "oci-archive", "docker-archive", "tar", "dir"];
+    let kinds = ["oci", "oci-archive", "docker-archive", "tar", "dir", "push"];
     let output = table(
         "One place an image is written to.",
         &[],
@@ -326,6 +326,7 @@ fn output() -> Value {
             ("docker-archive", "What `docker load` reads.", not_empty()),
             ("tar", "The tree alone, as a tar.", not_empty()),
             ("dir", "The tree alone, as files.", not_empty()),
+            ("push", "To the registries of its tags.", flag(false)),
         ],
     );
     let required: Vec<Value> = kinds.iter().map(|kind| json!({ "required": [kind] })).collect();

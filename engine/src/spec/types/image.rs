@@ -50,6 +50,8 @@ pub struct Image {
     pub tests: Vec<Spanned<String>>,
     /// Where it goes; none: it stays in the store.
     pub outputs: Vec<Output>,
+    /// It goes to the registries of its tags, too.
+    pub push: bool,
 }
 
 /// Where the layers of an image are cut.
