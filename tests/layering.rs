@@ -11,7 +11,7 @@ fn library() -> PathBuf {
 }
 
 /// The modules of the library, each using only those before it.
-const ORDER: [&str; 20] = [
+const ORDER: [&str; 21] = [
     "spec",
     "error",
     "key",
@@ -22,6 +22,7 @@ const ORDER: [&str; 20] = [
     "convert",
     "graph",
     "operations",
+    "parallel",
     "lookups",
     "registries",
     "source",

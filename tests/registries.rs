@@ -194,5 +194,25 @@ fn sandbox_an_output_is_pushed_once() {
     assert!(told.contains("error[offline]: ") && told.contains("image `app`"), "{told}");
     project.write_steps(&image(""));
     let told = project.rbuild(["check"]).failure(2);
-    assert!(told.contains("`push` sends an image to its tags, and there are none"), "{told}");
+    assert!(told.contains("`push` sends an image to its `tags`, and there are none"), "{told}");
+}
+
+#[test]
+fn a_config_that_is_wrong_is_told_with_its_line() {
+    let spec = "version = 1\n[source.a]\nimage = 'localhost:1/a'\n[step.s]\nfrom = 'a'\n";
+    let project =
+        Project::new(spec).file("home/rbuild/config.toml", "[registries.'localhost:1']\nmirror = ['x']\n");
+    let apply = || {
+        let mut command = project.command();
+        command.args(["apply", "s"]).env("XDG_CONFIG_HOME", project.path("home"));
+        project.output("rbuild apply".to_owned(), &command.output().expect("rbuild"))
+    };
+    let told = apply().failure(3);
+    for part in ["error[registry-failed]: ", "config.toml", "line 2", "unknown field `mirror`"] {
+        assert!(told.contains(part), "{part}: {told}");
+    }
+    // One that can't be read is no missing one: its mirrors and CAs would be gone without a word.
+    std::fs::remove_file(project.path("home/rbuild/config.toml")).expect("the file");
+    std::fs::create_dir(project.path("home/rbuild/config.toml")).expect("a folder");
+    assert!(apply().failure(3).contains("config.toml"));
 }

@@ -96,7 +96,7 @@ fn sandbox_hints_fit_the_failure() {
     let project = busybox("");
     let network = "steps have no network unless they say so: network = \"host\"";
     let workdir = "`workdir` must be a directory that the step's `user` may enter; a missing one is made, but not in a mount";
-    let unresolved = "echo Could not resolve deb.debian.org >&2; exit 100";
+    let unresolved = "echo Could not resolve mirror.example >&2; exit 100";
     for (step, hints) in [
         (format!("run = '{unresolved}'"), vec![network]),
         (format!("network = 'host'\nrun = '{unresolved}'"), vec![]),

@@ -10,7 +10,7 @@
 //!
 //! Messages are lower case, without a full stop, and name the path or operation. Rendering is the reporter's.
 
-use crate::spec::{Diagnostic, Diagnostics, codes, words::Refusal};
+use crate::spec::{Diagnostic, Diagnostics, Files, Span, codes, words::Refusal};
 use std::fmt;
 
 /// The result of what can fail before the user.
@@ -98,6 +98,14 @@ impl Error {
     /// An operation of the system failed on `path`: `cannot OPERATION PATH`.
     pub fn io(operation: &str, path: &std::path::Path, cause: std::io::Error) -> Self {
         Self::environment(format!("cannot {operation} {}", path.display())).caused_by(cause)
+    }
+
+    /// With its place in the build file before it.
+    pub fn placed(self, files: &Files, span: Span) -> Self {
+        match files.place(span) {
+            Some(place) => self.within(&place),
+            None => self,
+        }
     }
 
     /// What made it fail.

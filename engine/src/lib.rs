@@ -11,6 +11,7 @@ pub mod key;
 pub mod lookups;
 pub mod mount;
 pub mod operations;
+mod parallel;
 mod paths;
 pub mod plan;
 pub mod registries;

@@ -24,22 +24,29 @@ pub enum Policy {
 pub struct Lookups {
     path: PathBuf,
     policy: Policy,
-    lock: Mutex<Lock>,
+    /// For the file, if there is none yet.
+    epoch: i64,
+    /// Read when something is looked up.
+    lock: Mutex<Option<Lock>>,
 }
 
 impl Lookups {
     /// Those of the lock file at `path`; `epoch` is for the file, if there is none yet.
-    ///
-    /// # Errors
-    /// The file can't be read.
-    pub fn load(path: PathBuf, policy: Policy, epoch: i64) -> Result<Self> {
-        let lock = Lock::load(&path)?.unwrap_or_else(|| Lock::new(epoch));
-        Ok(Self { path, policy, lock: Mutex::new(lock) })
+    pub fn new(path: PathBuf, policy: Policy, epoch: i64) -> Self {
+        Self { path, policy, epoch, lock: Mutex::default() }
     }
 
     /// What `input` meant to `op` when it was looked up: the value of `key` in its entry.
-    pub fn get(&self, op: &str, input: &str, key: &str) -> Option<String> {
-        self.lock().lookup(op, input)?.get(key)?.as_str().map(str::to_owned)
+    ///
+    /// # Errors
+    /// The file can't be read.
+    pub fn get(&self, op: &str, input: &str, key: &str) -> Result<Option<String>> {
+        let mut lock = self.lock();
+        let lock = match &mut *lock {
+            Some(lock) => lock,
+            unread => unread.insert(self.read()?),
+        };
+        Ok(lock.value(op, input, key).map(str::to_owned))
     }
 
     /// Fails where [`Self::add`] would; before anybody is asked.
@@ -61,24 +68,28 @@ impl Lookups {
     /// `not-locked`; the file can't be read or written.
     pub fn add(&self, op: &str, input: &str, key: &str, value: &str) -> Result<String> {
         self.check_may_add(op, input)?;
-        let mut lock = self.lock();
-        if self.policy == Policy::Write {
-            if let Some(newer) = Lock::load(&self.path)? {
-                *lock = newer;
-            }
-            let other = lock.lookup(op, input).and_then(|entry| entry.get(key)?.as_str().map(str::to_owned));
-            if let Some(other) = other {
-                return Ok(other);
+        let mut known = self.lock();
+        let mut lock = match known.take() {
+            // Another build may have written since.
+            Some(lock) if self.policy == Policy::Forget => lock,
+            _ => self.read()?,
+        };
+        let held = lock.value(op, input, key).unwrap_or(value).to_owned();
+        if held == value {
+            lock.set(op, input, key, value);
+            if self.policy == Policy::Write {
+                lock.store(&self.path)?;
             }
         }
-        lock.set(op, input, key, value);
-        if self.policy == Policy::Write {
-            lock.store(&self.path)?;
-        }
-        Ok(value.to_owned())
+        *known = Some(lock);
+        Ok(held)
     }
 
-    fn lock(&self) -> MutexGuard<'_, Lock> {
+    fn read(&self) -> Result<Lock> {
+        Ok(Lock::load(&self.path)?.unwrap_or_else(|| Lock::new(self.epoch)))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Lock>> {
         self.lock.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -12,9 +12,12 @@ use rbuild_registry::{
 };
 use std::{
     collections::BTreeMap,
-    fs,
+    fs, io,
     path::PathBuf,
-    sync::{Arc, OnceLock},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 /// A client that is made at first use.
@@ -25,6 +28,7 @@ pub struct Registries {
     store: Option<Arc<Store>>,
     reporter: Arc<dyn Reporter>,
     client: OnceLock<std::result::Result<Client, String>>,
+    cancelled: AtomicBool,
 }
 
 impl Registries {
@@ -36,7 +40,14 @@ impl Registries {
         reporter: Arc<dyn Reporter>,
     ) -> Self {
         let environment = Environment::new("/", variables);
-        Self { environment, offline, store, reporter, client: OnceLock::new() }
+        Self {
+            environment,
+            offline,
+            store,
+            reporter,
+            client: OnceLock::new(),
+            cancelled: AtomicBool::new(false),
+        }
     }
 
     /// The client.
@@ -45,6 +56,9 @@ impl Registries {
     /// The settings are wrong.
     pub fn client(&self) -> Result<&Client> {
         let made = self.client.get_or_init(|| self.make().map_err(|error| error.to_string()));
+        if self.cancelled.load(Ordering::SeqCst) {
+            self.cancel();
+        }
         made.as_ref().map_err(|reason| Error::source("registry-failed", reason.clone()))
     }
 
@@ -60,8 +74,9 @@ impl Registries {
             .hint("run once without --offline"))
     }
 
-    /// Ends whatever is going on.
+    /// Ends whatever is going on, and what would be begun.
     pub fn cancel(&self) {
+        self.cancelled.store(true, Ordering::SeqCst);
         if let Some(Ok(client)) = self.client.get() {
             client.cancel().cancel();
         }
@@ -86,12 +101,13 @@ impl Registries {
             registries: RegistryTables,
         }
         let Some(path) = self.config_path() else { return Ok(RegistryTables::new()) };
-        let Ok(text) = fs::read_to_string(&path) else { return Ok(RegistryTables::new()) };
-        let refused = |error: toml::de::Error| rbuild_registry::Error::Settings {
-            place: path.display().to_string(),
-            reason: error.to_string(),
+        let refused =
+            |reason: String| rbuild_registry::Error::Settings { place: path.display().to_string(), reason };
+        let text = match fs::read_to_string(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(RegistryTables::new()),
+            read => read.map_err(|error| refused(error.to_string()))?,
         };
-        let mut config: Config = toml::from_str(&text).map_err(refused)?;
+        let mut config: Config = toml::from_str(&text).map_err(|error| refused(error.to_string()))?;
         let folder = path.parent().unwrap_or(&path);
         for table in config.registries.values_mut() {
             for file in [&mut table.ca, &mut table.cert, &mut table.key].into_iter().flatten() {
@@ -114,7 +130,7 @@ impl Documents for InStore {
         if !digest.as_ref().starts_with("sha256:") {
             return None;
         }
-        fs::read(self.0.blob_path(digest.digest())).ok()
+        self.0.document(digest.digest()).ok()
     }
 
     fn keep(&self, digest: &Digest, bytes: &[u8]) {
@@ -122,8 +138,7 @@ impl Documents for InStore {
             return;
         }
         // What can't be kept is asked for again.
-        let kept = self.0.scratch().write(bytes).and_then(|fresh| self.0.put_blob(digest.digest(), &fresh));
-        if let Err(error) = kept {
+        if let Err(error) = self.0.put_document(digest.digest(), bytes) {
             tracing::warn!(%error, %digest, "a document could not be kept");
         }
     }

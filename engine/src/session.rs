@@ -91,12 +91,6 @@ impl Session {
         self.graph.find(Kind::Image, &image.name).is_some_and(|id| self.targets.contains(&id))
     }
 
-    /// `linux/amd64`
-    pub fn platform_text(&self) -> String {
-        let base = format!("{}/{}", self.platform.os, self.platform.architecture);
-        self.platform.variant.as_ref().map_or(base.clone(), |variant| format!("{base}/{variant}"))
-    }
-
     /// What deciding and making a node start from.
     pub(crate) fn inputs<'a>(&'a self, trees: &'a NeededTrees<'a>) -> Inputs<'a> {
         Inputs {
@@ -105,7 +99,7 @@ impl Session {
             files: &self.loaded.warnings.files,
             shell: &self.loaded.spec.shell,
             caller: &self.caller,
-            platform: self.platform_text(),
+            platform: self.platform.to_string(),
         }
     }
 }
@@ -127,14 +121,7 @@ impl Trees for NeededTrees<'_> {
             Content::Host(host) => match &host.delta {
                 // Of a step over this machine's files only what it changed can be taken.
                 Some(delta) => crate::source::changed_tree(self.store, host, delta),
-                None => {
-                    let message = format!(
-                        "`{}` is this machine's files: nothing can be copied from it",
-                        reference.name
-                    );
-                    Err(Error::step("no-match", message)
-                        .hint("use a `path` source for local files, or copy from a step that made them"))
-                }
+                None => Err(Error::internal(format!("`{}` has no tree to copy from", reference.name))),
             },
         }
     }

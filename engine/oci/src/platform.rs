@@ -30,6 +30,22 @@ impl Platform {
         Self { os: "linux".to_owned(), architecture: architecture.to_owned(), variant }
     }
 
+    /// What `uname -m` says on such a machine.
+    pub fn uname(&self) -> &str {
+        match self.architecture.as_str() {
+            "amd64" => "x86_64",
+            "arm64" => "aarch64",
+            "386" => "i686",
+            "arm" => match self.variant.as_deref() {
+                Some("v6") => "armv6l",
+                Some("v5") => "armv5tel",
+                _ => "armv7l",
+            },
+            "loong64" => "loongarch64",
+            other => other,
+        }
+    }
+
     /// How well an image of the other platform serves where this one is asked for: higher is better, none not at all.
     pub fn serves(&self, image: &Self) -> Option<u8> {
         if self.os != image.os || self.architecture != image.architecture {
@@ -45,6 +61,12 @@ impl Platform {
     /// arm64 has v8 where nothing is said.
     fn plain_variant(&self) -> Option<&str> {
         self.variant.as_deref().filter(|variant| !(self.architecture == "arm64" && *variant == "v8"))
+    }
+}
+
+impl Default for Platform {
+    fn default() -> Self {
+        Self::host()
     }
 }
 

@@ -36,15 +36,10 @@ impl Overlay {
         self.0.table.get(id).ok_or(Errno::STALE)
     }
 
-    /// What stat(2) says of a node that is locked.
-    pub(crate) fn stat_locked(&self, id: NodeId, inode: &Inode) -> Stat {
-        inode.stat(id)
-    }
-
     /// Stat of a node that the caller will know from now on.
     pub(crate) fn answer(&self, node: &Arc<Node>) -> Stat {
         node.count_lookup();
-        self.stat_locked(node.id, &node.lock())
+        node.lock().stat(node.id)
     }
 
     /// Refuses changes of a read-only mount.

@@ -132,6 +132,18 @@ impl Client {
         Ok(())
     }
 
+    /// Whether a reference names this image (`sha256:…`) at the registry itself, whatever mirrors say.
+    ///
+    /// # Errors
+    /// As [`Self::resolve`]. A name that means nothing yet is no error.
+    pub fn is_pushed(&self, reference: &Reference, digest: &str) -> Result<bool> {
+        match pull::resolve_at_origin(&self.core, reference) {
+            Ok(found) => Ok(found.digest().as_ref() == digest),
+            Err(error) if error.is_not_found() => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Whether a repository has a blob.
     ///
     /// # Errors

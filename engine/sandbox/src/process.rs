@@ -24,8 +24,8 @@ use crate::{Error, Extent, Failure, IdMap, Part, Result, Setup};
 
 static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
 
-/// What children are started from; made by the first, kept for all that follow.
-static GUARDED: Mutex<Option<Arc<OwnedFd>>> = Mutex::new(None);
+/// What children are started from, once it was tried; inside none if it can't be had.
+static GUARDED: Mutex<Option<Option<Arc<OwnedFd>>>> = Mutex::new(None);
 
 /// Starts sandboxes.
 #[derive(Debug)]
@@ -291,13 +291,18 @@ fn described() -> PathBuf {
 /// could change the file.
 fn guarded_program(ids: &IdMap) -> Result<Option<Arc<OwnedFd>>> {
     let mut kept = GUARDED.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(file) = &*kept {
-        return Ok(Some(Arc::clone(file)));
+    match &*kept {
+        Some(Some(file)) => return Ok(Some(Arc::clone(file))),
+        Some(None) if !is_writable(ids) => return Ok(None),
+        _ => {}
     }
     match guard() {
-        Ok(file) => Ok(Some(Arc::clone(kept.insert(Arc::new(file))))),
+        Ok(file) => Ok(kept.insert(Some(Arc::new(file))).clone()),
         // Not reachable by its path, as in a home that is closed to root of a user namespace.
-        Err(Error::Failed { failure, .. }) if failure.part == Part::Mount && !is_writable(ids) => Ok(None),
+        Err(Error::Failed { failure, .. }) if failure.part == Part::Mount && !is_writable(ids) => {
+            *kept = Some(None);
+            Ok(None)
+        }
         Err(error) => Err(error),
     }
 }

@@ -118,7 +118,7 @@ pub(super) fn engine(
     let registries = Registries::new(&caller, request.offline, Some(store.clone()), reporter.clone());
     let session = Session {
         registries: Arc::new(registries),
-        lookups: Lookups::load(lock::path_of(&request.file), policy, loaded.epoch)?,
+        lookups: Lookups::new(lock::path_of(&request.file), policy, loaded.epoch),
         last: store.history().load(&absolute(&request.file)?),
         graph,
         targets,

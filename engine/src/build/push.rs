@@ -32,9 +32,7 @@ pub fn push(
         [] => tags(request, name)?,
         given => given.to_vec(),
     };
-    let registries =
-        Registries::new(&request.inputs.environment, request.offline, Some(store.clone()), reporter);
-    registries.check_online("a registry")?;
+    let registries = Registries::new(&request.inputs.environment, false, Some(store.clone()), reporter);
     let client = registries.client()?;
     let references: Vec<Reference> =
         references.iter().map(|text| client.reference(text)).collect::<rbuild_registry::Result<_>>()?;

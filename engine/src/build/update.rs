@@ -33,8 +33,7 @@ pub fn update(request: &Request) -> Result<Vec<Updated>> {
     let path = lock::path_of(&request.file);
     let mut lock = lock::Lock::load(&path)?.unwrap_or_else(|| lock::Lock::new(loaded.epoch));
     let store = Store::open(&request.store)?;
-    let registries =
-        Registries::new(&request.inputs.environment, request.offline, Some(store), Arc::new(Silent));
+    let registries = Registries::new(&request.inputs.environment, false, Some(store), Arc::new(Silent));
     let wanted = wanted(request, &loaded)?;
     let (mut updated, mut used) = (Vec::new(), BTreeSet::new());
     for (name, text) in lookups(&loaded) {
@@ -48,10 +47,8 @@ pub fn update(request: &Request) -> Result<Vec<Updated>> {
         if !wanted.is_empty() && !wanted.contains(name) {
             continue;
         }
-        registries.check_online(&format!("what {input} means"))?;
         let new = client.resolve(&reference)?.digest().to_string();
-        let old = lock.lookup("image", &input).and_then(|entry| entry.get("digest")?.as_str());
-        let old = old.map(str::to_owned);
+        let old = lock.value("image", &input, "digest").map(str::to_owned);
         lock.set("image", &input, "digest", &new);
         updated.push(Updated { node: format!("source.{name}"), input, old, new });
     }

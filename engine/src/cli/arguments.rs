@@ -6,7 +6,11 @@ use rbuild::{
     spec::{self, Inputs, Loaded, Platform},
     store,
 };
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeMap,
+    ffi::OsString,
+    path::{Path, PathBuf},
+};
 
 /// The build file.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -95,13 +99,18 @@ impl VariableArguments {
         Inputs {
             set: self.set.clone(),
             vars_files: self.vars.clone(),
-            environment: std::env::vars_os()
-                .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-                .collect(),
-            platform: Platform::default(),
+            environment: environment(),
+            platform: Platform::host(),
             look_for_sources: false,
         }
     }
+}
+
+/// The variables of this process that are text.
+pub fn environment() -> BTreeMap<String, String> {
+    let text =
+        |(name, value): (OsString, OsString)| Some((name.into_string().ok()?, value.into_string().ok()?));
+    std::env::vars_os().filter_map(text).collect()
 }
 
 impl StoreArgument {

@@ -1,5 +1,6 @@
 //! `rbuild login`, `rbuild logout`
 
+use super::arguments::environment;
 use crate::ui::shell::Shell;
 use rbuild::{
     error::{Error, Result},
@@ -72,8 +73,5 @@ impl LogoutArguments {
 }
 
 fn registries() -> Registries {
-    let variables = std::env::vars_os();
-    let variables =
-        variables.filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
-    Registries::new(&variables.collect(), false, None, Arc::new(Silent))
+    Registries::new(&environment(), false, None, Arc::new(Silent))
 }

@@ -9,10 +9,7 @@ use rbuild::{
     store::{Build, Node, Store},
 };
 use rbuild_tree::{ObjectId, Snapshot, SnapshotId};
-use std::{
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{path::PathBuf, sync::Arc};
 
 /// The last build of one file, and the store that holds it.
 pub struct Past {
@@ -109,10 +106,7 @@ impl Past {
     /// The store has lost it, or it is damaged.
     pub fn document(&self, digest: &str) -> Result<serde_json::Value> {
         let sha256 = digest.strip_prefix("sha256:").unwrap_or(digest);
-        let path = self
-            .store
-            .blob_path(Path::new(sha256).file_name().and_then(|name| name.to_str()).unwrap_or_default());
-        let bytes = std::fs::read(&path).map_err(|error| lost(digest, error))?;
+        let bytes = self.store.document(sha256).map_err(|error| lost(digest, error))?;
         serde_json::from_slice(&bytes)
             .map_err(|error| Error::environment(format!("{digest} is damaged")).caused_by(error))
     }

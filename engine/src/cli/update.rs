@@ -1,16 +1,26 @@
 //! `rbuild update`
 
-use super::arguments::BuildArguments;
+use super::arguments::{FileArgument, StoreArgument, VariableArguments, look};
 use crate::ui::{shell::Shell, text};
-use rbuild::{build::Updated, error::Result};
+use rbuild::{
+    build::{Request, Updated},
+    error::Result,
+};
 
 /// Looks up again what names mean, and writes it into the lock file
 ///
 /// With NAMEs only these sources; without, all of them, and the epoch becomes now.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
+    /// A source of the build file
+    #[arg(value_name = "NAME")]
+    names: Vec<String>,
     #[command(flatten)]
-    build: BuildArguments,
+    file: FileArgument,
+    #[command(flatten)]
+    variables: VariableArguments,
+    #[command(flatten)]
+    store: StoreArgument,
 }
 
 impl Arguments {
@@ -18,8 +28,11 @@ impl Arguments {
     ///
     /// # Errors
     /// A name that is not looked up; a registry that does not answer.
-    pub fn run(self, shell: Shell) -> Result<()> {
-        shell.print(&render(&rbuild::build::update(&self.build.request()?)?))
+    pub fn run(mut self, shell: Shell) -> Result<()> {
+        let file = self.file.find(&mut self.names)?;
+        let request = look(file, self.variables.inputs(), self.store.find()?);
+        let updated = rbuild::build::update(&Request { targets: self.names, ..request })?;
+        shell.print(&render(&updated))
     }
 }
 

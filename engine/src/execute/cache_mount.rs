@@ -19,7 +19,8 @@ use std::{
 /// A cache's directory, and what keeps others out of it.
 pub(super) struct CacheDirectory {
     pub(super) path: PathBuf,
-    pub(super) _lock: Option<Lock>,
+    /// Held by the step; none if others use the cache meanwhile.
+    pub(super) lock: Option<Lock>,
 }
 
 /// The caches of a step, by name.
@@ -71,7 +72,7 @@ fn open(base: &Path, sharing: Sharing, cancel: &Cancel) -> Result<CacheDirectory
 
 /// The folder of a cache; a private one's has a number behind it.
 fn base_path(engine: &Engine, name: &str, ids: &IdMap) -> PathBuf {
-    let platform = engine.session.platform_text().replace('/', "-");
+    let platform = engine.session.platform.to_string().replace('/', "-");
     let owner = ids.host_uid(0).unwrap_or_default();
     engine.session.store.cache_path(&format!("{name}.{platform}.{owner}"))
 }
@@ -85,5 +86,5 @@ pub(super) fn suffixed(path: &Path, suffix: &str) -> PathBuf {
 
 fn directory(path: PathBuf, lock: Option<Lock>) -> Result<CacheDirectory> {
     fs::create_dir_all(&path).map_err(|error| Error::io("make", &path, error))?;
-    Ok(CacheDirectory { path, _lock: lock })
+    Ok(CacheDirectory { path, lock })
 }

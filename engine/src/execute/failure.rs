@@ -28,11 +28,7 @@ pub(super) fn failure(
     body: &Body,
     ran: Ran,
 ) -> Failure {
-    let error = Error::step(code, message);
-    let error = match engine.session.loaded.warnings.files.place(span) {
-        Some(place) => error.within(&place),
-        None => error,
-    };
+    let error = Error::step(code, message).placed(&engine.session.loaded.warnings.files, span);
     let hint = match &ran.exit {
         Exit::ExecFailed { what } => exec_hint(what),
         _ => network_hint(body, &ran.last_lines),
@@ -80,7 +76,7 @@ mod tests {
         let open = Body { network: Network::Host, ..Body::default() };
         let lines = |line: &str| vec!["before".to_owned(), line.to_owned()];
         for line in [
-            "Temporary failure resolving 'deb.debian.org'",
+            "Temporary failure resolving 'mirror.example'",
             "curl: (6) Could not resolve host: example.org",
             "npm error code EAI_AGAIN",
             "wget: bad address 'example.org'",

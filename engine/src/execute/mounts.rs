@@ -9,7 +9,6 @@ use super::{
     look::{self, Place, Stuck},
 };
 use crate::{
-    convert::STORE_DAMAGED,
     error::{Error, Result},
     operations::{self, Taken},
     plan::Inputs,
@@ -33,6 +32,16 @@ pub(super) struct Mounts {
     pub(super) list: Vec<Mount>,
     /// One for each [`Mount::Fuse`], in order; the first is the root.
     pub(super) overlays: Vec<Overlay>,
+}
+
+impl Mounts {
+    /// Whether the store had all that was looked at, by the command or before it.
+    ///
+    /// # Errors
+    /// `store-damaged`: then it is worth another try, whatever else went wrong.
+    pub(super) fn check(&self) -> Result<()> {
+        Ok(self.overlays.iter().try_for_each(Overlay::check)?)
+    }
 }
 
 /// Where a target lies.
@@ -240,12 +249,7 @@ impl<'a> Builder<'a> {
             Errno::LOOP => {
                 Error::step("type-conflict", format!("{path}: too many symbolic links follow each other"))
             }
-            _ => {
-                let error = Error::io("look at", Path::new(&at.to_string()), io::Error::from(errno));
-                // Of this machine's files it is the machine that can't be read.
-                let lost = errno == Errno::IO && !self.over_host;
-                if lost { error.coded(STORE_DAMAGED) } else { error }
-            }
+            _ => Error::io("look at", Path::new(&at.to_string()), io::Error::from(errno)),
         })
     }
 
@@ -258,6 +262,15 @@ impl<'a> Builder<'a> {
 
     pub(super) fn root_overlay(&self) -> &Overlay {
         &self.mounts.overlays[0]
+    }
+
+    /// See [`Mounts::check`].
+    pub(super) fn check(&self) -> Result<()> {
+        self.mounts.check()
+    }
+
+    pub(super) fn list(&self) -> &[Mount] {
+        &self.mounts.list
     }
 
     pub(super) fn finish(self) -> Mounts {

@@ -95,7 +95,7 @@ pub(super) fn run(
     let store = &engine.session.store;
     // Locks first: what other steps of a cache saw is known only when they are done.
     let caches = cache_mount::open_all(engine, request.body, &engine.capabilities()?.ids)?;
-    let mut times = SeenTimes::new(caches.values().map(|cache| cache.path.clone()), engine.session.epoch());
+    let mut times = SeenTimes::new(&caches, engine.session.epoch());
     let seen = match over {
         Over::Snapshot { tree, base } => Some(times.root(store, base, tree)?),
         Over::Host(_) => None,
@@ -105,7 +105,13 @@ pub(super) fn run(
         (Some(tree), _) | (None, Over::Snapshot { tree, .. }) => Root::Snapshot(tree),
     };
     let node = request.node;
-    let (setup, mounts) = set_up(engine, inputs, root, request, &caches, &mut times)?;
+    let mut builder = Builder::new(engine, root, request.body.network)?;
+    let setup = set_up(&mut builder, engine, inputs, request, &caches, &mut times).or_else(|error| {
+        // Perhaps only because the store has lost what was looked at.
+        builder.check()?;
+        Err(error)
+    })?;
+    let mounts = builder.finish();
     let log = store.scratch().fresh();
     let ended = carry_out(engine, &setup, &mounts, node, &log);
     let settled = times.settle(store);
@@ -115,7 +121,7 @@ pub(super) fn run(
     };
     settled?;
     // Whatever the command made of it: what it read must have been there.
-    mounts.overlays.iter().try_for_each(rbuild_overlay::Overlay::check)?;
+    mounts.check()?;
     let changes = mounts.overlays[0].commit(Some(engine.session.epoch()))?;
     let (log, _) = store.put_object_file(&log)?;
     drop(caches);
@@ -128,25 +134,20 @@ fn kept(engine: &Engine, log: &Path) -> Option<String> {
     Some(written.ok()?.0.to_string())
 }
 
-/// What the sandbox is to be, and what stands behind its mounts.
+/// What the sandbox is to be; what stands behind its mounts is the builder's.
 fn set_up(
+    builder: &mut Builder<'_>,
     engine: &Engine,
     inputs: &Inputs<'_>,
-    root: Root<'_>,
     request: Request<'_>,
     caches: &cache_mount::Caches,
     times: &mut SeenTimes,
-) -> Result<(Setup, Mounts)> {
+) -> Result<Setup> {
     let store = &engine.session.store;
-    let of_tree = match root {
-        Root::Snapshot(snapshot) => Some(Accounts::read(store, snapshot)?),
-        Root::Host(_) => None,
-    };
-    let mut builder = Builder::new(engine, root, request.body.network)?;
-    let accounts = of_tree.map_or_else(|| look::accounts(builder.root_overlay()), Ok)?;
+    let accounts = look::accounts(builder.root_overlay())?;
     let identity = identity(&accounts, &request.user)?;
     let targets = builder.targets(request.body)?;
-    make_workdir(&builder, &targets, &request.workdir, &identity)?;
+    make_workdir(builder, &targets, &request.workdir, &identity)?;
     let argv = match request.argv {
         Argv::Words(words) => words,
         Argv::Script(text) => vec![builder.script(&text)?],
@@ -160,20 +161,18 @@ fn set_up(
     builder.declared(targets, inputs, caches, &owner, &mut |mount, tree| {
         times.mount(store, &mount.target, tree)
     })?;
-    let mounts = builder.finish();
     let environment = request.environment.with(&identity.home, engine.session.loaded.epoch);
-    let setup = Setup {
+    Ok(Setup {
         ids: engine.capabilities()?.ids.clone(),
         hostname: CONTAINER_HOST_NAME.to_owned(),
         network: match request.body.network {
             Network::None => rbuild_sandbox::Network::None,
             Network::Host => rbuild_sandbox::Network::Host,
         },
-        mounts: mounts.list.clone(),
+        mounts: builder.list().to_vec(),
         command: command(argv, environment, &request.workdir, identity),
         limits: Limits::default(),
-    };
-    Ok((setup, mounts))
+    })
 }
 
 fn command(

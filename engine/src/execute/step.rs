@@ -13,7 +13,7 @@ use crate::{
     plan::{self, Inputs},
     spec::{
         Spanned,
-        types::{Base, Body, Conflict, Merge, Owner, Run, Step, Take},
+        types::{Base, Conflict, Merge, Owner, Run, Step, Take},
     },
     store::{Record, Warned, Yield},
     value::{Content, HostTree},
@@ -89,7 +89,6 @@ fn over_host(
     inputs: &Inputs<'_>,
     config: &ContainerConfig,
 ) -> std::result::Result<Made, Failure> {
-    refuse_tree_operations("step", &step.name, &step.body)?;
     let store = &engine.session.store;
     let (delta, trace, log, warnings) = match &step.body.run {
         Some(command) => {
@@ -109,30 +108,6 @@ fn over_host(
         record.trace = Some(store.put_object(&trace.encode())?.to_string());
     }
     Ok(Made { content: Content::Host(HostTree { delta: Some(Arc::new(delta)), ..host.clone() }), record })
-}
-
-/// What would have to change this machine's files without a command is refused; `kind` and `name` say whose it is.
-pub(super) fn refuse_tree_operations(kind: &str, name: &str, body: &Body) -> Result<()> {
-    let Body { groups, users, dirs, copy, files, links, attrs, remove, .. } = body;
-    let used = [
-        ("groups", groups.is_empty()),
-        ("users", users.is_empty()),
-        ("dirs", dirs.is_empty()),
-        ("copy", copy.is_empty()),
-        ("files", files.is_empty()),
-        ("links", links.is_empty()),
-        ("attrs", attrs.is_empty()),
-        ("remove", remove.is_empty()),
-    ];
-    match used.iter().find(|(_, empty)| !empty) {
-        None => Ok(()),
-        Some((word, _)) => {
-            let message =
-                format!("{kind} `{name}`: `{word}` over a `host` source is not yet in this version");
-            Err(Error::spec("not-yet", message)
-                .hint("do it in `run`, or in a later step over a tree of its own"))
-        }
-    }
 }
 
 /// The tree a step starts from.

@@ -230,11 +230,8 @@ pub(super) fn fetch(engine: &Engine, name: &str) -> Result<Value> {
     };
     let source = &engine.session.loaded.spec.sources[name];
     source::fetch(source, &surroundings).map_err(|error| {
-        let error = error.within(&format!("source `{name}`"));
-        match engine.session.loaded.warnings.files.place(source.name.span) {
-            Some(place) => error.within(&place),
-            None => error,
-        }
+        let files = &engine.session.loaded.warnings.files;
+        error.within(&format!("source `{name}`")).placed(files, source.name.span)
     })
 }
 

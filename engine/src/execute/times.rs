@@ -17,7 +17,11 @@
 //! to and compare times with is to be no other step's. Of steps that *run* at once with a shared one, a program that
 //! takes no lock of its own may take what the other one just wrote.
 
-use super::{Cancel, cache_mount::suffixed, lock::Lock};
+use super::{
+    Cancel,
+    cache_mount::{CacheDirectory, Caches, suffixed},
+    lock::Lock,
+};
 use crate::{
     error::{Error, Result},
     store::Store,
@@ -38,8 +42,8 @@ type Remembered = BTreeMap<String, BTreeMap<String, Seen>>;
 
 /// What a step with caches sees.
 pub(super) struct SeenTimes {
-    /// The files beside the caches.
-    caches: Vec<PathBuf>,
+    /// The files beside the caches, and whether other steps use the cache meanwhile.
+    caches: Vec<(PathBuf, bool)>,
     epoch: Timestamp,
     /// The content of what this step sees, by target, by path below it.
     views: BTreeMap<String, BTreeMap<String, String>>,
@@ -64,9 +68,10 @@ struct File {
 }
 
 impl SeenTimes {
-    /// For a step with the caches in these folders.
-    pub(super) fn new(folders: impl IntoIterator<Item = PathBuf>, epoch: Timestamp) -> Self {
-        let caches = folders.into_iter().map(|folder| suffixed(&folder, "times")).collect();
+    /// For a step with these caches.
+    pub(super) fn new(caches: &Caches, epoch: Timestamp) -> Self {
+        let beside = |cache: &CacheDirectory| (suffixed(&cache.path, "times"), cache.lock.is_none());
+        let caches = caches.values().map(beside).collect();
         Self { caches, epoch, views: BTreeMap::new(), root: BTreeMap::new(), moved: HashMap::new() }
     }
 
@@ -126,7 +131,7 @@ impl SeenTimes {
     /// # Errors
     /// The file beside a cache can't be written.
     pub(super) fn settle(&self, store: &Store) -> Result<()> {
-        for path in &self.caches {
+        for (path, _) in self.caches.iter().filter(|(_, shared)| *shared) {
             let _lock = lock(path)?;
             let mut remembered = read(path);
             let count = |all: &Remembered| all.values().map(BTreeMap::len).sum::<usize>();
@@ -147,7 +152,7 @@ impl SeenTimes {
     /// what was seen at the target.
     fn see(&mut self, store: &Store, target: &TreePath, files: &[File]) -> Result<Vec<Timestamp>> {
         let mut times = vec![Timestamp::default(); files.len()];
-        for path in &self.caches {
+        for (path, _) in &self.caches {
             let _lock = lock(path)?;
             // Under the lock: nothing that another step made of what it saw before is younger.
             let now = now();
@@ -270,7 +275,9 @@ mod tests {
 
         /// A step with these caches that begins.
         fn step(&self, caches: &[&str]) -> SeenTimes {
-            SeenTimes::new(caches.iter().map(|cache| self.folder.path().join(cache)), EPOCH)
+            let shared = |cache: &&str| CacheDirectory { path: self.folder.path().join(cache), lock: None };
+            let caches = caches.iter().map(|cache| ((*cache).to_owned(), shared(cache))).collect();
+            SeenTimes::new(&caches, EPOCH)
         }
 
         /// A tree of files with contents and times.

@@ -1,9 +1,9 @@
-//! Where an image goes: layouts, archives, the bare tree.
+//! Where an image goes: layouts, archives, the bare tree, registries.
 //!
 //! Archives are written beside their place and renamed over it: an interrupted build leaves the old one. What is there
 //! already, by the store's memory of what it wrote there and the times of the files, is not written again.
 
-use super::queue::WRITER;
+use super::{push, queue::WRITER};
 use crate::{
     error::{Error, Result},
     operations::{self, Context},
@@ -27,7 +27,7 @@ use std::{
 /// Longer than the clock that files get their times from stands still.
 const CLOCK_TICKS: Duration = Duration::from_millis(50);
 
-/// Writes all outputs of an image.
+/// Writes and sends an image to all its places.
 pub(super) fn write(
     session: &Session,
     image: &Image,
@@ -35,54 +35,93 @@ pub(super) fn write(
     snapshot: &Snapshot,
     context: &Context<'_>,
 ) -> Result<Vec<Written>> {
-    let blobs = |digest: &Digest| -> io::Result<PathBuf> { Ok(session.store.blob_path(digest.digest())) };
+    let export = Export { session, image, built, snapshot, context };
     let mut written = Vec::new();
     for output in &image.outputs {
-        let path = operations::output_path(&session.out, output.path())
-            .map_err(|error| session.located(error).within(&format!("image `{}`", image.name.value)))?;
+        match (output, output.path()) {
+            (_, Some(place)) => {
+                let path = operations::output_path(&session.out, place)
+                    .map_err(|error| session.located(error).within(&what(image)))?;
+                written.push(export.write_at(output, &path)?);
+            }
+            (Output::Push(wanted), None) if wanted.value => {
+                written.extend(push::to_tags(session, image, built.descriptor.digest().as_ref())?);
+            }
+            (_, None) => {}
+        }
+    }
+    Ok(written)
+}
+
+fn what(image: &Image) -> String {
+    format!("image `{}`", image.name.value)
+}
+
+/// What is written, and of which build.
+struct Export<'a> {
+    session: &'a Session,
+    image: &'a Image,
+    built: &'a Built,
+    snapshot: &'a Snapshot,
+    context: &'a Context<'a>,
+}
+
+impl Export<'_> {
+    fn write_at(&self, output: &Output, path: &Path) -> Result<Written> {
+        let Self { session, image, built, snapshot, context } = *self;
+        let blobs = |digest: &Digest| -> io::Result<PathBuf> { Ok(session.store.blob_path(digest.digest())) };
+        let (word, digest) = (output.word(), built.descriptor.digest());
         let references = match output {
             Output::Oci { reference: Some(reference), .. } => vec![reference.value.clone()],
             _ => references(image),
         };
-        if let Output::Oci { .. } = output {
-            make_parent(&path)?;
-            write_layout(&path, Exported::Image(built), &references, &blobs)?;
-        } else {
-            let content = content(session, image, output, built, snapshot);
-            let is_folder = matches!(output, Output::Dir(_));
-            let write = || match output {
-                Output::Oci { .. } => Ok(Fresh::default()),
-                Output::OciArchive(_) => replace(&path, |out| {
+        // What is written is named so that two of one name are the same bytes.
+        let warnings = match output {
+            Output::Oci { .. } => {
+                make_parent(path)?;
+                write_layout(path, Exported::Image(built), &references, &blobs)?;
+                Vec::new()
+            }
+            Output::OciArchive(_) => {
+                file_unless_there(session, path, format!("{word} 1 {digest} {references:?}"), |out| {
                     write_oci_archive(out, Exported::Image(built), &references, &blobs)?;
                     Ok(Vec::new())
-                }),
-                Output::DockerArchive(_) => replace(&path, |out| {
-                    write_docker_archive(out, built, &tags(image), &blobs)?;
+                })?
+            }
+            Output::DockerArchive(_) => {
+                let tags: Vec<String> = image.tags.iter().map(ToString::to_string).collect();
+                file_unless_there(session, path, format!("{word} 1 {digest} {tags:?}"), |out| {
+                    write_docker_archive(out, built, &tags, &blobs)?;
                     Ok(Vec::new())
-                }),
-                Output::Tar(_) => replace(&path, |out| tree_tar(session, snapshot, out)),
-                Output::Dir(_) => {
-                    let exported =
-                        operations::export_directory(context, snapshot, &path).map_err(|error| {
-                            session.located(error).within(&format!("image `{}`", image.name.value))
-                        })?;
+                })?
+            }
+            Output::Tar(_) => {
+                let content = format!("{word} {WRITER} {} {}", snapshot.id(), session.loaded.epoch);
+                file_unless_there(session, path, content, |out| tree_tar(session, snapshot, out))?
+            }
+            // It has no path, so it is not here.
+            Output::Push(_) => Vec::new(),
+            Output::Dir(_) => {
+                let there = operations::folder_state(path).ok().flatten();
+                unless_there(session, path, format!("{word} 1 {}", snapshot.id()), there, || {
+                    let exported = operations::export_directory(context, snapshot, path)
+                        .map_err(|error| session.located(error).within(&what(image)))?;
                     let warnings = exported.warnings.into_iter().map(|warning| warning.message).collect();
                     Ok(Fresh { warnings, state: exported.state })
-                }
-            };
-            for warning in unless_there(session, &path, content, is_folder, write)? {
-                session.warn(Some("special-file"), Some(&format!("image.{}", image.name.value)), warning);
+                })?
             }
+        };
+        for warning in warnings {
+            session.warn(Some("special-file"), Some(&format!("image.{}", image.name.value)), warning);
         }
         let named = matches!(output, Output::Oci { .. });
-        let shown = path.strip_prefix(&session.loaded.folder).map_or(path.as_path(), |inside| inside);
-        written.push(Written {
-            kind: output.word().to_owned(),
+        let shown = path.strip_prefix(&session.loaded.folder).map_or(path, |inside| inside);
+        Ok(Written {
+            kind: word.to_owned(),
             path: shown.display().to_string(),
-            reference: references.first().filter(|_| named).cloned(),
-        });
+            reference: references.into_iter().next().filter(|_| named),
+        })
     }
-    Ok(written)
 }
 
 /// The names in a layout's index: the part of each tag after `:`, else `latest`.
@@ -91,23 +130,7 @@ fn references(image: &Image) -> Vec<String> {
     if tags.is_empty() { vec!["latest".to_owned()] } else { tags }
 }
 
-fn tags(image: &Image) -> Vec<String> {
-    image.tags.iter().map(|tag| tag.to_string()).collect()
-}
-
-/// What an output other than a layout holds: two of the same are the same bytes.
-fn content(session: &Session, image: &Image, output: &Output, built: &Built, snapshot: &Snapshot) -> String {
-    let (word, digest) = (output.word(), built.descriptor.digest());
-    match output {
-        Output::Oci { .. } | Output::OciArchive(_) => format!("{word} 1 {digest} {:?}", references(image)),
-        Output::DockerArchive(_) => format!("{word} 1 {digest} {:?}", tags(image)),
-        Output::Tar(_) => format!("{word} {WRITER} {} {}", snapshot.id(), session.loaded.epoch),
-        Output::Dir(_) => format!("{word} 1 {}", snapshot.id()),
-    }
-}
-
 /// An output that was just written.
-#[derive(Default)]
 struct Fresh {
     /// What could not be put in.
     warnings: Vec<String>,
@@ -115,22 +138,28 @@ struct Fresh {
     state: Option<String>,
 }
 
-/// Writes an output unless it is there already; gives what its writer warned of, now or then.
+fn file_unless_there(
+    session: &Session,
+    path: &Path,
+    content: String,
+    write: impl FnOnce(&mut dyn Write) -> Result<Vec<String>>,
+) -> Result<Vec<String>> {
+    let there = fs::symlink_metadata(path).ok().and_then(|metadata| operations::file_state(&metadata));
+    unless_there(session, path, content, there, || replace(path, write))
+}
+
+/// Writes an output unless it is there already, in the state it was left in; gives what its writer warned of, now or
+/// then.
 fn unless_there(
     session: &Session,
     path: &Path,
     content: String,
-    is_folder: bool,
+    there: Option<String>,
     write: impl FnOnce() -> Result<Fresh>,
 ) -> Result<Vec<String>> {
-    let state = if is_folder {
-        operations::folder_state(path).ok().flatten()
-    } else {
-        fs::symlink_metadata(path).ok().and_then(|metadata| operations::file_state(&metadata))
-    };
     let known = session.store.records().output(path);
     if let Some(known) =
-        known.filter(|known| known.content == content && Some(&known.state) == state.as_ref())
+        known.filter(|known| known.content == content && Some(&known.state) == there.as_ref())
     {
         return Ok(known.warnings);
     }

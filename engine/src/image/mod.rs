@@ -16,14 +16,14 @@ use crate::{
     container::ContainerConfig,
     error::{Error, Result},
     plan::{self, Inputs},
-    report::{Event, Layer, Written},
+    report::{Event, Layer},
     session::Session,
-    spec::types::{Base, Compress, Image, Layers, Tag},
+    spec::types::{Base, Compress, Image, Layers},
     store::{ImageNode, Node},
     value::{Lineage, Value},
 };
 use layers::Piece;
-use rbuild_oci::{Compression, Image as Built, ImageSpec, Platform};
+use rbuild_oci::{Compression, Image as Built, ImageSpec};
 use rbuild_tree::{Kind, resolve};
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -55,11 +55,7 @@ pub fn make(session: &Session, queue: &LayerQueue, image: &Image, inputs: &Input
             }
         }
     }
-    let mut spec = ImageSpec::new(Platform {
-        os: session.platform.os.clone(),
-        architecture: session.platform.architecture.clone(),
-        variant: session.platform.variant.clone(),
-    });
+    let mut spec = ImageSpec::new(session.platform.clone());
     spec.config = config.to_oci();
     spec.docker = config.docker.clone();
     spec.author = lineage.chain().first().and_then(|bottom| bottom.image.as_ref()?.author.clone());
@@ -68,10 +64,7 @@ pub fn make(session: &Session, queue: &LayerQueue, image: &Image, inputs: &Input
     spec.history = history;
     let built = Built::build(&spec)?;
     keep(session, &built)?;
-    let mut outputs = export::write(session, image, &built, &snapshot, &inputs.context)?;
-    if image.push {
-        outputs.extend(send(session, image, built.descriptor.digest().as_ref())?);
-    }
+    let outputs = export::write(session, image, &built, &snapshot, &inputs.context)?;
     let tags = image.tags.iter().map(|tag| tag.to_string()).collect();
     session.reporter.report(&Event::Image {
         name: image.name.value.clone(),
@@ -89,20 +82,6 @@ pub fn make(session: &Session, queue: &LayerQueue, image: &Image, inputs: &Input
     };
     let snapshot = session.store.put_snapshot(&snapshot)?.to_string();
     Ok(Node { snapshot: Some(snapshot), passed: true, image: Some(remembered), ..Node::default() })
-}
-
-/// Pushes an image to its tags.
-fn send(session: &Session, image: &Image, digest: &str) -> Result<Vec<Written>> {
-    let name = &image.name.value;
-    session.registries.check_online(&format!("the registry of image `{name}`"))?;
-    let client = session.registries.client()?;
-    let content = Pushable::load(&session.store, digest, name)?;
-    let push = |tag: &Tag| {
-        let pushed = content.push(client, &session.store, &client.reference(&tag.to_string())?)?;
-        Ok(Written { kind: "push".to_owned(), path: pushed.reference, reference: None })
-    };
-    let sent: Result<_> = image.tags.iter().map(|tag| push(tag)).collect();
-    sent.map_err(|error| error.within(&format!("image `{name}`")))
 }
 
 /// The chain and the tree of an image; a directory of a tree stands on nothing.
@@ -161,11 +140,7 @@ fn keep(session: &Session, built: &Built) -> Result<()> {
     let documents =
         [(&built.configuration, &built.configuration_descriptor), (&built.manifest, &built.descriptor)];
     for (bytes, descriptor) in documents {
-        let sha256 = descriptor.digest().digest();
-        if !session.store.has_blob(sha256) {
-            let fresh = session.store.scratch().write(bytes)?;
-            session.store.put_blob(sha256, &fresh)?;
-        }
+        session.store.put_document(descriptor.digest().digest(), bytes)?;
     }
     Ok(())
 }

@@ -2,21 +2,35 @@
 
 use crate::{
     error::{Error, Result},
+    parallel,
+    report::Written,
+    session::Session,
+    spec::types::Image,
     store::Store,
 };
 use rbuild_oci::oci_spec::image::{Descriptor, ImageManifest};
-use rbuild_registry::{Client, Pushed, Reference, Repository};
+use rbuild_registry::{Client, Pushed, Reference};
 use std::{
-    fs,
-    sync::{
-        Mutex, PoisonError,
-        atomic::{AtomicUsize, Ordering},
-    },
-    thread,
+    collections::HashSet,
+    sync::atomic::{AtomicUsize, Ordering},
 };
 
 /// Blobs on their way at once.
 const MOST_AT_ONCE: usize = 4;
+
+/// Pushes an image, whose manifest is in the store, to its tags.
+pub(super) fn to_tags(session: &Session, image: &Image, digest: &str) -> Result<Vec<Written>> {
+    let name = &image.name.value;
+    session.registries.check_online(&format!("the registry of image `{name}`"))?;
+    let client = session.registries.client()?;
+    let content = Pushable::load(&session.store, digest, name)?;
+    let push = |tag: String| {
+        let pushed = content.push(client, &session.store, &client.reference(&tag)?)?;
+        Ok(Written { kind: "push".to_owned(), path: pushed.reference, reference: None })
+    };
+    let sent: Result<_> = image.tags.iter().map(|tag| push(tag.to_string())).collect();
+    sent.map_err(|error| error.within(&format!("image `{name}`")))
+}
 
 /// An image that is in a registry now.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -45,18 +59,13 @@ impl Pushable {
             Error::environment(format!("image `{name}`: {what} is not in the store any more"))
                 .hint(format!("`rbuild apply image.{name}` makes it again"))
         };
-        let hex = |digest: &str| digest.rsplit(':').next().unwrap_or_default().to_owned();
-        let sha256 = hex(digest);
-        if !store.has_blob(&sha256) {
-            return Err(gone("its manifest"));
-        }
-        let path = store.blob_path(&sha256);
-        let manifest = fs::read(&path).map_err(|error| Error::io("read", &path, error))?;
+        let sha256 = digest.trim_start_matches("sha256:");
+        let manifest = store.document(sha256).map_err(|error| gone("its manifest").caused_by(error))?;
         let parsed: ImageManifest = serde_json::from_slice(&manifest)
-            .map_err(|error| Error::internal(format!("the manifest of image `{name}`: {error}")))?;
-        let mut blobs: Vec<Descriptor> = parsed.layers().clone();
-        blobs.push(parsed.config().clone());
-        blobs.dedup_by(|one, other| one.digest() == other.digest());
+            .map_err(|error| gone("its manifest, whole,").caused_by(error))?;
+        let mut seen = HashSet::new();
+        let all = parsed.layers().iter().chain([parsed.config()]);
+        let blobs: Vec<Descriptor> = all.filter(|blob| seen.insert(blob.digest().clone())).cloned().collect();
         match blobs.iter().find(|blob| !store.has_blob(blob.digest().digest())) {
             Some(missing) => Err(gone(missing.digest().as_ref())),
             None => Ok(Self { manifest, digest: digest.to_owned(), blobs }),
@@ -71,37 +80,18 @@ impl Pushable {
             uploaded,
             present: self.blobs.len() - uploaded,
         };
-        if client.resolve(reference).is_ok_and(|there| there.digest().as_ref() == self.digest) {
+        if client.is_pushed(reference, &self.digest)? {
             return Ok(done(0));
         }
-        let (next, uploaded) = (AtomicUsize::new(0), AtomicUsize::new(0));
-        let failure: Mutex<Option<Error>> = Mutex::new(None);
-        let work = || {
-            while let Some(blob) = self.blobs.get(next.fetch_add(1, Ordering::Relaxed)) {
-                match push_blob(client, store, reference.repository(), blob) {
-                    Ok(Pushed::Uploaded) => drop(uploaded.fetch_add(1, Ordering::Relaxed)),
-                    Ok(_) => {}
-                    Err(error) => {
-                        next.store(self.blobs.len(), Ordering::Relaxed);
-                        failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
-                    }
-                }
+        let uploaded = AtomicUsize::new(0);
+        parallel::each(&self.blobs, MOST_AT_ONCE, |_, blob| {
+            let path = store.blob_path(blob.digest().digest());
+            if client.push_blob(reference.repository(), blob, &path, &[])? == Pushed::Uploaded {
+                uploaded.fetch_add(1, Ordering::Relaxed);
             }
-        };
-        thread::scope(|scope| {
-            for _ in 0..MOST_AT_ONCE.min(self.blobs.len()) {
-                scope.spawn(work);
-            }
-        });
-        if let Some(error) = failure.into_inner().unwrap_or_else(PoisonError::into_inner) {
-            return Err(error);
-        }
+            Ok(())
+        })?;
         client.push_manifest(reference, &self.manifest)?;
         Ok(done(uploaded.into_inner()))
     }
-}
-
-fn push_blob(client: &Client, store: &Store, repository: &Repository, blob: &Descriptor) -> Result<Pushed> {
-    let path = store.blob_path(blob.digest().digest());
-    Ok(client.push_blob(repository, blob, &path, &[])?)
 }

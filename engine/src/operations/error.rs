@@ -33,11 +33,9 @@ impl OperationError {
 
     /// The error with its place in the build file before it.
     pub fn located(self, files: &Files) -> Error {
-        let place = self.span.and_then(|span| files.place(span));
-        let error = Error::from(self);
-        match place {
-            Some(place) => error.within(&place),
-            None => error,
+        match self.span {
+            Some(span) => Error::from(self).placed(files, span),
+            None => self.into(),
         }
     }
 

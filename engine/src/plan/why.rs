@@ -73,6 +73,10 @@ fn first_copied(store: &Store, field: &str, new: &Ingredients, old: &Ingredients
         .map_while(|at| new.get(&format!("{copy} src[{at}]")))
         .filter_map(|text| Pattern::parse(if text == "/" { text } else { text.trim_end_matches('/') }).ok())
         .collect();
+    // What is left out is not in the key; which path it is cannot be told here.
+    if new.get(&format!("{copy} exclude[0]")).is_some() {
+        return None;
+    }
     let is_taken = |path: &TreePath| {
         let Some(path) = path.strip_prefix(&root) else { return false };
         std::iter::successors(Some(path), TreePath::parent)

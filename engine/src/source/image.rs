@@ -10,20 +10,14 @@ use super::{
 };
 use crate::{
     error::{Error, Result},
+    parallel,
     spec::types::RegistrySource,
     value::Value,
 };
 use rbuild_oci::{LayerDescriptor, oci_spec::image::Digest};
 use rbuild_registry::{Client, Reference, RemoteImage, RemoteLayer};
 use rbuild_tree::Snapshot;
-use std::{
-    sync::{
-        Mutex, PoisonError,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
-        mpsc,
-    },
-    thread,
-};
+use std::{sync::mpsc, thread};
 
 /// Layers on their way at once: more gain nothing from one registry.
 const MOST_AT_ONCE: usize = 6;
@@ -49,7 +43,7 @@ fn pin(client: &Client, reference: &Reference, surroundings: &Surroundings<'_>) 
         return Ok(reference.clone());
     }
     let input = reference.to_string();
-    let known = surroundings.lookups.get("image", &input, "digest");
+    let known = surroundings.lookups.get("image", &input, "digest")?;
     let text = match known {
         Some(known) => known,
         None => {
@@ -59,9 +53,8 @@ fn pin(client: &Client, reference: &Reference, surroundings: &Surroundings<'_>) 
             surroundings.lookups.add("image", &input, "digest", found.digest().as_ref())?
         }
     };
-    let digest: Digest = text.parse().map_err(|_| {
-        Error::spec("bad-lock", format!("the lock file's digest of image {input} is none: {text:?}"))
-    })?;
+    let digest: Digest =
+        text.parse().map_err(|_| Error::internal(format!("{text:?} was taken for a digest")))?;
     Ok(reference.repository().with_digest(digest))
 }
 
@@ -74,7 +67,7 @@ fn find(
     if !is_known(pinned, surroundings) {
         surroundings.registries.check_online(&pinned.to_string())?;
     }
-    client.image(pinned, &surroundings.wanted()).map_err(|error| {
+    client.image(pinned, surroundings.platform).map_err(|error| {
         let gone = error.is_not_found() && reference.digest().is_none();
         let told = Error::from(error);
         if !gone {
@@ -94,7 +87,7 @@ fn is_known(pinned: &Reference, surroundings: &Surroundings<'_>) -> bool {
 
 /// An image that is not one of many may be for another machine.
 fn check_platform(name: &str, image: &RemoteImage, surroundings: &Surroundings<'_>) {
-    let (wanted, found) = (surroundings.wanted(), image.platform());
+    let (wanted, found) = (surroundings.platform, image.platform());
     if wanted.serves(&found).is_none() {
         let message = format!("source `{name}`: {} is for {found}, not for {wanted}", image.reference);
         (surroundings.warn)("foreign-platform", message);
@@ -103,35 +96,20 @@ fn check_platform(name: &str, image: &RemoteImage, surroundings: &Surroundings<'
 
 /// Fetches what is missing and unpacks it, the lowest first.
 fn unpack_all(client: &Client, image: &RemoteImage, surroundings: &Surroundings<'_>) -> Result<Snapshot> {
-    let (next, stop) = (AtomicUsize::new(0), AtomicBool::new(false));
     let (done, arrived) = mpsc::channel();
-    let failure: Mutex<Option<Error>> = Mutex::new(None);
-    let fetch = |done: mpsc::Sender<usize>| {
-        while !stop.load(Ordering::Relaxed) {
-            let index = next.fetch_add(1, Ordering::Relaxed);
-            let Some(layer) = image.layers.get(index) else { return };
-            if let Err(error) = keep(client, image, layer, surroundings) {
-                stop.store(true, Ordering::Relaxed);
-                failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
-                return;
-            }
-            // Nobody listens any more if unpacking failed.
-            let _ = done.send(index);
-        }
-    };
     thread::scope(|scope| {
-        for _ in 0..MOST_AT_ONCE.min(image.layers.len()) {
-            let done = done.clone();
-            scope.spawn(|| fetch(done));
-        }
-        drop(done);
-        let unpacked = unpack_arriving(image, &arrived, surroundings);
-        stop.store(true, Ordering::Relaxed);
-        match (unpacked, failure.lock().unwrap_or_else(PoisonError::into_inner).take()) {
-            (_, Some(error)) => Err(error),
-            (Ok(Some(snapshot)), None) => Ok(snapshot),
-            (Ok(None), None) => Err(Error::internal("a layer neither came nor failed")),
-            (Err(error), None) => Err(error),
+        let fetching = scope.spawn(move || {
+            parallel::each(&image.layers, MOST_AT_ONCE, |index, layer| {
+                keep(client, image, layer, surroundings)?;
+                // Nobody listens any more if unpacking failed: that is told, and this ends it.
+                done.send(index).map_err(|_| Error::interrupted())
+            })
+        });
+        let unpacked = unpack_arriving(image, arrived, surroundings);
+        let fetched = fetching.join().unwrap_or_else(|_| Err(Error::internal("fetching layers panicked")));
+        match unpacked? {
+            Some(snapshot) => Ok(snapshot),
+            None => Err(fetched.err().unwrap_or_else(|| Error::internal("a layer neither came nor failed"))),
         }
     })
 }
@@ -139,7 +117,7 @@ fn unpack_all(client: &Client, image: &RemoteImage, surroundings: &Surroundings<
 /// None if not all layers came.
 fn unpack_arriving(
     image: &RemoteImage,
-    arrived: &mpsc::Receiver<usize>,
+    arrived: mpsc::Receiver<usize>,
     surroundings: &Surroundings<'_>,
 ) -> Result<Option<Snapshot>> {
     let mut here = vec![false; image.layers.len()];

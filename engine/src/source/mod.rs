@@ -55,15 +55,6 @@ pub struct Surroundings<'a> {
 }
 
 impl Surroundings<'_> {
-    /// The platform that is wanted, as images name it.
-    fn wanted(&self) -> rbuild_oci::Platform {
-        rbuild_oci::Platform {
-            os: self.platform.os.clone(),
-            architecture: self.platform.architecture.clone(),
-            variant: self.platform.variant.clone(),
-        }
-    }
-
     /// The snapshot that is remembered under a key; else `make` makes it, and it is remembered.
     fn once(&self, key: &Key, make: impl FnOnce() -> Result<Snapshot>) -> Result<Snapshot> {
         let records = self.store.records();

@@ -13,7 +13,7 @@ use std::io;
 pub(super) fn import(name: &str, image: &OciSource, surroundings: &Surroundings<'_>) -> Result<Value> {
     let path = locate(surroundings.folder, &image.path)?;
     let reference = image.reference.as_ref().map(|reference| reference.as_str());
-    let opened = ImageSource::open(&path, reference, &surroundings.wanted())?;
+    let opened = ImageSource::open(&path, reference, surroundings.platform)?;
     let mut below = Snapshot::scratch();
     for (index, layer) in opened.layers.iter().enumerate() {
         layers::keep_blob(surroundings, layer, |file| {

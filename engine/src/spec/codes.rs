@@ -184,8 +184,8 @@ pub const CODES: &[Code] = &[
         "source-failed",
         3,
         "The bytes of a source can't be had: a file is missing, unreadable or damaged. Paths are relative to the \
-         folder of the build file. Registries and addresses on the network are not in this version: fetch what is \
-         needed first, an image with `skopeo copy docker://NAME oci-archive:FILE`.",
+         folder of the build file. An image of a registry is `image = \"NAME\"`; what is elsewhere on the network must be \
+         fetched first.",
     ),
     error(
         "digest-mismatch",

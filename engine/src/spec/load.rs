@@ -8,9 +8,9 @@ use super::{
     variables::{self, AllGiven, Scope},
     words::{Refusal, Word},
 };
+use rbuild_oci::Platform;
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fmt,
     fs::File,
     io::Read,
     path::{Path, PathBuf},
@@ -36,17 +36,6 @@ pub struct Inputs {
     pub platform: Platform,
     /// Whether a source whose local file is missing is a mistake of the file.
     pub look_for_sources: bool,
-}
-
-/// What an image is made for, in OCI's words.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Platform {
-    /// `linux`
-    pub os: String,
-    /// `amd64`, `arm64` …
-    pub architecture: String,
-    /// `v7`, `v8` …; often none.
-    pub variant: Option<String>,
 }
 
 /// A build file that is ready to be built.
@@ -244,48 +233,5 @@ pub(super) fn read_file(path: &Path, files: &mut Files, sink: &mut Sink) -> Opti
             refuse(format!("it is not UTF-8 in line {line}"), None);
             None
         }
-    }
-}
-
-impl Platform {
-    /// What `uname -m` says on such a machine.
-    pub fn uname(&self) -> &str {
-        match self.architecture.as_str() {
-            "amd64" => "x86_64",
-            "arm64" => "aarch64",
-            "386" => "i686",
-            "arm" => match self.variant.as_deref() {
-                Some("v6") => "armv6l",
-                Some("v5") => "armv5tel",
-                _ => "armv7l",
-            },
-            "loong64" => "loongarch64",
-            other => other,
-        }
-    }
-}
-
-impl Default for Platform {
-    /// That of this machine.
-    fn default() -> Self {
-        let (architecture, variant) = match std::env::consts::ARCH {
-            "x86_64" => ("amd64", None),
-            "aarch64" => ("arm64", None),
-            "arm" => ("arm", Some("v7")),
-            "x86" => ("386", None),
-            "powerpc64" if cfg!(target_endian = "little") => ("ppc64le", None),
-            "loongarch64" => ("loong64", None),
-            other => (other, None),
-        };
-        let (os, variant) = ("linux".to_owned(), variant.map(str::to_owned));
-        Self { os, architecture: architecture.to_owned(), variant }
-    }
-}
-
-impl fmt::Display for Platform {
-    /// `linux/arm/v7`
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.os, self.architecture)?;
-        self.variant.as_ref().map_or(Ok(()), |variant| write!(f, "/{variant}"))
     }
 }

@@ -14,6 +14,7 @@
 //! replaced by rename. What each lookup says is the affair of the source that made it.
 
 use super::lower::MAX_EPOCH;
+use rbuild_oci::oci_spec::image::Digest;
 use serde::{Deserialize, Serialize};
 use std::{
     fs::{File, Permissions},
@@ -107,9 +108,9 @@ impl Lock {
         Self::parse(&text).map(Some).map_err(refused)
     }
 
-    /// The entry of a lookup.
-    pub fn lookup(&self, op: &str, input: &str) -> Option<&toml::Table> {
-        self.lookups.iter().find(|entry| is_of(entry, op, input))
+    /// One value of a lookup's entry.
+    pub fn value(&self, op: &str, input: &str, key: &str) -> Option<&str> {
+        self.lookups.iter().find(|entry| is_of(entry, op, input))?.get(key)?.as_str()
     }
 
     /// Sets one value of a lookup's entry, which is made if it is missing; entries stay sorted.
@@ -138,6 +139,9 @@ impl Lock {
             Err(_) => {
                 match File::create_new(path).and_then(|mut file| file.write_all(self.render().as_bytes())) {
                     Ok(()) => Ok(self),
+                    Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+                        Ok(Self::load(path)?.unwrap_or(self))
+                    }
                     Err(error) => Err(failed("write", path, error)),
                 }
             }
@@ -187,8 +191,16 @@ impl Lock {
         if !(0..=MAX_EPOCH).contains(&read.epoch) {
             return Err((key("epoch"), format!("its epoch is {}", read.epoch)));
         }
-        let text = read;
-        Ok(Self { epoch: text.epoch, lookups: text.lookup })
+        for digest in read.lookup.iter().filter_map(|entry| entry.get("digest")?.as_str()) {
+            if digest.parse::<Digest>().is_err() {
+                let line = text.lines().position(|line| line.contains(digest)).unwrap_or(0) + 1;
+                return Err((
+                    line,
+                    format!("{digest:?} is no digest: remove this [[lookup]], and it is made anew"),
+                ));
+            }
+        }
+        Ok(Self { epoch: read.epoch, lookups: read.lookup })
     }
 
     fn render(&self) -> String {
@@ -272,6 +284,11 @@ mod tests {
             assert!(error.contains("rbuild.lock:"), "{text}: {error}");
         }
         for (text, line, reason) in [
+            (
+                "version = 1\nepoch = 1\n[[lookup]]\nop = \"image\"\ndigest = \"sha256:x\"\n",
+                5,
+                "is no digest",
+            ),
             ("version = 1\n<<<<<<< HEAD\nepoch = 1\n=======\nepoch = 2\n>>>>>>> x\n", 2, "merge conflict"),
             ("version = 1\nepoch = \"x\"\n", 2, "expected i64"),
             ("version = 1\n\nepoch = -1\n", 3, "its epoch is -1"),

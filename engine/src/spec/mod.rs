@@ -39,7 +39,8 @@ pub mod words;
 
 pub use check::missing_sources;
 pub use diagnostic::{Diagnostic, Diagnostics, Severity};
-pub use load::{EpochSource, FALLBACK_EPOCH, Inputs, Loaded, Parsed, Platform, find, load, parse};
+pub use load::{EpochSource, FALLBACK_EPOCH, Inputs, Loaded, Parsed, find, load, parse};
+pub use rbuild_oci::Platform;
 pub use span::{Files, Span, Spanned};
 pub use target::{Kind, Target};
 pub use types::Spec;

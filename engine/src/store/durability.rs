@@ -2,9 +2,9 @@
 //!
 //! Files are renamed into place without being synced: a sync each would cost more than the step. A crash of the
 //! *process* loses nothing; a crash of the *machine* can leave files with the right name and no bytes. So the first
-//! write of a build leaves a mark in `unsynced/` with the boot's id and the time, [`Durability::settle`] syncs the
+//! write of a build leaves a mark in `writers/` with the boot's id and the time, [`Durability::settle`] syncs the
 //! filesystem and takes the mark away, and an opener that finds a mark of another boot doubts everything written
-//! since: it is checked against its name at first use. The doubt is kept in `doubt` until `fsck` settles it.
+//! since: it is checked against its name at first use, once (objects.rs). The doubt is kept in `doubt`.
 //!
 //! A mark says when its process opened the store: bytes are written some time before their file is renamed.
 //! It is of one process, which holds its lock: what another has written after a sync is not covered by that sync.
@@ -18,12 +18,14 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Mutex, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, Ordering},
     },
 };
 
 pub(super) struct Durability {
     root: PathBuf,
+    /// This process's: what a kill leaves there goes with it.
+    scratch: PathBuf,
     boot: String,
     /// Seconds since 1970; one early, since file times come from a coarser clock.
     opened: i64,
@@ -33,7 +35,6 @@ pub(super) struct Durability {
     marked: AtomicBool,
     /// Seconds since 1970: what was written from then on is doubted.
     doubted_since: Option<i64>,
-    checked: Mutex<std::collections::HashSet<PathBuf>>,
 }
 
 struct Mark {
@@ -43,12 +44,12 @@ struct Mark {
 }
 
 impl Durability {
-    pub(super) fn open(root: &Path) -> Result<Self> {
+    pub(super) fn open(root: &Path, scratch: &Path) -> Result<Self> {
         let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
-        Self::open_in(root, boot.trim())
+        Self::open_in(root, scratch, boot.trim())
     }
 
-    fn open_in(root: &Path, boot: &str) -> Result<Self> {
+    fn open_in(root: &Path, scratch: &Path, boot: &str) -> Result<Self> {
         let doubt = root.join("doubt");
         for mark in marks(root) {
             let Ok(text) = fs::read_to_string(&mark) else { continue };
@@ -62,11 +63,11 @@ impl Durability {
         Ok(Self {
             doubted_since: read_time(&doubt),
             root: root.to_owned(),
+            scratch: scratch.to_owned(),
             boot: boot.to_owned(),
             opened: jiff::Timestamp::now().as_second() - 1,
             mark: Mutex::default(),
             marked: AtomicBool::new(false),
-            checked: Mutex::default(),
         })
     }
 
@@ -83,13 +84,13 @@ impl Durability {
         }
     }
 
+    /// Named when it is written and locked: nobody takes it for that of a dead process, or for damaged.
     fn leave_mark(&self) -> io::Result<Mark> {
-        static COUNTER: AtomicU64 = AtomicU64::new(0);
-        let name = format!("{}-{}", std::process::id(), COUNTER.fetch_add(1, Ordering::Relaxed));
-        let path = self.root.join("unsynced").join(name);
-        let mut file = File::create(&path)?;
-        file.lock()?;
+        let mut file = tempfile::Builder::new().prefix("").tempfile_in(&self.scratch)?;
+        file.as_file().lock()?;
         write!(file, "{} {}", self.boot, self.opened)?;
+        let path = self.root.join("writers").join(file.path().file_name().unwrap_or_default());
+        let file = file.persist_noclobber(&path)?;
         Ok(Mark { path, _file: file })
     }
 
@@ -98,8 +99,11 @@ impl Durability {
             return Ok(());
         }
         // What is written from here on has a mark of its own: this sync may not cover it.
-        let own = self.mark.lock().unwrap_or_else(PoisonError::into_inner).take();
-        self.marked.store(false, Ordering::Release);
+        let own = {
+            let mut mark = self.mark.lock().unwrap_or_else(PoisonError::into_inner);
+            self.marked.store(false, Ordering::Release);
+            mark.take()
+        };
         let dead: Vec<PathBuf> = marks(&self.root).filter(|mark| is_dead(mark)).collect();
         let folder = File::open(&self.root).doing("open", &self.root)?;
         rustix::fs::syncfs(&folder).map_err(io::Error::from).doing("sync", &self.root)?;
@@ -109,14 +113,9 @@ impl Durability {
         Ok(())
     }
 
-    /// Whether the bytes must be checked before they are believed.
-    pub(super) fn doubts(&self, metadata: &Metadata, path: &Path) -> bool {
+    /// Whether a power cut may have taken bytes of a file.
+    pub(super) fn doubts(&self, metadata: &Metadata) -> bool {
         self.doubted_since.is_some_and(|since| metadata.ctime() >= since)
-            && !self.checked.lock().unwrap_or_else(PoisonError::into_inner).contains(path)
-    }
-
-    pub(super) fn trust(&self, path: &Path) {
-        self.checked.lock().unwrap_or_else(PoisonError::into_inner).insert(path.to_owned());
     }
 }
 
@@ -125,7 +124,7 @@ fn read_time(path: &Path) -> Option<i64> {
 }
 
 fn marks(root: &Path) -> impl Iterator<Item = PathBuf> {
-    fs::read_dir(root.join("unsynced")).into_iter().flatten().flatten().map(|entry| entry.path())
+    fs::read_dir(root.join("writers")).into_iter().flatten().flatten().map(|entry| entry.path())
 }
 
 fn is_dead(mark: &Path) -> bool {
@@ -137,17 +136,21 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
+    fn open(root: &Path, boot: &str) -> Durability {
+        Durability::open_in(root, &root.join("tmp"), boot).unwrap()
+    }
+
     fn root() -> tempfile::TempDir {
         let root = tempfile::tempdir().unwrap();
-        fs::create_dir(root.path().join("unsynced")).unwrap();
+        fs::create_dir(root.path().join("writers")).unwrap();
+        fs::create_dir(root.path().join("tmp")).unwrap();
         root
     }
 
     #[test]
     fn a_sync_of_one_process_leaves_the_mark_of_another() {
         let root = root();
-        let (one, other) = (Durability::open_in(root.path(), "a"), Durability::open_in(root.path(), "a"));
-        let (one, other) = (one.unwrap(), other.unwrap());
+        let (one, other) = (open(root.path(), "a"), open(root.path(), "a"));
         one.note_write();
         other.note_write();
         one.settle().unwrap();
@@ -160,11 +163,11 @@ mod tests {
     fn marks_of_the_dead_go_with_the_next_sync() {
         let root = root();
         drop({
-            let dead = Durability::open_in(root.path(), "a").unwrap();
+            let dead = open(root.path(), "a");
             dead.note_write();
             dead
         });
-        let next = Durability::open_in(root.path(), "a").unwrap();
+        let next = open(root.path(), "a");
         assert_eq!((marks(root.path()).count(), next.doubted_since), (1, None));
         next.note_write();
         next.settle().unwrap();
@@ -175,17 +178,15 @@ mod tests {
     fn a_mark_of_another_boot_is_doubt_that_stays() {
         let root = root();
         let before = jiff::Timestamp::now().as_second() - 2;
-        let cut = Durability::open_in(root.path(), "a").unwrap();
+        let cut = open(root.path(), "a");
         cut.note_write();
         drop(cut);
         let file = root.path().join("object");
         fs::write(&file, "").unwrap();
         for _ in 0..2 {
-            let next = Durability::open_in(root.path(), "b").unwrap();
+            let next = open(root.path(), "b");
             assert!(next.doubted_since.unwrap() >= before);
-            assert!(next.doubts(&fs::metadata(&file).unwrap(), &file));
-            next.trust(&file);
-            assert!(!next.doubts(&fs::metadata(&file).unwrap(), &file));
+            assert!(next.doubts(&fs::metadata(&file).unwrap()));
         }
         assert_eq!(marks(root.path()).count(), 0);
     }

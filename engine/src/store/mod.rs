@@ -10,7 +10,7 @@
 //! caches/            contents of cache mounts
 //! index.db           SQLite, rebuildable: the stat cache (index.rs)
 //! locks/             held by who makes a key
-//! unsynced/PID-N    what a process has written may not be on the disk yet (durability.rs)
+//! writers/           a file for each process whose writes may not be on the disk yet (durability.rs)
 //! tmp/PID-N/         scratch of one process, locked; dead ones are removed at the next start (scratch.rs)
 //! ```
 //!
@@ -87,7 +87,7 @@ impl Store {
         // Set-up reads paths from other directories; the store's own must not depend on where that is.
         let root = root.canonicalize().doing("find the store", root)?;
         for name in
-            ["objects", "trees", "records", "blobs/sha256", "history", "caches", "locks", "tmp", "unsynced"]
+            ["objects", "trees", "records", "blobs/sha256", "history", "caches", "locks", "tmp", "writers"]
         {
             let path = root.join(name);
             if !path.is_dir() {
@@ -95,9 +95,10 @@ impl Store {
             }
         }
         check_version(&root.join("version"))?;
+        let scratch = Scratch::open(&root.join("tmp"))?;
         Ok(Arc::new(Self {
-            scratch: Scratch::open(&root.join("tmp"))?,
-            durability: Durability::open(&root)?,
+            durability: Durability::open(&root, scratch.folder())?,
+            scratch,
             index: Index::open(&root.join("index.db")),
             trees: trees::cache(),
             root,
@@ -145,6 +146,25 @@ impl Store {
         self.durability.note_write();
         fs::rename(file, &path).doing("move a blob to", &path)?;
         Ok(path)
+    }
+
+    /// Keeps a document among the blobs.
+    ///
+    /// # Errors
+    /// If it can't be written.
+    pub fn put_document(&self, sha256: &str, bytes: &[u8]) -> Result<()> {
+        if !self.has_blob(sha256) {
+            self.put_blob(sha256, &self.scratch.write(bytes)?)?;
+        }
+        Ok(())
+    }
+
+    /// A document of the blobs, as it is there: whoever takes it compares it with its digest.
+    ///
+    /// # Errors
+    /// As from reading a file.
+    pub fn document(&self, sha256: &str) -> io::Result<Vec<u8>> {
+        fs::read(self.blob_path(sha256))
     }
 
     /// Whether the blob of this sha256 is there and its bytes are what its name says; a damaged one is removed. Looked

@@ -1,7 +1,7 @@
 //! Objects: the bytes of regular files.
 //!
-//! Each has the same time of modification, one second after 1970. Whoever writes into an object gives it another, and
-//! then it is checked against its name before it is used again. Bytes that a disk loses silently are not noticed so.
+//! Each has a fixed time of modification. Whoever writes into an object gives it another, and then it is checked against
+//! its name before it is used again. Bytes that a disk loses silently are not noticed so.
 
 use super::{Doing, Result, Store};
 use rbuild_tree::ObjectId;
@@ -14,6 +14,10 @@ use std::{
 };
 
 const CHUNK: usize = 1 << 20;
+/// The time of an object as it was written.
+const WRITTEN: i64 = 1;
+/// The time of one whose bytes were compared with its name since: what was read then is on the disk.
+const CHECKED: i64 = 2;
 
 impl Store {
     /// Where the object is, or would be.
@@ -35,17 +39,18 @@ impl Store {
         let path = self.object_path(id);
         let file = File::open(&path)?;
         let metadata = file.metadata()?;
-        let touched = !is_as_written(&metadata);
-        if touched || self.durability.doubts(&metadata, &path) {
+        let is_sound = match modified(&metadata) {
+            CHECKED => true,
+            WRITTEN => !self.durability.doubts(&metadata),
+            _ => false,
+        };
+        if !is_sound {
             if hash_file(&path)? != *id {
                 fs::remove_file(&path)?;
                 tracing::warn!(?path, "damaged object, removed");
                 return Err(io::Error::new(io::ErrorKind::NotFound, "it was damaged, and is removed"));
             }
-            if touched {
-                mark_as_written(&file)?;
-            }
-            self.durability.trust(&path);
+            set_modified(&file, CHECKED)?;
         }
         Ok(file)
     }
@@ -77,7 +82,7 @@ impl Store {
                 let mut options = File::options();
                 let mut file = options.write(true).create_new(true).mode(0o444).open(&fresh)?;
                 file.write_all(bytes)?;
-                mark_as_written(&file)
+                set_modified(&file, WRITTEN)
             };
             write().doing("write", &fresh)?;
             self.adopt(&fresh, &self.object_path(&id))?;
@@ -91,12 +96,13 @@ impl Store {
     /// If it can't be read or moved.
     pub fn put_object_file(&self, path: &Path) -> Result<(ObjectId, u64)> {
         let id = hash_file(path).doing("read", path)?;
-        let size = fs::metadata(path).doing("look at", path)?.len();
+        let file = File::open(path).doing("open", path)?;
+        let size = file.metadata().doing("look at", path)?.len();
         if self.has_object(&id) {
             fs::remove_file(path).doing("remove", path)?;
         } else {
-            fs::set_permissions(path, fs::Permissions::from_mode(0o444)).doing("change the mode of", path)?;
-            File::open(path).and_then(|file| mark_as_written(&file)).doing("change the time of", path)?;
+            file.set_permissions(fs::Permissions::from_mode(0o444)).doing("change the mode of", path)?;
+            set_modified(&file, WRITTEN).doing("change the time of", path)?;
             self.adopt(path, &self.object_path(&id))?;
         }
         Ok((id, size))
@@ -123,7 +129,7 @@ impl Store {
                 file.write_all(&buffer[..count])?;
                 size += count as u64;
             }
-            mark_as_written(&file)?;
+            set_modified(&file, WRITTEN)?;
             Ok((hasher.finalize().into(), size))
         };
         let (id, size) = copy().doing("write", &fresh)?;
@@ -149,12 +155,14 @@ impl Store {
     }
 }
 
-fn mark_as_written(file: &File) -> io::Result<()> {
-    file.set_times(FileTimes::new().set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(1)))
+fn set_modified(file: &File, seconds: i64) -> io::Result<()> {
+    let since = Duration::from_secs(seconds.unsigned_abs());
+    file.set_times(FileTimes::new().set_modified(SystemTime::UNIX_EPOCH + since))
 }
 
-fn is_as_written(metadata: &Metadata) -> bool {
-    (metadata.mtime(), metadata.mtime_nsec()) == (1, 0)
+/// Seconds since 1970; of a time with a fraction, which none of ours has, 0.
+fn modified(metadata: &Metadata) -> i64 {
+    if metadata.mtime_nsec() == 0 { metadata.mtime() } else { 0 }
 }
 
 /// The blake3 of a file of the store: its own files are only ever replaced, so mapping them is safe.

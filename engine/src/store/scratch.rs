@@ -42,6 +42,11 @@ impl Scratch {
         unreachable!("the loop ends by returning")
     }
 
+    /// The folder.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// A path in the folder that nobody has used.
     pub fn fresh(&self) -> PathBuf {
         self.folder.join(self.counter.fetch_add(1, Ordering::Relaxed).to_string())

@@ -1,6 +1,7 @@
 //! Trees, snapshots and deltas, each in a file of its canonical encoding, checked against its name when read.
 
 use super::{Store, objects::fan_out};
+use quick_cache::{DefaultHashBuilder, Options, OptionsBuilder, sync::DefaultLifecycle};
 use rbuild_tree::{
     Delta, DeltaId, Error, Kind, Result, Snapshot, SnapshotId, Tree, TreeId, TreeStore,
     encoding::{decode_delta, decode_snapshot, decode_tree, encode_delta, encode_snapshot, encode_tree},
@@ -20,9 +21,16 @@ impl quick_cache::Weighter<TreeId, Arc<Tree>> for Weight {
     }
 }
 
-/// A root filesystem of 100,000 entries fits.
+/// A root filesystem of 100,000 entries fits. Few shards: an item must fit into one, and a directory may have very many
+/// names.
 pub(super) fn cache() -> TreeCache {
-    TreeCache::with_weighter(10_000, 64 << 20, Weight)
+    TreeCache::with_options(options(), Weight, DefaultHashBuilder::default(), DefaultLifecycle::default())
+}
+
+fn options() -> Options {
+    let mut builder = OptionsBuilder::new();
+    let options = builder.shards(2).estimated_items_capacity(10_000).weight_capacity(64 << 20).build();
+    options.unwrap_or_else(|_| unreachable!("both capacities are given"))
 }
 
 impl TreeStore for Store {

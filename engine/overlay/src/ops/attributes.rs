@@ -82,7 +82,7 @@ impl Overlay {
             inode.dated = time != SetTime::Now;
         }
         inode.ctime = now();
-        Ok(self.stat_locked(id, &inode))
+        Ok(inode.stat(id))
     }
 
     fn truncate(&self, node: &Arc<Node>, inode: &mut Inode, size: u64) -> Result<(), Errno> {

@@ -77,7 +77,7 @@ impl Overlay {
     pub fn getattr(&self, id: NodeId) -> Result<Stat, Errno> {
         let node = self.node(id)?;
         let inode = node.lock();
-        Ok(self.stat_locked(id, &inode))
+        Ok(inode.stat(id))
     }
 
     /// The target of a symbolic link.
@@ -124,7 +124,7 @@ impl Overlay {
             after = *last;
             for (cookie, slot) in batch {
                 let Some(node) = self.slot_node(&directory, &slot)? else { continue };
-                let stat = self.stat_locked(node.id, &node.lock());
+                let stat = node.lock().stat(node.id);
                 if !take(&Listed { name: &slot.name, cookie, stat, is_dot: false }) {
                     return Ok(());
                 }

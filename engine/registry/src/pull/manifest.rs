@@ -37,6 +37,11 @@ pub(crate) fn resolve(core: &Core, reference: &Reference) -> Result<Descriptor> 
     first_of(core, reference.repository(), by(reference), |endpoint| resolve_at(core, endpoint, reference))
 }
 
+/// The same by the registry alone: what was pushed is not at its mirrors.
+pub(crate) fn resolve_at_origin(core: &Core, reference: &Reference) -> Result<Descriptor> {
+    resolve_at(core, &core.settings().origin(reference.repository())?, reference)
+}
+
 /// The document that a reference names.
 pub(crate) fn fetch(core: &Core, reference: &Reference) -> Result<Manifest> {
     if let Some(known) = reference.digest().and_then(|digest| known(core, reference, digest)) {

@@ -18,7 +18,7 @@ pub use manifest::Manifest;
 
 pub(crate) use discover::{referrers, tags};
 pub(crate) use image::fetch as fetch_image;
-pub(crate) use manifest::{fetch as fetch_manifest, resolve};
+pub(crate) use manifest::{fetch as fetch_manifest, resolve, resolve_at_origin};
 
 use crate::{
     Error, Event, Repository, Result,

@@ -34,7 +34,9 @@ pub(super) fn guarded() -> Outcome<OwnedFd> {
     let source = open(&path).named(Part::Mount, name)?;
     let found = source.metadata().named(Part::Mount, name)?;
     if (found.dev(), found.ino()) != (running.dev(), running.ino()) {
-        return Err(nix::errno::Errno::ESTALE).named(Part::Mount, name);
+        let name =
+            || format!("find {}: rbuild was replaced while it ran, start the build again", path.display());
+        return Err(nix::errno::Errno::ESTALE).named(Part::Other, name);
     }
     bind_descriptor(&source.into(), PLACE, false).named(Part::Mount, name)?;
     set_read_only(Path::new(PLACE), false).named(Part::Mount, name)?;

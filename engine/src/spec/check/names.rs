@@ -143,12 +143,18 @@ impl Names<'_> {
 
     fn outputs(&mut self, outputs: &[Output], untagged: bool) {
         for output in outputs {
-            if let Output::DockerArchive(path) = output
-                && untagged
-            {
-                let message = "a docker-archive of an image without `tags` would be loaded without a name";
-                self.sink
-                    .push(Diagnostic::error("missing-field", message).at(path.span, "").help("add `tags`"));
+            let (span, message) = match output {
+                Output::DockerArchive(path) => {
+                    (path.span, "a docker-archive of an image without `tags` would be loaded without a name")
+                }
+                Output::Push(wanted) if wanted.value => {
+                    (wanted.span, "`push` sends an image to its `tags`, and there are none")
+                }
+                _ => continue,
+            };
+            if untagged {
+                let diagnostic = Diagnostic::error("missing-field", message).at(span, "");
+                self.sink.push(diagnostic.help("add `tags`"));
             }
         }
     }

@@ -19,7 +19,7 @@ pub fn check(spec: &Spec, file: &Path, sink: &mut Sink) {
     let mut writes = Vec::new();
     for image in spec.images.values() {
         for output in &image.outputs {
-            let written = output.path();
+            let Some(written) = output.path() else { continue };
             if let Some(path) = inside(&written.value, written.span, sink) {
                 let kind = match output {
                     Output::Oci { reference, .. } => {

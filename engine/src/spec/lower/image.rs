@@ -40,25 +40,16 @@ pub fn image(key: &Key, node: &Node, sink: &mut Sink) -> Option<Image> {
     let ways = [("gzip", Compress::Gzip), ("zstd", Compress::Zstd), ("none", Compress::None)];
     let compress = table.optional("compress", sink, |node, sink| read::choice(node, &ways, &[], sink));
     let annotations = table.optional("annotations", sink, |node, sink| Some(config::annotations(node, sink)));
-    let tags = table.array("tags", sink, |node, sink| read::word(node, Tag::parse, sink));
-    let (mut outputs, mut push) = (Vec::new(), false);
-    for place in table.array("output", sink, |node, sink| place(node, tags.is_empty(), sink)) {
-        match place {
-            Place::Here(output) => outputs.push(output),
-            Place::Registry(wanted) => push |= wanted,
-        }
-    }
     Some(Image {
         name: Spanned::new(key.text.clone(), key.span),
         description: table.description(),
-        tags,
+        tags: table.array("tags", sink, |node, sink| read::word(node, Tag::parse, sink)),
         layers: table.optional("layers", sink, layers).unwrap_or(Layers::Steps),
         compress: compress.unwrap_or_default(),
         config: table.optional("config", sink, config::config).unwrap_or_default(),
         annotations: annotations.unwrap_or_default(),
         tests: table.array("tests", sink, |node, sink| read::checked(node, words::name, sink)),
-        outputs,
-        push,
+        outputs: table.array("output", sink, output),
         from: from?,
     })
 }
@@ -87,27 +78,14 @@ fn layers(node: &Node, sink: &mut Sink) -> Option<Layers> {
     }
 }
 
-/// Where an image goes.
-enum Place {
-    Here(Output),
-    Registry(bool),
-}
-
-fn place(node: &Node, untagged: bool, sink: &mut Sink) -> Option<Place> {
+fn output(node: &Node, sink: &mut Sink) -> Option<Output> {
     let kind = kind(node, node.span, &OUTPUTS, sink)?;
     let table = Table::open(node, node.span, &OUTPUT, sink)?;
-    if kind != "push" {
-        return output(node, kind, &table, sink).map(Place::Here);
+    if kind == "push" {
+        let wanted = table
+            .required(kind, sink, |node, sink| Some(Spanned::new(read::boolean(node, sink)?, node.span)))?;
+        return Some(Output::Push(wanted));
     }
-    let wanted = table.required(kind, sink, read::boolean)?;
-    if wanted && untagged {
-        let message = "`push` sends an image to its tags, and there are none".to_owned();
-        read::bad(message, node.span, sink);
-    }
-    Some(Place::Registry(wanted))
-}
-
-fn output(node: &Node, kind: &str, table: &Table<'_>, sink: &mut Sink) -> Option<Output> {
     if kind == "oci" {
         let (path, reference) = table.required(kind, sink, layout_and_reference)?;
         if let Some(reference) = &reference

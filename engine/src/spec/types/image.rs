@@ -50,8 +50,6 @@ pub struct Image {
     pub tests: Vec<Spanned<String>>,
     /// Where it goes; none: it stays in the store.
     pub outputs: Vec<Output>,
-    /// It goes to the registries of its tags, too.
-    pub push: bool,
 }
 
 /// Where the layers of an image are cut.
@@ -79,7 +77,7 @@ pub enum Compress {
     None,
 }
 
-/// One place an image is written to. Paths are as written: relative to the folder of the file, and inside it.
+/// One place an image goes to. Paths are as written: relative to the folder of the file, and inside it.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Output {
     /// An image layout, maybe an existing one.
@@ -97,17 +95,20 @@ pub enum Output {
     Tar(Spanned<PathBuf>),
     /// The tree alone, as files of the caller.
     Dir(Spanned<PathBuf>),
+    /// The registries of its tags, if true.
+    Push(Spanned<bool>),
 }
 
 impl Output {
-    /// The path it writes, as in the file.
-    pub fn path(&self) -> &Spanned<PathBuf> {
+    /// The path it writes, as in the file; none if it goes elsewhere.
+    pub fn path(&self) -> Option<&Spanned<PathBuf>> {
         match self {
             Self::Oci { path, .. }
             | Self::OciArchive(path)
             | Self::DockerArchive(path)
             | Self::Tar(path)
-            | Self::Dir(path) => path,
+            | Self::Dir(path) => Some(path),
+            Self::Push(_) => None,
         }
     }
 
@@ -119,6 +120,7 @@ impl Output {
             Self::DockerArchive(_) => "docker-archive",
             Self::Tar(_) => "tar",
             Self::Dir(_) => "dir",
+            Self::Push(_) => "push",
         }
     }
 }

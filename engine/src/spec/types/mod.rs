@@ -66,6 +66,6 @@ impl Spec {
     pub fn written_paths(&self) -> BTreeSet<PathBuf> {
         let outputs = self.images.values().flat_map(|image| &image.outputs);
         let artifacts = self.artifacts.values().map(|artifact| PathBuf::from(&artifact.dest.value));
-        outputs.map(|output| output.path().value.clone()).chain(artifacts).collect()
+        outputs.filter_map(|output| Some(output.path()?.value.clone())).chain(artifacts).collect()
     }
 }
