@@ -43,11 +43,13 @@ fn sandbox_a_base_of_a_registry_is_fetched_once() {
     let registry = Registry::start();
     let maker = seed(&registry, "one");
     let project = user(&registry);
-    assert_eq!(project.build().ran(), ["step.it"]);
+    let first = project.build();
+    assert_eq!(first.ran(), ["step.it"]);
     assert_eq!(project.read("dist/tree/it"), "one registry 1000:1001:750\n");
     let (base, app) = (maker.layout("dist/root"), project.layout("dist/app"));
     app.check("latest");
     let below = base.layers("latest");
+    assert_eq!(first.transfers(), [("source.base", below.len())]);
     assert_eq!(app.layers("latest")[..below.len()], below, "base layers stay byte for byte");
     let lock = project.read("rbuild.lock");
     assert!(lock.contains(&format!("digest = \"{}\"", base.digest("latest"))), "{lock}");
@@ -55,6 +57,7 @@ fn sandbox_a_base_of_a_registry_is_fetched_once() {
     drop(registry);
     let again = project.build();
     assert_eq!((again.ran(), again.cached()), (vec![], vec!["step.it"]));
+    assert_eq!(again.transfers(), []);
     project.write("build.toml", project.read("build.toml").replace("> /it", "> /it; sync"));
     assert_eq!(project.apply(["--offline", "--locked"]).success().ran(), ["step.it"]);
     assert_eq!(project.read("rbuild.lock"), lock);
@@ -104,6 +107,28 @@ fn sandbox_a_locked_digest_that_is_gone_is_told_with_that_of_today() {
     let told = project.rbuild(["apply"]).failure(3);
     assert!(told.contains("error[registry-failed]: ") && told.contains("source `base`"), "{told}");
     assert!(told.contains(&format!("is {second} today")) && told.contains("rbuild update"), "{told}");
+}
+
+#[test]
+fn sandbox_what_two_images_share_comes_once() {
+    needs!(fuse, busybox, "docker-registry", "skopeo");
+    let registry = Registry::start();
+    let maker = seed(&registry, "one");
+    let more = busybox(
+        "[step.same]\nfrom = 'base'\nfiles = [{ path = '/more', content = 'more' }]\n\
+         [image.more]\nfrom = 'same'\noutput = [{ oci = 'dist/more' }]\n",
+    );
+    more.build();
+    registry.push(&more.path("dist/more"), "latest", "test/more:1");
+    let (base, more) =
+        (maker.layout("dist/root").layers("latest"), more.layout("dist/more").layers("latest"));
+    assert_eq!(base[0], more[0], "both stand on busybox");
+    let source = |name: &str| format!("[source.{name}]\nimage = '{}/test/{name}:1'\n", registry.host);
+    let merge = "[step.both]\nmerge = ['base', 'more']\nconflict = 'first'\n";
+    let text = format!("version = 1\nepoch = 1700000000\n{}{}{merge}", source("base"), source("more"));
+    let build = Project::new(&text).apply(["both"]).success();
+    let blobs: usize = build.transfers().iter().map(|(_, blobs)| blobs).sum();
+    assert_eq!(blobs, base.len() + more.len() - 1);
 }
 
 #[test]
@@ -189,7 +214,8 @@ fn sandbox_an_output_is_pushed_once() {
     let project = busybox(&image(&format!("tags = ['{}/team/app:1']\n", registry.host)));
     let build = project.build();
     assert_eq!(registry.digest("team/app:1"), build.digest("app"));
-    project.build();
+    assert_eq!(build.transfers(), [(format!("{}/team/app:1", registry.host).as_str(), 2)]);
+    assert_eq!(project.build().transfers(), []);
     let told = project.rbuild(["apply", "--offline"]).failure(3);
     assert!(told.contains("error[offline]: ") && told.contains("image `app`"), "{told}");
     project.write_steps(&image(""));

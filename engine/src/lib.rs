@@ -20,4 +20,5 @@ pub mod session;
 pub mod source;
 pub mod spec;
 pub mod store;
+mod transfer;
 pub mod value;

@@ -2,8 +2,9 @@
 
 use crate::{
     error::{Error, Result},
-    report::{Event, Reporter},
+    report::{Direction, Event, Reporter},
     store::Store,
+    transfer::{OnTheWay, Transfer},
 };
 use rbuild_oci::oci_spec::image::Digest;
 use rbuild_registry::{
@@ -29,6 +30,7 @@ pub struct Registries {
     reporter: Arc<dyn Reporter>,
     client: OnceLock<std::result::Result<Client, String>>,
     cancelled: AtomicBool,
+    on_the_way: Arc<OnTheWay>,
 }
 
 impl Registries {
@@ -47,6 +49,7 @@ impl Registries {
             reporter,
             client: OnceLock::new(),
             cancelled: AtomicBool::new(false),
+            on_the_way: Arc::default(),
         }
     }
 
@@ -74,6 +77,21 @@ impl Registries {
             .hint("run once without --offline"))
     }
 
+    /// Blobs of these sizes are to come or go, for a node or an image's reference.
+    pub(crate) fn transfer(
+        &self,
+        what: &str,
+        direction: Direction,
+        sizes: impl IntoIterator<Item = u64>,
+    ) -> Arc<Transfer> {
+        Arc::new(Transfer::new(what, direction, sizes, self.reporter.clone()))
+    }
+
+    /// Where bytes of blobs are counted.
+    pub(crate) fn on_the_way(&self) -> &OnTheWay {
+        &self.on_the_way
+    }
+
     /// Ends whatever is going on, and what would be begun.
     pub fn cancel(&self) {
         self.cancelled.store(true, Ordering::SeqCst);
@@ -88,8 +106,11 @@ impl Registries {
             Some(store) => Arc::new(InStore(store.clone())),
             None => Arc::new(NoDocuments),
         };
-        let options =
-            Options { observer: Arc::new(Told(self.reporter.clone())), documents, ..Options::default() };
+        let options = Options {
+            observer: Arc::new(Told { reporter: self.reporter.clone(), on_the_way: self.on_the_way.clone() }),
+            documents,
+            ..Options::default()
+        };
         Ok(Client::new(settings, Credentials::new(self.environment.clone()), options))
     }
 
@@ -144,18 +165,28 @@ impl Documents for InStore {
     }
 }
 
-/// Troubles on the way are warnings; bytes are not told one by one.
-struct Told(Arc<dyn Reporter>);
+/// Troubles on the way are warnings; bytes are counted.
+struct Told {
+    reporter: Arc<dyn Reporter>,
+    on_the_way: Arc<OnTheWay>,
+}
 
 impl Observer for Told {
     fn event(&self, event: Happening<'_>) {
         let message = match event {
+            Happening::Received { digest, bytes } | Happening::Sent { digest, bytes } => {
+                return self.on_the_way.add(digest.as_ref(), bytes);
+            }
             Happening::Retry { what, reason, wait, .. } => {
                 format!("{what}: {reason}; trying again in {:.1} s", wait.as_secs_f64())
             }
             Happening::NextPlace { what, reason } => format!("{what}: {reason}; trying the next place"),
             _ => return,
         };
-        self.0.report(&Event::Warning { code: Some("registry-retry".to_owned()), node: None, message });
+        self.reporter.report(&Event::Warning {
+            code: Some("registry-retry".to_owned()),
+            node: None,
+            message,
+        });
     }
 }

@@ -5,6 +5,7 @@ use crate::{
     graph::{Graph, NodeId},
     lookups::Lookups,
     operations::{Context, OperationError, Trees, Warning},
+    parallel::Turns,
     plan::Inputs,
     registries::Registries,
     report::{Event, Reporter},
@@ -48,6 +49,8 @@ pub struct Session {
     pub registries: Arc<Registries>,
     /// What names meant when they were looked up.
     pub lookups: Lookups,
+    /// Whose turn it is to be taken in, of images that share layers.
+    pub(crate) turns: Turns,
     /// Results must be whole down to the last object.
     pub deep: bool,
     /// What was warned of already.

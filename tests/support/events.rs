@@ -69,6 +69,18 @@ impl Build {
         self.finished(Outcome::Cached)
     }
 
+    /// Blobs that came or went, by what they were for; those that were told to be all there.
+    pub fn transfers(&self) -> Vec<(&str, usize)> {
+        let ended = self.events.iter().filter_map(|event| match event {
+            Event::Transfer { what, blobs, total_blobs, bytes, total_bytes, finished: true, .. } => {
+                assert_eq!((blobs, bytes), (total_blobs, total_bytes), "all of it");
+                Some((what.as_str(), *blobs))
+            }
+            _ => None,
+        });
+        ended.collect()
+    }
+
     fn finished(&self, wanted: Outcome) -> Vec<&str> {
         self.named(|event| match event {
             Event::Finished { node, outcome, .. } if *outcome == wanted => Some(node),

@@ -49,4 +49,4 @@ pub use oci_spec;
 pub use platform::Platform;
 pub use reference::ImageName;
 pub use source::ImageSource;
-pub use unpack::{Import, Limits, Owner, apply_layer, import};
+pub use unpack::{Import, Limits, Owner, apply_layer, apply_layer_to, import};

@@ -1,8 +1,8 @@
 //! The client: all that can be asked of a registry.
 
 use crate::{
-    BlobSource, Cancel, Credential, Credentials, Documents, Error, NoDocuments, Observer, Reference,
-    Repository, Result, RetryPolicy, Settings, Silent, Timeouts,
+    BlobSource, BlobTarget, Cancel, Credential, Credentials, Documents, Error, NoDocuments, Observer,
+    Reference, Repository, Result, RetryPolicy, Settings, Silent, Timeouts,
     auth::{Authorizer, Scopes},
     core::{Call, Core, Target},
     error::io_error,
@@ -15,8 +15,7 @@ use rbuild_oci::{
     oci_spec::image::{Descriptor, Digest},
 };
 use std::{
-    fs::File,
-    io::{self, BufWriter, Seek, Write},
+    io::{self, BufWriter, Write},
     sync::{Arc, Mutex},
 };
 use ureq::http::{Method, StatusCode};
@@ -108,20 +107,26 @@ impl Client {
         Blob::open(&self.core, repository, descriptor)
     }
 
-    /// Writes a blob into an empty file. Wrong bytes are thrown away and asked for again, elsewhere if a mirror gave
-    /// them. The file ends up right, or empty.
+    /// Writes a blob to an empty target. Wrong bytes are thrown away and asked for again, elsewhere if a mirror gave
+    /// them. The target ends up right, or empty.
     ///
     /// # Errors
     /// As reading from [`Self::blob`]; [`Error::Io`].
-    pub fn save_blob(&self, repository: &Repository, descriptor: &Descriptor, file: &mut File) -> Result<()> {
+    pub fn save_blob(
+        &self,
+        repository: &Repository,
+        descriptor: &Descriptor,
+        target: &mut dyn BlobTarget,
+    ) -> Result<()> {
         let what = || format!("writing blob {}", descriptor.digest());
         for last in (0..MOST_DOWNLOADS).map(|at| at + 1 == MOST_DOWNLOADS) {
-            let mut out = BufWriter::with_capacity(WRITE_BUFFER, &mut *file);
+            let mut out = BufWriter::with_capacity(WRITE_BUFFER, &mut *target);
             let copied =
                 io::copy(&mut self.blob(repository, descriptor)?, &mut out).and_then(|_| out.flush());
-            drop(out); // it may still write, so it goes before the file is emptied
+            // Dropped as it is, it would write what is left.
+            let _ = out.into_parts();
             let Err(error) = copied else { return Ok(()) };
-            file.set_len(0).and_then(|()| file.rewind()).map_err(io_error(what()))?;
+            target.begin_again().map_err(io_error(what()))?;
             match Error::from_io(what(), error) {
                 Error::Damaged { what, reason } if !last => {
                     tracing::warn!(what, reason, "asking for it again")

@@ -98,7 +98,7 @@ pub use documents::{Documents, NoDocuments};
 pub use environment::Environment;
 pub use error::{Error, Result};
 pub use observer::{Event, Observer, Silent};
-pub use pull::{Blob, Manifest, RemoteImage, RemoteLayer};
+pub use pull::{Blob, BlobTarget, Manifest, RemoteImage, RemoteLayer};
 pub use push::{Pushed, UploadSizes};
 pub use reference::{Reference, Repository};
 pub use secret::Secret;

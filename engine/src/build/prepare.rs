@@ -7,6 +7,7 @@ use crate::{
     graph::{Graph, NodeId},
     image::LayerQueue,
     lookups::{Lookups, Policy},
+    parallel::Turns,
     paths::{absolute, tidy},
     registries::Registries,
     report::{Event, Reporter},
@@ -119,6 +120,7 @@ pub(super) fn engine(
     let session = Session {
         registries: Arc::new(registries),
         lookups: Lookups::new(lock::path_of(&request.file), policy, loaded.epoch),
+        turns: Turns::default(),
         last: store.history().load(&absolute(&request.file)?),
         graph,
         targets,

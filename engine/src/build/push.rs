@@ -37,7 +37,7 @@ pub fn push(
     let references: Vec<Reference> =
         references.iter().map(|text| client.reference(text)).collect::<rbuild_registry::Result<_>>()?;
     let content = Pushable::load(&store, &node.manifest, name)?;
-    references.iter().map(|reference| content.push(client, &store, reference)).collect()
+    references.iter().map(|reference| content.push(&registries, &store, reference)).collect()
 }
 
 fn tags(request: &Request, name: &str) -> Result<Vec<String>> {

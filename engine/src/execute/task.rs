@@ -225,6 +225,7 @@ pub(super) fn fetch(engine: &Engine, name: &str) -> Result<Value> {
         platform: &engine.session.platform,
         registries: &engine.session.registries,
         lookups: &engine.session.lookups,
+        turns: &engine.session.turns,
         deep: engine.session.deep,
         warn: &warn,
     };

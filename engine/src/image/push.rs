@@ -3,13 +3,14 @@
 use crate::{
     error::{Error, Result},
     parallel,
-    report::Written,
+    registries::Registries,
+    report::{Direction, Written},
     session::Session,
     spec::types::Image,
     store::Store,
 };
 use rbuild_oci::oci_spec::image::{Descriptor, ImageManifest};
-use rbuild_registry::{Client, Pushed, Reference};
+use rbuild_registry::{Pushed, Reference};
 use std::{
     collections::HashSet,
     sync::atomic::{AtomicUsize, Ordering},
@@ -25,7 +26,7 @@ pub(super) fn to_tags(session: &Session, image: &Image, digest: &str) -> Result<
     let client = session.registries.client()?;
     let content = Pushable::load(&session.store, digest, name)?;
     let push = |tag: String| {
-        let pushed = content.push(client, &session.store, &client.reference(&tag)?)?;
+        let pushed = content.push(&session.registries, &session.store, &client.reference(&tag)?)?;
         Ok(Written { kind: "push".to_owned(), path: pushed.reference, reference: None })
     };
     let sent: Result<_> = image.tags.iter().map(|tag| push(tag.to_string())).collect();
@@ -73,7 +74,13 @@ impl Pushable {
     }
 
     /// Pushes it. A tag that means it already is left alone.
-    pub(crate) fn push(&self, client: &Client, store: &Store, reference: &Reference) -> Result<PushedImage> {
+    pub(crate) fn push(
+        &self,
+        registries: &Registries,
+        store: &Store,
+        reference: &Reference,
+    ) -> Result<PushedImage> {
+        let client = registries.client()?;
         let done = |uploaded| PushedImage {
             reference: reference.to_string(),
             digest: self.digest.clone(),
@@ -83,15 +90,23 @@ impl Pushable {
         if client.is_pushed(reference, &self.digest)? {
             return Ok(done(0));
         }
+        let sizes = self.blobs.iter().map(Descriptor::size);
+        let transfer = registries.transfer(&reference.to_string(), Direction::Push, sizes);
         let uploaded = AtomicUsize::new(0);
         parallel::each(&self.blobs, MOST_AT_ONCE, |_, blob| {
+            let _counted = registries.on_the_way().enter(blob.digest().as_ref(), &transfer);
             let path = store.blob_path(blob.digest().digest());
-            if client.push_blob(reference.repository(), blob, &path, &[])? == Pushed::Uploaded {
-                uploaded.fetch_add(1, Ordering::Relaxed);
+            match client.push_blob(reference.repository(), blob, &path, &[])? {
+                Pushed::Uploaded => {
+                    uploaded.fetch_add(1, Ordering::Relaxed);
+                    transfer.blob_done();
+                }
+                _ => transfer.blob_skipped(blob.size()),
             }
             Ok(())
         })?;
         client.push_manifest(reference, &self.manifest)?;
+        transfer.end();
         Ok(done(uploaded.into_inner()))
     }
 }

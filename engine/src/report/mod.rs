@@ -93,6 +93,27 @@ pub enum Event {
         /// In one line.
         message: String,
     },
+    /// Blobs come from a registry or go to one: told once a second, and at the end.
+    Transfer {
+        /// `source.base`, or an image's reference.
+        what: String,
+        /// Which way.
+        direction: Direction,
+        /// Bytes so far.
+        bytes: u64,
+        /// Bytes of all blobs; what turns out to be there already is taken off.
+        total_bytes: u64,
+        /// Blobs that are there.
+        blobs: usize,
+        /// All blobs.
+        total_blobs: usize,
+        /// Bytes a second since the beginning.
+        rate: u64,
+        /// Milliseconds since the beginning.
+        duration: u64,
+        /// All of them are there.
+        finished: bool,
+    },
     /// An image is complete.
     Image {
         /// Its name in the file.
@@ -134,6 +155,16 @@ pub enum Event {
     },
 }
 
+/// Which way blobs go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Direction {
+    /// From a registry.
+    Pull,
+    /// To a registry.
+    Push,
+}
+
 /// How a node came to be made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
@@ -160,7 +191,7 @@ pub struct Layer {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct Written {
-    /// `oci`, `oci-archive`, `docker-archive`, `tar`, `dir`.
+    /// `oci`, `oci-archive`, `docker-archive`, `tar`, `dir`, `push`.
     pub kind: String,
     /// The file or folder, as the user would name it.
     pub path: String,

@@ -1,23 +1,25 @@
 //! `image`: an image of a registry.
 //!
 //! A tag is looked up once; from then on the lock file says which digest is meant. With that digest, and documents and
-//! layers in the store, nobody is asked for anything. Layers are fetched by several threads, and each is unpacked as
-//! soon as it and all below it are there.
+//! layers in the store, nobody is asked for anything. Layers are fetched by several threads and unpacked while they
+//! come. Images that share their lowest layer are taken one after the other, so that nothing they share comes twice.
 
 use super::{
     Surroundings,
+    download::Download,
     layers::{self, Layered},
 };
 use crate::{
     error::{Error, Result},
-    parallel,
+    parallel::{self, FirstFailure},
+    report::Direction,
     spec::types::RegistrySource,
     value::Value,
 };
 use rbuild_oci::{LayerDescriptor, oci_spec::image::Digest};
 use rbuild_registry::{Client, Reference, RemoteImage, RemoteLayer};
 use rbuild_tree::Snapshot;
-use std::{sync::mpsc, thread};
+use std::{collections::HashSet, thread};
 
 /// Layers on their way at once: more gain nothing from one registry.
 const MOST_AT_ONCE: usize = 6;
@@ -29,7 +31,14 @@ pub(super) fn import(name: &str, source: &RegistrySource, surroundings: &Surroun
     let image = find(client, &reference, &pinned, surroundings)?;
     check_platform(name, &image, surroundings);
     let layers: Vec<LayerDescriptor> = image.layers.iter().map(|layer| layer.layer.clone()).collect();
-    let snapshot = unpack_all(client, &image, surroundings)?;
+    let lowest = layers.first().map_or_else(String::new, |layer| layer.diff_id.to_string());
+    let snapshot = surroundings.turns.take(&lowest, || -> Result<Snapshot> {
+        loop {
+            if let Some(snapshot) = fetch_and_unpack(name, client, &image, &layers, surroundings)? {
+                return Ok(snapshot);
+            }
+        }
+    })?;
     Layered { configuration: &image.configuration, parsed: &image.parsed, layers: &layers }.value(
         name,
         snapshot,
@@ -94,53 +103,64 @@ fn check_platform(name: &str, image: &RemoteImage, surroundings: &Surroundings<'
     }
 }
 
-/// Fetches what is missing and unpacks it, the lowest first.
-fn unpack_all(client: &Client, image: &RemoteImage, surroundings: &Surroundings<'_>) -> Result<Snapshot> {
-    let (done, arrived) = mpsc::channel();
-    thread::scope(|scope| {
-        let fetching = scope.spawn(move || {
-            parallel::each(&image.layers, MOST_AT_ONCE, |index, layer| {
-                keep(client, image, layer, surroundings)?;
-                // Nobody listens any more if unpacking failed: that is told, and this ends it.
-                done.send(index).map_err(|_| Error::interrupted())
-            })
-        });
-        let unpacked = unpack_arriving(image, arrived, surroundings);
-        let fetched = fetching.join().unwrap_or_else(|_| Err(Error::internal("fetching layers panicked")));
-        match unpacked? {
-            Some(snapshot) => Ok(snapshot),
-            None => Err(fetched.err().unwrap_or_else(|| Error::internal("a layer neither came nor failed"))),
-        }
-    })
-}
-
-/// None if not all layers came.
-fn unpack_arriving(
-    image: &RemoteImage,
-    arrived: mpsc::Receiver<usize>,
-    surroundings: &Surroundings<'_>,
-) -> Result<Option<Snapshot>> {
-    let mut here = vec![false; image.layers.len()];
-    let mut below = Snapshot::scratch();
-    for (index, layer) in image.layers.iter().enumerate() {
-        while !here[index] {
-            let Ok(other) = arrived.recv() else { return Ok(None) };
-            here[other] = true;
-        }
-        below = layers::unpack(surroundings, &layer.layer, &below)
-            .map_err(|error| error.within(&format!("{}, layer {}", image.reference, index + 1)))?;
-    }
-    Ok(Some(below))
-}
-
-fn keep(
+/// Fetches what is missing and unpacks it meanwhile. None if a layer came damaged, and right afterwards: what was
+/// unpacked of it is void.
+fn fetch_and_unpack(
+    name: &str,
     client: &Client,
     image: &RemoteImage,
-    layer: &RemoteLayer,
+    layers: &[LayerDescriptor],
     surroundings: &Surroundings<'_>,
-) -> Result<()> {
-    layers::keep_blob(surroundings, &layer.layer, |file| {
-        surroundings.registries.check_online(&format!("layer {}", layer.layer.digest))?;
-        Ok(client.save_blob(image.reference.repository(), &layer.descriptor, file)?)
-    })
+) -> Result<Option<Snapshot>> {
+    let missing = missing(image, surroundings)?;
+    let sizes = missing.iter().map(|layer| layer.layer.size);
+    let transfer = surroundings.registries.transfer(&format!("source.{name}"), Direction::Pull, sizes);
+    let downloads: Vec<_> = missing.into_iter().map(|layer| Download::new(layer, &transfer)).collect();
+    let failure = FirstFailure::default();
+    let fetch = |download: &Download<'_>| {
+        let done = failure.note(download.run(client, image.reference.repository(), surroundings));
+        download.end(done.is_some());
+        done.ok_or_else(Error::interrupted)
+    };
+    let unpack = || {
+        layers::unpack(surroundings, layers, &|index| {
+            let layer = &layers[index];
+            match downloads.iter().find(|download| download.is_of(layer)) {
+                Some(download) => Ok(Box::new(download.follow())),
+                None => Ok(Box::new(layers::open_blob(surroundings, layer)?)),
+            }
+        })
+    };
+    let unpacked = thread::scope(|scope| {
+        scope.spawn(|| match parallel::each(&downloads, MOST_AT_ONCE, |_, download| fetch(download)) {
+            Ok(()) => transfer.end(),
+            // Some may not have been begun any more.
+            Err(_) => downloads.iter().for_each(|download| download.end(false)),
+        });
+        let unpacked = unpack();
+        if unpacked.is_err() && downloads.iter().any(Download::has_misled) {
+            return None;
+        }
+        let unpacked = failure.note(unpacked);
+        if unpacked.is_none() {
+            downloads.iter().for_each(Download::give_up);
+        }
+        unpacked
+    });
+    failure.end().map_err(|error| error.within(&image.reference.to_string()))?;
+    Ok(unpacked)
+}
+
+/// Layers whose blobs the store does not have, each once.
+fn missing<'i>(image: &'i RemoteImage, surroundings: &Surroundings<'_>) -> Result<Vec<&'i RemoteLayer>> {
+    let mut seen = HashSet::new();
+    let layers = image.layers.iter().filter(|layer| {
+        let digest = &layer.layer.digest;
+        seen.insert(digest) && !surroundings.store.has_blob(digest.digest())
+    });
+    let missing: Vec<_> = layers.collect();
+    if let Some(first) = missing.first() {
+        surroundings.registries.check_online(&format!("layer {}", first.layer.digest))?;
+    }
+    Ok(missing)
 }

@@ -1,17 +1,30 @@
 //! From the layers of an image to a value: its tree, its config, and the layers it came with.
 //!
-//! Each layer is unpacked once per chain of layers below it; its blob is kept, for images built on this one.
+//! Each chain of layers is unpacked once; a layer's blob is kept, for images built on this one. Several layers are
+//! unpacked at once: their files are stored as they come, and put into the tree when what lies below is there.
 
 use super::Surroundings;
 use crate::{
     container::ContainerConfig,
     error::{Error, Result},
-    key::Ingredients,
+    key::{Ingredients, Key},
+    parallel::{self, FirstFailure, Promise},
     value::{BaseImage, Content, Lineage, Value},
 };
 use rbuild_oci::{LayerDescriptor, oci_spec::image::ImageConfiguration};
 use rbuild_tree::Snapshot;
-use std::{fs::File, io, sync::Arc};
+use std::{
+    fs::File,
+    io::{self, Read},
+    sync::Arc,
+    thread,
+};
+
+/// Layers that are unpacked at once: each takes memory for what is on its way.
+const MOST_AT_ONCE: usize = 6;
+
+/// Opens the blob of the layer with this index, from the lowest up.
+pub(super) type OpenBlob<'a> = dyn Fn(usize) -> Result<Box<dyn Read + Send + 'a>> + Sync + 'a;
 
 /// An image whose layers' blobs are in the store.
 pub(super) struct Layered<'a> {
@@ -48,25 +61,67 @@ impl Layered<'_> {
     }
 }
 
-/// Unpacks a layer, whose blob is in the store, over what is below it.
+/// The tree of these layers, from the lowest up. What is remembered is not unpacked again, and its blobs not opened.
 pub(super) fn unpack(
     surroundings: &Surroundings<'_>,
-    layer: &LayerDescriptor,
-    below: &Snapshot,
+    layers: &[LayerDescriptor],
+    open: &OpenBlob<'_>,
 ) -> Result<Snapshot> {
+    let keys = chain_keys(layers);
+    let known =
+        keys.iter().enumerate().rev().find_map(|(index, key)| Some((index + 1, surroundings.known(key)?)));
+    let (first, lowest) = known.unwrap_or((0, Snapshot::scratch()));
+    let promises: Vec<Promise<Snapshot>> = keys[first..].iter().map(|_| Promise::new()).collect();
+    let failure = FirstFailure::default();
+    let below = |at: usize| match at.checked_sub(1) {
+        None => Ok(lowest.clone()),
+        Some(below) => promises[below].wait().ok_or_else(Error::interrupted),
+    };
+    let at_once = thread::available_parallelism().map_or(1, usize::from).min(MOST_AT_ONCE);
+    let unpacked = parallel::each(&promises, at_once, |at, promise| {
+        let index = first + at;
+        promise.keep(|| {
+            let made = open(index)
+                .and_then(|blob| unpack_one(surroundings, &layers[index], blob, || below(at)))
+                .and_then(|snapshot| surroundings.remember(&keys[index], snapshot))
+                .map_err(|error| error.within(&format!("layer {}", index + 1)));
+            failure.note(made).ok_or_else(Error::interrupted)
+        })
+    });
+    failure.end()?;
+    unpacked?;
+    below(promises.len())
+}
+
+/// What the tree of the layers up to each is remembered by: the specification's ChainID (image-spec, config.md), in
+/// shorter words.
+fn chain_keys(layers: &[LayerDescriptor]) -> Vec<Key> {
     let mut ingredients = Ingredients::default();
-    ingredients.add("source", "layer");
-    ingredients.add("below", below.id().to_string());
-    ingredients.add("diff-id", layer.diff_id.to_string());
-    surroundings.once(&ingredients.key(), || {
-        let path = surroundings.store.blob_path(layer.digest.digest());
-        let blob = File::open(&path).map_err(|error| Error::io("open", &path, error))?;
-        let mut tar = rbuild_oci::source::tar_of(Box::new(blob), layer)?;
-        let snapshot = rbuild_oci::apply_layer(&mut tar, below, surroundings.store)?;
-        // The digest is checked at the end of the stream, which is past the end of the archive.
-        io::copy(&mut tar, &mut io::sink()).map_err(|error| mismatch(layer, error))?;
-        Ok(snapshot)
-    })
+    ingredients.add("source", "layers");
+    let with = layers.iter().map(|layer| {
+        ingredients.add("diff-id", layer.diff_id.to_string());
+        ingredients.key()
+    });
+    with.collect()
+}
+
+fn unpack_one(
+    surroundings: &Surroundings<'_>,
+    layer: &LayerDescriptor,
+    blob: Box<dyn Read + Send + '_>,
+    below: impl FnOnce() -> Result<Snapshot>,
+) -> Result<Snapshot> {
+    let mut tar = rbuild_oci::source::tar_of(blob, layer)?;
+    let snapshot = rbuild_oci::apply_layer_to(&mut tar, below, surroundings.store)?;
+    // The digest is checked at the end of the stream, which is past the end of the archive.
+    io::copy(&mut tar, &mut io::sink()).map_err(|error| mismatch(layer, error))?;
+    Ok(snapshot)
+}
+
+/// Opens the blob of a layer in the store.
+pub(super) fn open_blob(surroundings: &Surroundings<'_>, layer: &LayerDescriptor) -> Result<File> {
+    let path = surroundings.store.blob_path(layer.digest.digest());
+    File::open(&path).map_err(|error| Error::io("open", &path, error))
 }
 
 /// Sees to it that the store has a layer's blob; `write` writes it into a new file, checked.

@@ -4,6 +4,7 @@
 //! costs a look at its times; an `image` of a registry is asked for once; `host` is not read at all until a step asks.
 
 mod archive;
+mod download;
 mod host;
 mod image;
 mod input;
@@ -17,6 +18,7 @@ use crate::{
     error::{Error, Result},
     key::Key,
     lookups::Lookups,
+    parallel::Turns,
     registries::Registries,
     spec::{
         Platform,
@@ -48,6 +50,8 @@ pub struct Surroundings<'a> {
     pub registries: &'a Registries,
     /// What names meant when they were looked up.
     pub lookups: &'a Lookups,
+    /// Whose turn it is to be taken in, of images that share layers.
+    pub(crate) turns: &'a Turns,
     /// What is remembered must be whole down to the last object.
     pub deep: bool,
     /// Takes warnings, with their codes.
@@ -57,18 +61,25 @@ pub struct Surroundings<'a> {
 impl Surroundings<'_> {
     /// The snapshot that is remembered under a key; else `make` makes it, and it is remembered.
     fn once(&self, key: &Key, make: impl FnOnce() -> Result<Snapshot>) -> Result<Snapshot> {
-        let records = self.store.records();
-        let known = records.get(key).and_then(|record| record.result.snapshot());
-        let known = known.and_then(|id| self.store.snapshot(&id).ok());
-        let whole = |snapshot: &Snapshot| !self.deep || self.store.check_whole(snapshot).is_ok();
-        if let Some(snapshot) = known.filter(whole) {
-            return Ok(snapshot);
+        match self.known(key) {
+            Some(known) => Ok(known),
+            None => self.remember(key, make()?),
         }
-        let snapshot = make()?;
+    }
+
+    /// The snapshot that is remembered under a key.
+    fn known(&self, key: &Key) -> Option<Snapshot> {
+        let id = self.store.records().get(key)?.result.snapshot()?;
+        let snapshot = self.store.snapshot(&id).ok()?;
+        (!self.deep || self.store.check_whole(&snapshot).is_ok()).then_some(snapshot)
+    }
+
+    /// Remembers a snapshot under a key.
+    fn remember(&self, key: &Key, snapshot: Snapshot) -> Result<Snapshot> {
         let result = Yield::Snapshot(self.store.put_snapshot(&snapshot)?.to_string());
         let finished = jiff::Timestamp::now().as_second();
-        records
-            .put(key, &Record { result, log: None, duration: 0, finished, trace: None, warnings: vec![] })?;
+        let record = Record { result, log: None, duration: 0, finished, trace: None, warnings: vec![] };
+        self.store.records().put(key, &record)?;
         Ok(snapshot)
     }
 }

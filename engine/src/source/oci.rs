@@ -7,21 +7,21 @@ use super::{
 };
 use crate::{error::Result, spec::types::OciSource, value::Value};
 use rbuild_oci::ImageSource;
-use rbuild_tree::Snapshot;
 use std::io;
 
 pub(super) fn import(name: &str, image: &OciSource, surroundings: &Surroundings<'_>) -> Result<Value> {
     let path = locate(surroundings.folder, &image.path)?;
     let reference = image.reference.as_ref().map(|reference| reference.as_str());
     let opened = ImageSource::open(&path, reference, surroundings.platform)?;
-    let mut below = Snapshot::scratch();
     for (index, layer) in opened.layers.iter().enumerate() {
         layers::keep_blob(surroundings, layer, |file| {
             let copied = io::copy(&mut opened.open_layer(index)?, file);
             copied.map(|_| ()).map_err(|error| layers::mismatch(layer, error))
         })?;
-        below = layers::unpack(surroundings, layer, &below)?;
     }
+    let snapshot = layers::unpack(surroundings, &opened.layers, &|index| {
+        Ok(Box::new(layers::open_blob(surroundings, &opened.layers[index])?))
+    })?;
     let (configuration, parsed) = (&opened.configuration, opened.parsed());
-    Layered { configuration, parsed, layers: &opened.layers }.value(name, below, surroundings)
+    Layered { configuration, parsed, layers: &opened.layers }.value(name, snapshot, surroundings)
 }

@@ -56,7 +56,7 @@ pub fn schema() -> serde_json::Value {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use rbuild::report::Outcome;
+    use rbuild::report::{Direction, Outcome};
     use std::io;
 
     /// Takes so many writes, then refuses.
@@ -96,6 +96,17 @@ mod tests {
                 duration: 1,
             },
             Event::Finished { node: node(), outcome: Outcome::Ran, duration: 7 },
+            Event::Transfer {
+                what: "source.base".into(),
+                direction: Direction::Pull,
+                bytes: 1,
+                total_bytes: 2,
+                blobs: 0,
+                total_blobs: 1,
+                rate: 1,
+                duration: 1,
+                finished: false,
+            },
             Event::Skipped { node: node(), interrupted: true },
             Event::BuildFinished {
                 success: false,

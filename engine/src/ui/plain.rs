@@ -15,7 +15,7 @@
 //! A pure state machine: it does no I/O, and time is an argument (since the build began), so tests need no clock.
 
 use super::{progress::Options, shell::Shell, summary::Summary, text};
-use rbuild::report::{self, Event, Outcome};
+use rbuild::report::{self, Direction, Event, Outcome};
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt::Write,
@@ -26,12 +26,16 @@ use std::{
 const FIRST_SIGN: Duration = Duration::from_secs(30);
 /// … but at least so often: many CI services end a job that says nothing for ten minutes.
 const RAREST_SIGN: Duration = Duration::from_secs(300);
+/// How far a transfer is, is told so often.
+const TRANSFER_SIGN: Duration = Duration::from_secs(5);
 
 /// The state between two events.
 #[derive(Debug)]
 pub struct Plain {
     shell: Shell,
     running: BTreeMap<String, Running>,
+    /// When a transfer was told last.
+    transfers: BTreeMap<String, Duration>,
     warned: BTreeSet<String>,
     summary: Summary,
 }
@@ -50,6 +54,7 @@ impl Plain {
         Self {
             shell,
             running: BTreeMap::new(),
+            transfers: BTreeMap::new(),
             warned: BTreeSet::new(),
             summary: Summary::new(shell, options),
         }
@@ -88,6 +93,13 @@ impl Plain {
                 let line = self.shell.warning(code.as_deref(), node.as_deref(), message);
                 if self.warned.insert(line.clone()) { line } else { String::new() }
             }
+            Event::Transfer { what, finished, .. } => {
+                if self.is_transfer_due(now, what, *finished) {
+                    tagged(what, &transfer(event))
+                } else {
+                    String::new()
+                }
+            }
             Event::Image { name, digest, layers, .. } => {
                 let bytes = layers.iter().map(|layer| layer.size).sum();
                 let layers = text::count(layers.len(), "layer");
@@ -102,6 +114,20 @@ impl Plain {
                 self.summary.render(event)
             }
         }
+    }
+
+    /// The end of a transfer is told, and now and then how far it is.
+    fn is_transfer_due(&mut self, now: Duration, what: &str, finished: bool) -> bool {
+        if finished {
+            self.transfers.remove(what);
+            return true;
+        }
+        let told = self.transfers.entry(what.to_owned()).or_insert(now);
+        let is_due = now.saturating_sub(*told) >= TRANSFER_SIGN;
+        if is_due {
+            *told = now;
+        }
+        is_due
     }
 
     /// When something is to be said even if no event comes.
@@ -147,6 +173,29 @@ fn tagged(node: &str, line: &str) -> String {
         let _ = writeln!(tagged, "[{name}]{space}{line}");
     }
     tagged
+}
+
+fn transfer(event: &Event) -> String {
+    let Event::Transfer {
+        direction, bytes, total_bytes, blobs, total_blobs, rate, duration, finished, ..
+    } = event
+    else {
+        return String::new();
+    };
+    let (bytes, rate) = (text::size(*bytes), text::size(*rate));
+    if !finished {
+        return format!(
+            "{bytes} of {}, {blobs} of {}, {rate}/s",
+            text::size(*total_bytes),
+            text::count(*total_blobs, "blob")
+        );
+    }
+    let done = match direction {
+        Direction::Pull => "pulled",
+        Direction::Push => "pushed",
+    };
+    let time = report::duration(Duration::from_millis(*duration));
+    format!("{done} {}, {bytes} in {time}, {rate}/s", text::count(*total_blobs, "blob"))
 }
 
 fn finished(outcome: Outcome, milliseconds: u64) -> String {

@@ -5,8 +5,8 @@
 //! matter of paths inside that tree. `/x` and `./x` are `x`; `..` is refused; symbolic links that lie on the way are
 //! followed inside the tree, as in a chroot (`lib -> usr/lib`, then `lib/x`, is the everyday case).
 //!
-//! Memory: what is in flight (32 MiB), the directories of the tree (their attributes and long paths: 256 MiB), and a
-//! constant. Not the content.
+//! Memory: what is in flight (8 MiB of content, 16,384 entries), the directories of the tree (their attributes and long
+//! paths: 256 MiB), and a constant. Not the content.
 //!
 //! | module | what |
 //! |---|---|
@@ -25,7 +25,7 @@ use crate::{
         read::Archive,
     },
 };
-use place::Placer;
+use place::{Placer, is_marker};
 use queue::{Content, Storing};
 use rbuild_tree::{Snapshot, TreePath};
 use std::{
@@ -35,9 +35,9 @@ use std::{
 
 /// Files up to this size are read into memory and stored by another thread; larger ones are streamed.
 const SMALL: u64 = 1 << 20;
-/// Bytes of small files and of their attributes, and entries, that may wait to be placed.
-const IN_FLIGHT: u64 = 32 << 20;
-const MOST_WAITING: usize = 4096;
+/// Entries, and bytes of their attributes and long paths, that may wait to be placed.
+const MOST_WAITING: usize = 1 << 14;
+const MOST_EXTRA_WAITING: u64 = 16 << 20;
 
 /// Who owns the files of an archive.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
@@ -96,8 +96,7 @@ impl Default for Import {
 /// # Errors
 /// [`Error::Entry`], [`Error::Archive`] and [`Error::Truncated`] for bad archives; [`Error::Io`], [`Error::Tree`].
 pub fn import(reader: &mut dyn Read, store: &dyn ObjectStore, options: &Import) -> Result<Snapshot> {
-    let placer = Placer::new(store, &Snapshot::scratch(), false);
-    unpack(&mut Archive::new(reader), store, options, placer)
+    unpack(&mut Archive::new(reader), store, options, false, || Ok(Snapshot::scratch()))
 }
 
 /// Applies a layer, an uncompressed OCI changeset, to what lies below it.
@@ -108,7 +107,43 @@ pub fn import(reader: &mut dyn Read, store: &dyn ObjectStore, options: &Import) 
 /// # Errors
 /// As [`import`].
 pub fn apply_layer(reader: &mut dyn Read, base: &Snapshot, store: &dyn ObjectStore) -> Result<Snapshot> {
-    unpack(&mut Archive::new(reader), store, &Import::default(), Placer::new(store, base, true))
+    apply_layer_to(reader, || Ok(base.clone()), store)
+}
+
+/// Applies a layer to what may be yet to come: its content is stored meanwhile. `below` is called once, when nothing
+/// more can be done without what lies below the layer, and may wait for it.
+///
+/// # Errors
+/// As [`import`]; what `below` gives.
+pub fn apply_layer_to<E: From<Error>>(
+    reader: &mut dyn Read,
+    below: impl FnOnce() -> Result<Snapshot, E>,
+    store: &dyn ObjectStore,
+) -> Result<Snapshot, E> {
+    unpack(&mut Archive::new(reader), store, &Import::default(), true, below)
+}
+
+/// Reads ahead as far as memory allows before it needs what lies below.
+fn unpack<E: From<Error>>(
+    archive: &mut Archive<'_>,
+    store: &dyn ObjectStore,
+    options: &Import,
+    is_layer: bool,
+    below: impl FnOnce() -> Result<Snapshot, E>,
+) -> Result<Snapshot, E> {
+    queue::with_threads(store, |storing| {
+        let mut entries = Entries::new(options, storing, is_layer);
+        while !entries.is_full() && entries.take_next(archive)? {}
+        let mut placer = Placer::new(store, &below()?, is_layer);
+        loop {
+            entries.place_ready(&mut placer)?;
+            if !entries.take_next(archive)? {
+                break;
+            }
+        }
+        while entries.place_first(&mut placer)? {}
+        Ok(placer.finish()?)
+    })
 }
 
 /// An entry whose content is on its way.
@@ -116,44 +151,35 @@ struct Waiting {
     path: TreePath,
     member: Member,
     content: Content,
-    /// Counted in `in_flight` until it is placed.
-    bytes: u64,
 }
 
-/// The way of entries from the archive to the tree.
-struct Unpack<'a, 's> {
+/// Entries between the archive and the tree.
+struct Entries<'a, 's> {
     options: &'a Import,
-    storing: &'a Storing<'a>,
-    placer: Placer<'s>,
+    storing: &'a Storing<'s>,
+    is_layer: bool,
     waiting: VecDeque<Waiting>,
-    in_flight: u64,
+    /// Bytes of attributes and long paths of those that wait.
+    extra_waiting: u64,
     /// What there was so far of what is limited.
     used: Limits,
 }
 
-fn unpack(
-    archive: &mut Archive<'_>,
-    store: &dyn ObjectStore,
-    options: &Import,
-    placer: Placer<'_>,
-) -> Result<Snapshot> {
-    queue::with_threads(store, |storing| {
-        let (waiting, used) = (VecDeque::new(), Limits { entries: 0, holes: 0, content: 0, metadata: 0 });
-        let mut unpack = Unpack { options, storing, placer, waiting, in_flight: 0, used };
-        while let Some(member) = archive.next()? {
-            unpack.take(archive, member)?;
-            unpack.place_ready()?;
-        }
-        while unpack.place_first()? {}
-        unpack.placer.finish()
-    })
-}
+impl<'a, 's> Entries<'a, 's> {
+    fn new(options: &'a Import, storing: &'a Storing<'s>, is_layer: bool) -> Self {
+        let used = Limits { entries: 0, holes: 0, content: 0, metadata: 0 };
+        Self { options, storing, is_layer, waiting: VecDeque::new(), extra_waiting: 0, used }
+    }
 
-impl Unpack<'_, '_> {
-    /// Reads one entry with its content and lets it wait for its turn.
-    fn take(&mut self, archive: &mut Archive<'_>, mut member: Member) -> Result<()> {
+    fn is_full(&self) -> bool {
+        self.waiting.len() >= MOST_WAITING || self.extra_waiting > MOST_EXTRA_WAITING
+    }
+
+    /// Reads one entry with its content and lets it wait for its turn; says whether there was one.
+    fn take_next(&mut self, archive: &mut Archive<'_>) -> Result<bool> {
+        let Some(mut member) = archive.next()? else { return Ok(false) };
         self.check_limits(&member)?;
-        let Some(path) = self.stripped(&member, &member.path)? else { return Ok(()) };
+        let Some(path) = self.stripped(&member, &member.path)? else { return Ok(true) };
         if let MemberKind::HardLink(target) = &member.kind {
             let stripped = self.stripped(&member, target)?;
             let target = stripped.ok_or_else(|| member.refuse("its hard link's target is stripped away"))?;
@@ -162,13 +188,11 @@ impl Unpack<'_, '_> {
         if self.options.owner == Owner::Root {
             (member.metadata.uid, member.metadata.gid) = (0, 0);
         }
-        let is_stored = member.kind == MemberKind::File && !self.placer.is_marker(&path);
+        let is_stored = member.kind == MemberKind::File && !is_marker(&path, self.is_layer);
         let content = if is_stored { self.store(archive, &member)? } else { Content::None };
-        let pending = if matches!(content, Content::Pending(_)) { member.size() } else { 0 };
-        let bytes = pending + member.extra();
-        self.in_flight += bytes;
-        self.waiting.push_back(Waiting { path, member, content, bytes });
-        Ok(())
+        self.extra_waiting += member.extra();
+        self.waiting.push_back(Waiting { path, member, content });
+        Ok(true)
     }
 
     fn check_limits(&mut self, member: &Member) -> Result<()> {
@@ -190,7 +214,7 @@ impl Unpack<'_, '_> {
 
     /// A path of the archive as one of the tree; none if nothing is left of it.
     fn stripped(&self, member: &Member, path: &[u8]) -> Result<Option<TreePath>> {
-        let path = self.placer.parse(path).map_err(|error| match error {
+        let path = place::parse(path, self.is_layer).map_err(|error| match error {
             rbuild_tree::Error::BadPath { reason, .. } => member.refuse(reason),
             other => other.into(),
         })?;
@@ -224,25 +248,20 @@ impl Unpack<'_, '_> {
     }
 
     /// Places what need not be waited for, and what must be to keep memory bounded.
-    fn place_ready(&mut self) -> Result<()> {
-        while self.in_flight > IN_FLIGHT || self.waiting.len() > MOST_WAITING {
-            self.place_first()?;
-        }
-        while self.waiting.front_mut().is_some_and(|first| first.content.is_ready()) {
-            self.place_first()?;
+    fn place_ready(&mut self, placer: &mut Placer<'_>) -> Result<()> {
+        while self.is_full() || self.waiting.front_mut().is_some_and(|first| first.content.is_ready()) {
+            self.place_first(placer)?;
         }
         Ok(())
     }
 
     /// Waits for the content of the first entry and places it; says whether there was one.
-    fn place_first(&mut self) -> Result<bool> {
-        let Some(Waiting { path, member, content, bytes }) = self.waiting.pop_front() else {
-            return Ok(false);
-        };
-        self.in_flight -= bytes;
+    fn place_first(&mut self, placer: &mut Placer<'_>) -> Result<bool> {
+        let Some(Waiting { path, member, content }) = self.waiting.pop_front() else { return Ok(false) };
+        self.extra_waiting -= member.extra();
         let context = || format!("storing archive entry {:?}", member.name());
         let object = content.wait().map_err(|source: io::Error| Error::Io { context: context(), source })?;
-        self.placer.place(&path, member, object)?;
+        placer.place(&path, member, object)?;
         Ok(true)
     }
 }

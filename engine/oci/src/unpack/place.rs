@@ -16,6 +16,16 @@ use rbuild_tree::{
 /// Longer link targets can't be made on Linux.
 const LONGEST_TARGET: usize = 4095;
 
+/// A path of an archive, of a layer or not, as one of the tree.
+pub(super) fn parse(path: &[u8], is_layer: bool) -> rbuild_tree::Result<TreePath> {
+    if is_layer { Layer::parse(path) } else { TreePath::parse(path) }
+}
+
+/// Whether this is a path of a layer that says something and is no file.
+pub(super) fn is_marker(path: &TreePath, is_layer: bool) -> bool {
+    is_layer && Layer::is_marker(path)
+}
+
 /// Places entries, one after the other.
 pub(super) struct Placer<'s> {
     pub(super) editor: Editor<'s>,
@@ -32,16 +42,6 @@ impl<'s> Placer<'s> {
     /// Starts from `base`.
     pub fn new(store: &'s dyn ObjectStore, base: &Snapshot, is_layer: bool) -> Self {
         Self { editor: Editor::new(store, base), layer: is_layer.then(Layer::default) }
-    }
-
-    /// A path of the archive as one of the tree.
-    pub fn parse(&self, path: &[u8]) -> rbuild_tree::Result<TreePath> {
-        if self.layer.is_some() { Layer::parse(path) } else { TreePath::parse(path) }
-    }
-
-    /// Whether this is a path of a layer that says something and is no file.
-    pub fn is_marker(&self, path: &TreePath) -> bool {
-        self.layer.is_some() && Layer::is_marker(path)
     }
 
     /// Places one entry, whose content is in the store.

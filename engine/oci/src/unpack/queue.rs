@@ -1,11 +1,13 @@
 //! Content on its way into the store: hashed and written by other threads, awaited in order.
+//!
+//! Bytes that wait for a thread are bounded, whether anybody awaits them yet or not.
 
 use crate::ObjectStore;
 use rbuild_tree::ObjectId;
 use std::{
     io::{self, Read},
     sync::{
-        Mutex, PoisonError,
+        Condvar, Mutex, PoisonError,
         mpsc::{Receiver, Sender, TryRecvError, channel},
     },
     thread,
@@ -13,6 +15,8 @@ use std::{
 
 /// More threads than this would wait for the one that reads the archive.
 const MOST_THREADS: usize = 4;
+/// Bytes that threads have or are to have, in one import.
+const IN_FLIGHT: u64 = 8 << 20;
 
 /// An object and its size.
 pub(super) type Stored = (ObjectId, u64);
@@ -61,15 +65,52 @@ fn thread_died() -> io::Error {
     io::Error::other("a thread that stores files died")
 }
 
-struct Task {
+/// Bytes in memory that are not stored yet.
+#[derive(Default)]
+struct InFlight {
+    bytes: Mutex<u64>,
+    fewer: Condvar,
+}
+
+impl InFlight {
+    /// Waits until there is room. What alone is larger than the bound has it alone.
+    fn enter(&self, count: u64) {
+        let bytes = self.bytes.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_full = |bytes: &mut u64| *bytes > 0 && *bytes + count > IN_FLIGHT;
+        let mut bytes = self.fewer.wait_while(bytes, is_full).unwrap_or_else(PoisonError::into_inner);
+        *bytes += count;
+    }
+
+    fn leave(&self, count: u64) {
+        *self.bytes.lock().unwrap_or_else(PoisonError::into_inner) -= count;
+        self.fewer.notify_all();
+    }
+}
+
+struct Task<'s> {
     bytes: Vec<u8>,
+    in_flight: &'s InFlight,
     done: Sender<io::Result<Stored>>,
+}
+
+impl Task<'_> {
+    fn run(self, store: &dyn ObjectStore) {
+        let stored = store.put_stream(&mut self.bytes.as_slice(), self.bytes.len() as u64);
+        let _ = self.done.send(stored); // nobody waits any more: the import has failed
+    }
+}
+
+impl Drop for Task<'_> {
+    fn drop(&mut self) {
+        self.in_flight.leave(self.bytes.len() as u64);
+    }
 }
 
 /// The way into the store.
 pub(super) struct Storing<'s> {
     store: &'s dyn ObjectStore,
-    tasks: Option<Sender<Task>>,
+    in_flight: &'s InFlight,
+    tasks: Option<Sender<Task<'s>>>,
 }
 
 impl Storing<'_> {
@@ -78,27 +119,24 @@ impl Storing<'_> {
         self.store.put_stream(reader, size)
     }
 
-    /// Stores bytes on another thread.
+    /// Stores bytes on another thread; waits while too many are on their way.
     pub fn store_later(&self, bytes: Vec<u8>) -> Content {
         let (done, receiver) = channel();
-        let count = bytes.len() as u64;
-        let unsent = match &self.tasks {
-            Some(tasks) => tasks.send(Task { bytes, done }).err().map(|unsent| unsent.0),
-            None => Some(Task { bytes, done }),
-        };
-        match unsent {
-            None => Content::Pending(receiver),
-            Some(Task { bytes, .. }) => match self.store_now(&mut bytes.as_slice(), count) {
-                Ok(stored) => Content::Stored(stored),
-                Err(error) => Content::Failed(error),
-            },
+        self.in_flight.enter(bytes.len() as u64);
+        let task = Task { bytes, in_flight: self.in_flight, done };
+        match &self.tasks {
+            // The threads end only after this value.
+            Some(tasks) => drop(tasks.send(task)),
+            None => task.run(self.store),
         }
+        Content::Pending(receiver)
     }
 }
 
 /// Runs `work` with threads that store for it; without any if none can be started.
 pub(super) fn with_threads<T>(store: &dyn ObjectStore, work: impl FnOnce(&Storing<'_>) -> T) -> T {
-    let (sender, receiver) = channel::<Task>();
+    let in_flight = InFlight::default();
+    let (sender, receiver) = channel::<Task<'_>>();
     let receiver = Mutex::new(receiver);
     thread::scope(|scope| {
         let wanted = thread::available_parallelism().map_or(1, usize::from).min(MOST_THREADS);
@@ -108,15 +146,14 @@ pub(super) fn with_threads<T>(store: &dyn ObjectStore, work: impl FnOnce(&Storin
         });
         let tasks = (started.count() > 0).then_some(sender);
         // The sender goes away with `Storing`, which ends the threads.
-        work(&Storing { store, tasks })
+        work(&Storing { store, in_flight: &in_flight, tasks })
     })
 }
 
-fn store_tasks(store: &dyn ObjectStore, tasks: &Mutex<Receiver<Task>>) {
+fn store_tasks(store: &dyn ObjectStore, tasks: &Mutex<Receiver<Task<'_>>>) {
     loop {
         let task = tasks.lock().unwrap_or_else(PoisonError::into_inner).recv();
-        let Ok(Task { bytes, done }) = task else { return };
-        let stored = store.put_stream(&mut bytes.as_slice(), bytes.len() as u64);
-        let _ = done.send(stored); // nobody waits any more: the import has failed
+        let Ok(task) = task else { return };
+        task.run(store);
     }
 }

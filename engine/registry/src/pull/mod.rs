@@ -25,6 +25,26 @@ use crate::{
     core::Core,
     settings::{By, Endpoint},
 };
+use std::{
+    fs::File,
+    io::{self, Seek, Write},
+};
+
+/// Where a blob is written to.
+pub trait BlobTarget: Write {
+    /// Throws away what was written: it was wrong, or the rest did not come.
+    ///
+    /// # Errors
+    /// If that can't be done.
+    fn begin_again(&mut self) -> io::Result<()>;
+}
+
+impl BlobTarget for File {
+    fn begin_again(&mut self) -> io::Result<()> {
+        self.set_len(0)?;
+        self.rewind()
+    }
+}
 
 /// Asks mirrors in order, then the registry itself; the first that has it wins.
 fn first_of<T>(

@@ -240,3 +240,26 @@ fn signs_that_were_missed_are_given_once() {
 fn lines_of_one_event_all_have_the_step_in_front() {
     assert_eq!(plain().event(Duration::ZERO, &output("step.jar", "a\nb")), "[jar] a\n[jar] b\n");
 }
+
+#[test]
+fn a_transfer_is_told_now_and_then_and_at_its_end() {
+    let mut plain = plain();
+    let mut at = |now: u64, bytes: u64, finished: bool| {
+        let event = Event::Transfer {
+            what: "source.base".into(),
+            direction: Direction::Pull,
+            bytes,
+            total_bytes: 10 << 20,
+            blobs: 1 + usize::from(finished),
+            total_blobs: 2,
+            rate: 1 << 20,
+            duration: now * 1000,
+            finished,
+        };
+        plain.event(seconds(now), &event)
+    };
+    assert_eq!(at(1, 1 << 20, false) + &at(2, 2 << 20, false), "");
+    assert_eq!(at(6, 6 << 20, false), "[source.base] 6.0 MiB of 10.0 MiB, 1 of 2 blobs, 1.0 MiB/s\n");
+    assert_eq!(at(7, 7 << 20, false), "");
+    assert_eq!(at(10, 10 << 20, true), "[source.base] pulled 2 blobs, 10.0 MiB in 10s, 1.0 MiB/s\n");
+}
