@@ -49,8 +49,8 @@ impl Folder {
                     }
                 }
                 Err(Errno::EXIST) => self.remove_dead(name)?,
-                // A folder that another process took for dead before it was open.
-                Err(Errno::NOENT) if self.look(name)?.is_none() => self.check_still_there()?,
+                // A folder that another process took for dead before it was open; a third may have made it anew since.
+                Err(Errno::NOENT) => self.check_still_there()?,
                 Err(errno) => return Err(self.failed("make", name, errno)),
             }
         }
