@@ -8,6 +8,7 @@ use crate::{
     error::io_error,
     pull::{self, Blob, Manifest, RemoteImage},
     push::{self, Pushed, UploadSizes},
+    reference::{DOCKER_HUB, DOCKER_HUB_NAMES},
     transport::Transport,
 };
 use rbuild_oci::{
@@ -260,8 +261,8 @@ fn ping(core: &Core, registry: &str) -> Result<()> {
 fn normal(registry: &str) -> Result<String> {
     let bare = registry.trim_start_matches("https://").trim_start_matches("http://").trim_end_matches('/');
     let bare = bare.trim_end_matches("/v1").trim_end_matches("/v2");
-    if bare == "index.docker.io" || bare == "registry-1.docker.io" || bare.is_empty() {
-        return Ok(crate::reference::DOCKER_HUB.to_owned());
+    if DOCKER_HUB_NAMES.contains(&bare) {
+        return Ok(DOCKER_HUB.to_owned());
     }
     // A name that no reference could have is no registry's.
     let probe =
