@@ -8,6 +8,7 @@ use crate::{
     error::io_error,
     pull::{self, Blob, Manifest, RemoteImage},
     push::{self, Pushed, UploadSizes},
+    reference::{DOCKER_HUB, DOCKER_HUB_NAMES},
     transport::Transport,
 };
 use rbuild_oci::{
@@ -21,8 +22,6 @@ use std::{
 use ureq::http::{Method, StatusCode};
 
 const WRITE_BUFFER: usize = 256 << 10;
-/// Whole downloads of one blob into a file, if wrong bytes come.
-const MOST_DOWNLOADS: usize = 3;
 
 /// How a client behaves.
 #[derive(Clone)]
@@ -102,7 +101,7 @@ impl Client {
     /// The bytes of a blob, or of a foreign layer from its `urls`. Nothing is asked for before the first read.
     ///
     /// # Errors
-    /// [`Error::Malformed`] if its digest is of an unknown algorithm; all others when it is read.
+    /// [`Error::Malformed`] if its digest is not of sha256; all others when it is read.
     pub fn blob(&self, repository: &Repository, descriptor: &Descriptor) -> Result<Blob> {
         Blob::open(&self.core, repository, descriptor)
     }
@@ -119,7 +118,7 @@ impl Client {
         target: &mut dyn BlobTarget,
     ) -> Result<()> {
         let what = || format!("writing blob {}", descriptor.digest());
-        for last in (0..MOST_DOWNLOADS).map(|at| at + 1 == MOST_DOWNLOADS) {
+        pull::again_if_damaged(|| {
             let mut out = BufWriter::with_capacity(WRITE_BUFFER, &mut *target);
             let copied =
                 io::copy(&mut self.blob(repository, descriptor)?, &mut out).and_then(|_| out.flush());
@@ -127,22 +126,18 @@ impl Client {
             let _ = out.into_parts();
             let Err(error) = copied else { return Ok(()) };
             target.begin_again().map_err(io_error(what()))?;
-            match Error::from_io(what(), error) {
-                Error::Damaged { what, reason } if !last => {
-                    tracing::warn!(what, reason, "asking for it again")
-                }
-                error => return Err(error),
-            }
-        }
-        Ok(())
+            Err(Error::from_io(what(), error))
+        })
     }
 
-    /// Whether a reference names this image (`sha256:…`) at the registry itself, whatever mirrors say.
+    /// Whether a reference names this image (`sha256:…`) at the registry itself, whatever mirrors say; with a tag and a
+    /// digest, whether the tag does.
     ///
     /// # Errors
     /// As [`Self::resolve`]. A name that means nothing yet is no error.
     pub fn is_pushed(&self, reference: &Reference, digest: &str) -> Result<bool> {
-        match pull::resolve_at_origin(&self.core, reference) {
+        let tagged = reference.tag().map(|tag| reference.repository().with_tag(tag)).transpose()?;
+        match pull::resolve_at_origin(&self.core, tagged.as_ref().unwrap_or(reference)) {
             Ok(found) => Ok(found.digest().as_ref() == digest),
             Err(error) if error.is_not_found() => Ok(false),
             Err(error) => Err(error),
@@ -172,7 +167,8 @@ impl Client {
         push::push_blob(&self.core, &self.options.upload, repository, descriptor, source, sources)
     }
 
-    /// Puts a manifest or index under the tag of a reference, or under its digest. What it names must be there.
+    /// Puts a manifest or index under the tag of a reference, or under its digest where there is no tag. What it names
+    /// must be there.
     ///
     /// # Errors
     /// As [`Self::push_blob`]; [`Error::Malformed`]; [`Error::Damaged`] if it is not what the reference's digest says.
@@ -180,7 +176,7 @@ impl Client {
         push::push_manifest(&self.core, reference, bytes)
     }
 
-    /// The tags of a repository.
+    /// The tags of a repository, by the registry itself.
     ///
     /// # Errors
     /// As [`Self::resolve`].
@@ -188,7 +184,7 @@ impl Client {
         pull::tags(&self.core, repository)
     }
 
-    /// What refers to an image: signatures, SBOMs; all, or those of one type.
+    /// What refers to an image: signatures, SBOMs; all, or those of one type. By the registry itself.
     ///
     /// # Errors
     /// As [`Self::resolve`]. None of them is no error.
@@ -265,8 +261,8 @@ fn ping(core: &Core, registry: &str) -> Result<()> {
 fn normal(registry: &str) -> Result<String> {
     let bare = registry.trim_start_matches("https://").trim_start_matches("http://").trim_end_matches('/');
     let bare = bare.trim_end_matches("/v1").trim_end_matches("/v2");
-    if bare == "index.docker.io" || bare == "registry-1.docker.io" || bare.is_empty() {
-        return Ok(crate::reference::DOCKER_HUB.to_owned());
+    if DOCKER_HUB_NAMES.contains(&bare) {
+        return Ok(DOCKER_HUB.to_owned());
     }
     // A name that no reference could have is no registry's.
     let probe =

@@ -4,7 +4,7 @@
 //! that an error can name it. Sources: OCI image-spec (manifest.md, image-index.md, config.md, descriptor.md), docker's
 //! image manifest version 2, schema 2.
 
-use crate::{Error, Result, digest::Hasher};
+use crate::{Error, Result, digest};
 use rbuild_oci::{
     LayerDescriptor,
     oci_spec::image::{Descriptor, Digest, ImageConfiguration, MediaType},
@@ -241,10 +241,7 @@ fn descriptor(image: &str, value: &Value, entry: &str) -> Result<Descriptor> {
 /// A digest that can be checked here.
 pub(crate) fn checked_digest(text: &str) -> Result<Digest, &'static str> {
     let digest: Digest = text.parse().map_err(|_| "is no digest")?;
-    match Hasher::of(&digest) {
-        Some(_) => Ok(digest),
-        None => Err("is of an algorithm that is not supported"),
-    }
+    if digest::is_supported(&digest) { Ok(digest) } else { Err("is not of sha256, which alone is supported") }
 }
 
 /// docker's names of layers are those of OCI's; foreign ones differ only in where they may be fetched.

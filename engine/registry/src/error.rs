@@ -186,6 +186,14 @@ pub(crate) fn io_error(context: impl Into<String>) -> impl FnOnce(io::Error) -> 
     move |source| Error::Io { context: context.into(), source }
 }
 
+/// A URL or name without what stands before its last `@`, which may be a password.
+pub(crate) fn without_user(text: &str) -> String {
+    let (scheme, rest) = text.split_once("://").map_or(("", text), |(scheme, rest)| (scheme, rest));
+    let colon = if scheme.is_empty() { "" } else { "://" };
+    let (stars, host) = rest.rsplit_once('@').map_or(("", rest), |(_, host)| ("***@", host));
+    format!("{scheme}{colon}{stars}{host}")
+}
+
 /// A stranger's words on one line: no control characters, no more than a few hundred characters.
 pub(crate) fn quoted(text: &str) -> String {
     const LONGEST: usize = 300;

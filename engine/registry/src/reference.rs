@@ -8,6 +8,8 @@ use std::{fmt, net::Ipv6Addr, str::FromStr};
 pub(crate) const DOCKER_HUB: &str = "docker.io";
 /// Where docker's registry answers.
 const DOCKER_HUB_HOST: &str = "registry-1.docker.io";
+/// All its names.
+pub(crate) const DOCKER_HUB_NAMES: [&str; 3] = [DOCKER_HUB, "index.docker.io", DOCKER_HUB_HOST];
 const DEFAULT_TAG: &str = "latest";
 /// Takes the place of an IPv6 address, which the parser of names does not know.
 const STAND_IN: &str = "ipv6.invalid";

@@ -57,10 +57,10 @@ impl AuthFile {
         Ok(Some(file))
     }
 
-    /// The helper for a registry.
-    pub fn helper(&self, name: &str) -> Option<&str> {
-        let own = self.helpers.get(name).map(String::as_str).filter(|helper| !helper.is_empty());
-        own.or_else(|| Some(self.store.as_str()).filter(|store| !store.is_empty()))
+    /// The helper for a registry of these names: one of its own, or else the one for all.
+    pub fn helper(&self, names: &[&str]) -> Option<&str> {
+        let own = names.iter().filter_map(|name| self.helpers.get(*name));
+        own.chain([&self.store]).map(String::as_str).find(|helper| !helper.is_empty())
     }
 
     /// The entry of the first of these keys that is there and says something.

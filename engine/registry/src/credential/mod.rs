@@ -24,7 +24,10 @@
 mod file;
 mod helper;
 
-use crate::{Environment, Repository, Result, Secret, reference::DOCKER_HUB};
+use crate::{
+    Environment, Repository, Result, Secret,
+    reference::{DOCKER_HUB, DOCKER_HUB_NAMES},
+};
 use file::AuthFile;
 use std::path::PathBuf;
 
@@ -67,28 +70,18 @@ impl Credentials {
         self.find_at(repository.registry(), repository.path())
     }
 
+    /// Where the path is empty, the credential for the registry as a whole.
     pub(crate) fn find_at(&self, registry: &str, path: &str) -> Result<Option<Credential>> {
-        self.look_up(&keys(registry, path), registry)
-    }
-
-    /// The credential for a registry as a whole.
-    ///
-    /// # Errors
-    /// As [`Self::find`].
-    pub fn find_registry(&self, registry: &str) -> Result<Option<Credential>> {
-        self.look_up(&keys(registry, ""), registry)
-    }
-
-    fn look_up(&self, keys: &[String], registry: &str) -> Result<Option<Credential>> {
+        let keys = keys(registry, path);
         for path in self.readable() {
             let Some(file) = AuthFile::load(&path)? else { continue };
-            if let Some(name) = helper_names(registry).iter().find_map(|name| file.helper(name)) {
+            if let Some(name) = file.helper(&names(registry)) {
                 let server = server_key(registry);
                 if let Some(found) = helper::get(&self.environment, name, server)? {
                     return Ok(Some(found));
                 }
             }
-            if let Some(found) = file.entry(keys, registry)? {
+            if let Some(found) = file.entry(&keys, registry)? {
                 return Ok(Some(found));
             }
         }
@@ -102,11 +95,9 @@ impl Credentials {
     /// [`Error::Credentials`](crate::Error::Credentials), [`Error::Io`](crate::Error::Io).
     pub fn store(&self, registry: &str, credential: &Credential) -> Result<String> {
         let path = self.writable()?;
-        let helper = AuthFile::load(&path)?.and_then(|file| {
-            helper_names(registry).iter().find_map(|name| file.helper(name).map(str::to_owned))
-        });
-        if let Some(name) = helper {
-            helper::store(&self.environment, &name, server_key(registry), credential)?;
+        let file = AuthFile::load(&path)?.unwrap_or_default();
+        if let Some(name) = file.helper(&names(registry)) {
+            helper::store(&self.environment, name, server_key(registry), credential)?;
             // docker, too, leaves an empty entry, so that the file tells which registries there are.
             file::change(&path, |auths| file::put_empty(auths, server_key(registry)))?;
             return Ok(format!("docker-credential-{name}"));
@@ -123,15 +114,15 @@ impl Credentials {
         let path = self.writable()?;
         let Some(file) = AuthFile::load(&path)? else { return Ok(false) };
         let mut found = false;
-        if let Some(name) = helper_names(registry).iter().find_map(|name| file.helper(name)) {
+        if let Some(name) = file.helper(&names(registry)) {
             let server = server_key(registry);
             found |= helper::get(&self.environment, name, server)?.is_some();
             helper::erase(&self.environment, name, server)?;
         }
-        let names: Vec<String> = keys(registry, "");
-        if file.has_entry(&names) {
+        let keys = keys(registry, "");
+        if file.has_entry(&keys) {
             found = true;
-            file::change(&path, |auths| auths.retain(|key, _| !file::is_key_of(key, &names)))?;
+            file::change(&path, |auths| auths.retain(|key, _| !file::is_key_of(key, &keys)))?;
         }
         Ok(found)
     }
@@ -170,16 +161,15 @@ fn keys(registry: &str, path: &str) -> Vec<String> {
         keys.push(format!("{registry}/{path}"));
         path = path.rsplit_once('/').map_or("", |(parent, _)| parent);
     }
-    keys.extend(helper_names(registry).into_iter().map(str::to_owned));
+    keys.extend(names(registry).into_iter().map(str::to_owned));
     keys
 }
 
 /// The names under which a registry stands in files.
-fn helper_names(registry: &str) -> Vec<&str> {
-    if registry == DOCKER_HUB {
-        vec![DOCKER_HUB, "index.docker.io", "registry-1.docker.io", DOCKER_HUB_KEY]
-    } else {
-        vec![registry]
+fn names(registry: &str) -> Vec<&str> {
+    match registry {
+        DOCKER_HUB => DOCKER_HUB_NAMES.into_iter().chain([DOCKER_HUB_KEY]).collect(),
+        _ => vec![registry],
     }
 }
 

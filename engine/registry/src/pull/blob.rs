@@ -9,13 +9,14 @@ use crate::{
     Error, Event, Repository, Result,
     auth::Scopes,
     core::{Call, Core, Target},
-    digest::Hasher,
+    digest,
     reference::is_loopback,
     settings::{By, Endpoint},
     transport::{Attempts, Failure, Payload, Request, Response, Transience},
     url::Url,
 };
 use rbuild_oci::oci_spec::image::Descriptor;
+use sha2::{Digest as _, Sha256};
 use std::{
     collections::VecDeque,
     io::{self, Read},
@@ -37,7 +38,7 @@ pub struct Blob {
     failures: Vec<String>,
     body: Option<Box<dyn Read + Send>>,
     /// None once the end was found right.
-    hasher: Option<Hasher>,
+    hasher: Option<Sha256>,
     offset: u64,
     attempts: Attempts,
     breaks: u32,
@@ -65,10 +66,7 @@ impl Blob {
     /// Makes ready to read; nothing is asked for before the first byte is.
     pub(crate) fn open(core: &Arc<Core>, repository: &Repository, descriptor: &Descriptor) -> Result<Self> {
         let what = format!("blob {} of {repository}", descriptor.digest());
-        let hasher = Hasher::of(descriptor.digest()).ok_or_else(|| Error::Malformed {
-            what: what.clone(),
-            reason: format!("digests of {} can't be checked", descriptor.digest().algorithm()),
-        })?;
+        digest::check_supported(&what, descriptor.digest())?;
         let endpoints = core.settings().pull_endpoints(repository, By::Digest)?;
         let mut places: VecDeque<Place> = VecDeque::new();
         {
@@ -89,7 +87,7 @@ impl Blob {
             places,
             failures: Vec::new(),
             body: None,
-            hasher: Some(hasher),
+            hasher: Some(Sha256::new()),
             offset: 0,
             attempts: Attempts::new(core.transport.policy()),
             breaks: 0,
@@ -164,7 +162,7 @@ impl Blob {
         {
             reason = Some(format!("it has more than {} bytes", self.size()));
         }
-        let found = self.hasher.take().map(Hasher::finish).unwrap_or_default();
+        let found = self.hasher.take().map(digest::finish).unwrap_or_default();
         if reason.is_none() && found != self.descriptor.digest().as_ref() {
             reason = Some(format!("its digest is {found}"));
         }

@@ -1,12 +1,13 @@
 //! What there is: tags, and what refers to an image (distribution-spec, "Content Discovery").
 
-use super::{Manifest, first_of, manifest};
+use super::{Manifest, manifest};
 use crate::{
     Error, Reference, Repository, Result,
     auth::Scopes,
     core::{Call, Core, Target},
+    digest::check_supported,
     document::{self, Document, LARGEST_MANIFEST},
-    settings::{By, Endpoint},
+    settings::Endpoint,
     transport::Response,
     url::Url,
 };
@@ -46,6 +47,7 @@ pub(crate) fn referrers(
 ) -> Result<Vec<Descriptor>> {
     let endpoint = core.settings().origin(repository)?;
     let what = format!("the referrers of {repository}@{digest}");
+    check_supported(&what, digest)?;
     let path = format!("/v2/{}/referrers/{digest}", endpoint.path);
     let mut found = Vec::new();
     let listed = pages(core, &endpoint, path, &what, |bytes| {
@@ -53,8 +55,9 @@ pub(crate) fn referrers(
         Ok(())
     });
     match listed {
-        Err(error) if error.is_not_found() => found = by_tag(core, repository, digest)?,
-        Err(Error::Refused { status: 400 | 405, .. }) => found = by_tag(core, repository, digest)?,
+        Err(Error::NotFound { .. } | Error::Refused { status: 400 | 405, .. }) => {
+            found = by_tag(core, &endpoint, repository, digest)?;
+        }
         other => other?,
     }
     // The registry may have left the filter out, and a tag knows none.
@@ -66,12 +69,15 @@ pub(crate) fn referrers(
 }
 
 /// "Referrers Tag Schema": the digest, with a `-` for the colon.
-fn by_tag(core: &Core, repository: &Repository, digest: &Digest) -> Result<Vec<Descriptor>> {
+fn by_tag(
+    core: &Core,
+    endpoint: &Endpoint,
+    repository: &Repository,
+    digest: &Digest,
+) -> Result<Vec<Descriptor>> {
     let tag: String = digest.to_string().replacen(':', "-", 1).chars().take(128).collect();
     let reference: Reference = repository.with_tag(&tag)?;
-    let fetched =
-        first_of(core, repository, By::Tag, |endpoint| manifest::fetch_at(core, endpoint, &reference));
-    match fetched {
+    match manifest::fetch_at(core, endpoint, &reference) {
         Err(error) if error.is_not_found() => Ok(Vec::new()),
         Err(error) => Err(error),
         Ok(Manifest { bytes, .. }) => entries(&reference.to_string(), &bytes),

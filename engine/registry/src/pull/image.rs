@@ -1,6 +1,6 @@
 //! From a name and a platform to one image: its manifest, its configuration, its layers.
 
-use super::{Manifest, blob::Blob, manifest};
+use super::{Manifest, again_if_damaged, blob::Blob, manifest};
 use crate::{
     Error, Reference, Result,
     core::Core,
@@ -147,30 +147,18 @@ impl Resolver<'_> {
         })
     }
 
-    /// It is small, so wrong bytes are asked for again.
     fn configuration(&self, image: &str, descriptor: &Descriptor) -> Result<Vec<u8>> {
         let digest = descriptor.digest();
         let known = self.core.documents.get(digest);
         if let Some(known) = known.filter(|bytes| crate::digest::verify(digest, bytes).is_ok()) {
             return Ok(known);
         }
-        let bytes = self.fetched_configuration(image, descriptor)?;
+        let bytes = again_if_damaged(|| self.fetched_configuration(image, descriptor))?;
         self.core.documents.keep(digest, &bytes);
         Ok(bytes)
     }
 
     fn fetched_configuration(&self, image: &str, descriptor: &Descriptor) -> Result<Vec<u8>> {
-        const TRIES: usize = 3;
-        for _ in 1..TRIES {
-            match self.configuration_once(image, descriptor) {
-                Err(Error::Damaged { .. }) => {}
-                result => return result,
-            }
-        }
-        self.configuration_once(image, descriptor)
-    }
-
-    fn configuration_once(&self, image: &str, descriptor: &Descriptor) -> Result<Vec<u8>> {
         let mut bytes = Vec::new();
         let mut blob = Blob::open(self.core, self.reference.repository(), descriptor)?;
         blob.read_to_end(&mut bytes)

@@ -5,9 +5,9 @@ use crate::{
     Error, Reference, Result,
     auth::Scopes,
     core::{Call, Core, Target},
-    digest::verify,
+    digest::{check_supported, verify},
     document::{self, LARGEST_MANIFEST},
-    error::quoted,
+    error::{is_transient_status, quoted},
     settings::{By, Endpoint},
     transport::{Failure, Response, Transience},
 };
@@ -65,10 +65,12 @@ fn by(reference: &Reference) -> By {
     if reference.digest().is_some() { By::Digest } else { By::Tag }
 }
 
-fn call(method: Method, endpoint: &Endpoint, reference: &Reference) -> Call<'static> {
+fn call(method: Method, endpoint: &Endpoint, reference: &Reference) -> Result<Call<'static>> {
+    let what = what(endpoint, reference);
+    reference.digest().map_or(Ok(()), |digest| check_supported(&what, digest))?;
     let path = format!("/v2/{}/manifests/{}", endpoint.path, reference.key());
-    Call::new(method, Target::Path(path), Scopes::pull(&endpoint.path), what(endpoint, reference))
-        .with_header(header::ACCEPT, ACCEPT)
+    let call = Call::new(method, Target::Path(path), Scopes::pull(&endpoint.path), what);
+    Ok(call.with_header(header::ACCEPT, ACCEPT))
 }
 
 fn what(endpoint: &Endpoint, reference: &Reference) -> String {
@@ -78,15 +80,18 @@ fn what(endpoint: &Endpoint, reference: &Reference) -> String {
 
 /// HEAD tells enough, where a registry answers it in full.
 fn resolve_at(core: &Core, endpoint: &Endpoint, reference: &Reference) -> Result<Descriptor> {
-    let head = call(Method::HEAD, endpoint, reference);
+    let head = call(Method::HEAD, endpoint, reference)?;
     let response = core.send(endpoint, &head)?;
-    if response.status == StatusCode::OK
-        && let Some(descriptor) = described(&response, reference)
-    {
-        return Ok(descriptor);
+    let status = response.status;
+    match described(&response, reference) {
+        Some(descriptor) if status == StatusCode::OK => Ok(descriptor),
+        // Who is busy or lets nobody in would say the same to GET.
+        _ if is_transient_status(status.as_u16()) || matches!(status.as_u16(), 401 | 403) => {
+            Err(core.refusal(endpoint, response, &head.what))
+        }
+        // An answer to HEAD has no words, and some registries answer only GET right.
+        _ => fetch_at(core, endpoint, reference).map(|manifest| manifest.descriptor),
     }
-    // An answer to HEAD has no words, and some registries answer only GET right.
-    fetch_at(core, endpoint, reference).map(|manifest| manifest.descriptor)
 }
 
 fn described(response: &Response, reference: &Reference) -> Option<Descriptor> {
@@ -103,7 +108,7 @@ fn described(response: &Response, reference: &Reference) -> Option<Descriptor> {
 }
 
 pub(super) fn fetch_at(core: &Core, endpoint: &Endpoint, reference: &Reference) -> Result<Manifest> {
-    let get = call(Method::GET, endpoint, reference);
+    let get = call(Method::GET, endpoint, reference)?;
     core.repeat(&get.what, || {
         let response = core.expect(endpoint, &get, &[StatusCode::OK])?;
         let said = response.header(DIGEST_HEADER).map(|text| text.trim().to_owned());
@@ -116,7 +121,7 @@ pub(super) fn fetch_at(core: &Core, endpoint: &Endpoint, reference: &Reference) 
             }
             Err(error) => return Ok(Err(core.transport.read_failure(error))),
         };
-        let digest = match digest_of(&bytes, reference.digest(), said.as_deref()) {
+        let digest = match digest_of(&get.what, &bytes, reference.digest(), said.as_deref())? {
             Ok(digest) => digest,
             Err(reason) => return Ok(Err(damaged(&get.what, reason))),
         };
@@ -126,15 +131,22 @@ pub(super) fn fetch_at(core: &Core, endpoint: &Endpoint, reference: &Reference) 
 }
 
 /// The digest that was asked for, or that the registry says; the bytes must be theirs.
-fn digest_of(bytes: &[u8], wanted: Option<&Digest>, said: Option<&str>) -> Result<Digest, String> {
+fn digest_of(
+    what: &str,
+    bytes: &[u8],
+    wanted: Option<&Digest>,
+    said: Option<&str>,
+) -> Result<Result<Digest, String>> {
     if let Some(wanted) = wanted {
-        return verify(wanted, bytes).map(|()| wanted.clone());
+        return Ok(verify(wanted, bytes).map(|()| wanted.clone()));
     }
-    let Some(said) = said else { return Ok(sha256(bytes)) };
-    let digest = document::checked_digest(said)
-        .map_err(|reason| format!("the registry's digest {reason}: {:?}", quoted(said)))?;
-    verify(&digest, bytes).map_err(|found| format!("the registry says that it is {digest}, but {found}"))?;
-    Ok(digest)
+    let Some(said) = said else { return Ok(Ok(sha256(bytes))) };
+    let Ok(digest) = said.parse() else {
+        return Ok(Err(format!("the registry's digest is none: {:?}", quoted(said))));
+    };
+    check_supported(what, &digest)?;
+    let verified = verify(&digest, bytes);
+    Ok(verified.map(|()| digest).map_err(|found| format!("the registry says that it is {said}, but {found}")))
 }
 
 /// What the network garbled may come right the next time.

@@ -70,6 +70,18 @@ fn first_of<T>(
     })
 }
 
+/// Downloads something anew, whole, if its bytes were wrong.
+pub(crate) fn again_if_damaged<T>(mut run: impl FnMut() -> Result<T>) -> Result<T> {
+    const MOST_DOWNLOADS: usize = 3;
+    for _ in 1..MOST_DOWNLOADS {
+        match run() {
+            Err(Error::Damaged { what, reason }) => tracing::warn!(what, reason, "asking for it again"),
+            result => return result,
+        }
+    }
+    run()
+}
+
 /// Takes note of a place that failed, and says so.
 fn give_up(core: &Core, place: &str, error: &Error, failures: &mut Vec<String>) {
     let reason = error.to_string();

@@ -6,6 +6,7 @@ use crate::{
     BlobSource, Error, Repository, Result,
     auth::Scopes,
     core::{Call, Core, Target},
+    digest::check_supported,
     settings::Endpoint,
 };
 use rbuild_oci::oci_spec::image::{Descriptor, Digest};
@@ -39,8 +40,9 @@ impl Default for UploadSizes {
 
 /// Whether a repository has a blob.
 pub(crate) fn has_blob(core: &Core, repository: &Repository, digest: &Digest) -> Result<bool> {
-    let endpoint = core.settings().origin(repository)?;
-    has_blob_at(core, &endpoint, digest, &Scopes::pull(&endpoint.path), &what(repository, digest))
+    let (endpoint, what) = (core.settings().origin(repository)?, what(repository, digest));
+    check_supported(&what, digest)?;
+    has_blob_at(core, &endpoint, digest, &Scopes::pull(&endpoint.path), &what)
 }
 
 pub(super) fn has_blob_at(
@@ -76,6 +78,7 @@ pub(crate) fn push_blob(
     let endpoint = core.settings().origin(repository)?;
     let digest = descriptor.digest();
     let what = what(repository, digest);
+    check_supported(&what, digest)?;
     // The scope of the push at once: one token for all that follows.
     if has_blob_at(core, &endpoint, digest, &Scopes::push(&endpoint.path), &what)? {
         return Ok(Pushed::Existing);

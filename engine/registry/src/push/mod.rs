@@ -22,7 +22,7 @@ use crate::{
 use rbuild_oci::{oci_spec::image::Descriptor, sha256};
 use ureq::http::{Method, StatusCode, header};
 
-/// Puts a manifest or index under a tag, or under its digest.
+/// Puts a manifest or index under a tag, or under its digest where there is none.
 pub(crate) fn push_manifest(core: &Core, reference: &Reference, bytes: &[u8]) -> Result<Descriptor> {
     let what = format!("the manifest of {reference}");
     let media_type = document::media_type_of(&what, bytes, None)?;
@@ -32,6 +32,7 @@ pub(crate) fn push_manifest(core: &Core, reference: &Reference, bytes: &[u8]) ->
     }
     let digest = match reference.digest() {
         Some(wanted) => {
+            crate::digest::check_supported(&what, wanted)?;
             crate::digest::verify(wanted, bytes)
                 .map_err(|reason| Error::Damaged { what: what.clone(), reason })?;
             wanted.clone()
@@ -39,7 +40,8 @@ pub(crate) fn push_manifest(core: &Core, reference: &Reference, bytes: &[u8]) ->
         None => sha256(bytes),
     };
     let endpoint = core.settings().origin(reference.repository())?;
-    let path = format!("/v2/{}/manifests/{}", endpoint.path, reference.key());
+    let key = reference.tag().unwrap_or(reference.key());
+    let path = format!("/v2/{}/manifests/{key}", endpoint.path);
     let call = Call::new(Method::PUT, Target::Path(path), Scopes::push(&endpoint.path), &what)
         .with_header(header::CONTENT_TYPE, media_type.to_string())
         .with_payload(Payload::Bytes(bytes));

@@ -1,6 +1,7 @@
 //! Certificates for a host: docker's and podman's `certs.d/HOST[:PORT]/`, with `*.crt` the CAs to trust, and
 //! `NAME.cert` with `NAME.key` the certificate to show (containers-certs.d(5)).
 
+use super::TLS_PORT;
 use crate::{Environment, Error, Result, error::io_error};
 use std::{
     fs, io,
@@ -18,7 +19,7 @@ pub(crate) struct TlsFiles {
     pub is_verified: bool,
 }
 
-/// What is there for a host; the user's directories come before the system's.
+/// What is there for a host, named with or without the usual port; the user's directories come before the system's.
 pub(super) fn of_directories(environment: &Environment, host: &str) -> Result<TlsFiles> {
     let mut files = TlsFiles { authorities: Vec::new(), client: None, is_verified: true };
     if host.is_empty() || host.contains('/') {
@@ -30,8 +31,14 @@ pub(super) fn of_directories(environment: &Environment, host: &str) -> Result<Tl
     ];
     let system =
         ["/etc/containers/certs.d", "/etc/docker/certs.d"].map(|path| Some(environment.system(path)));
+    let bare = host.strip_suffix(TLS_PORT).unwrap_or(host);
+    let names = if bare.ends_with(']') || !bare.contains(':') {
+        vec![bare.to_owned(), format!("{bare}{TLS_PORT}")]
+    } else {
+        vec![bare.to_owned()]
+    };
     for folder in user.into_iter().chain(system).flatten() {
-        add(&mut files, &folder.join(host))?;
+        names.iter().try_for_each(|name| add(&mut files, &folder.join(name)))?;
     }
     Ok(files)
 }

@@ -4,7 +4,7 @@
 //! drop-ins (`registries.conf.d/*.conf` of system and user, in the order of their names) come after it and replace
 //! what it says of a prefix or alias. What is not about places (`short-name-mode`, credential helpers) is not read.
 
-use super::{By, Mirror, Protocol, covers};
+use super::{By, Mirror, Protocol, covers, host_part, location};
 use crate::{Environment, Error, Result, error::io_error};
 use serde::Deserialize;
 use std::{
@@ -12,6 +12,7 @@ use std::{
     fs, io,
     path::{Path, PathBuf},
 };
+use toml::Spanned;
 
 const FILE: &str = "containers/registries.conf";
 const DROP_INS: &str = "containers/registries.conf.d";
@@ -31,14 +32,14 @@ pub(crate) struct Rule {
     pub insecure: bool,
     pub blocked: bool,
     pub mirrors: Vec<Mirror>,
-    /// The file.
+    /// The file and line.
     pub place: String,
 }
 
 #[derive(Deserialize, Default)]
 #[serde(default)]
 struct Document {
-    registry: Vec<RegistryEntry>,
+    registry: Vec<Spanned<RegistryEntry>>,
     aliases: BTreeMap<String, String>,
 }
 
@@ -50,7 +51,7 @@ struct RegistryEntry {
     insecure: bool,
     blocked: bool,
     mirror_by_digest_only: bool,
-    mirror: Vec<MirrorEntry>,
+    mirror: Vec<Spanned<MirrorEntry>>,
 }
 
 #[derive(Deserialize, Default)]
@@ -72,17 +73,14 @@ impl Containers {
 
     fn add(&mut self, path: &Path) -> Result<()> {
         let Some(text) = read(path)? else { return Ok(()) };
-        let place = path.display().to_string();
-        let refuse = |reason: String| Error::Settings { place: place.clone(), reason };
-        let document: Document =
-            toml::from_str(&text).map_err(|error| refuse(error.to_string().trim_end().to_owned()))?;
+        let file = path.display().to_string();
+        let document: Document = toml::from_str(&text).map_err(|error| Error::Settings {
+            place: file.clone(),
+            reason: error.to_string().trim_end().to_owned(),
+        })?;
+        let place = |at: usize| format!("{file}:{}", text[..at].matches('\n').count() + 1);
         for entry in document.registry {
-            let prefix = if entry.prefix.is_empty() { &entry.location } else { &entry.prefix };
-            let prefix = prefix.trim_end_matches('/').to_owned();
-            if prefix.is_empty() {
-                return Err(refuse("a [[registry]] needs a `prefix` or a `location`".to_owned()));
-            }
-            let rule = rule(entry, &place).map_err(refuse)?;
+            let (prefix, rule) = rule(entry, &place)?;
             self.rules.insert(prefix, rule);
         }
         for (name, full) in document.aliases {
@@ -118,7 +116,7 @@ impl Containers {
 
     /// Hosts that need no right certificate, or no TLS.
     pub fn insecure_hosts(&self) -> BTreeSet<String> {
-        let host = |name: &str| name.split('/').next().unwrap_or_default().to_owned();
+        let host = |name: &str| host_part(name).to_owned();
         let mut hosts = BTreeSet::new();
         for (prefix, rule) in &self.rules {
             if rule.insecure && !prefix.starts_with('*') {
@@ -131,25 +129,45 @@ impl Containers {
     }
 }
 
-fn rule(entry: RegistryEntry, place: &str) -> Result<Rule, String> {
-    let mut mirrors = Vec::new();
-    for mirror in entry.mirror {
-        let location = mirror.location.trim_end_matches('/').to_owned();
-        if location.is_empty() || location.contains("://") {
-            return Err(format!("mirror {location:?} is no HOST[:PORT][/PATH]"));
-        }
-        let only = match mirror.pull_from_mirror.as_str() {
-            "digest-only" => Some(By::Digest),
-            "tag-only" => Some(By::Tag),
-            "all" | "" => entry.mirror_by_digest_only.then_some(By::Digest),
-            other => return Err(format!("pull-from-mirror is all, digest-only or tag-only, not {other:?}")),
-        };
-        let protocol = mirror.insecure.then_some(Protocol::Either);
-        mirrors.push(Mirror { location, protocol, only });
+/// A table's prefix and what it says. `place` tells a byte's line.
+fn rule(entry: Spanned<RegistryEntry>, place: &dyn Fn(usize) -> String) -> Result<(String, Rule)> {
+    let table = place(entry.span().start);
+    let entry = entry.into_inner();
+    let refuse = |reason: String| Error::Settings { place: table.clone(), reason };
+    let prefix = if entry.prefix.is_empty() { &entry.location } else { &entry.prefix };
+    let prefix = prefix.trim_end_matches('/').to_owned();
+    if prefix.is_empty() {
+        return Err(refuse("a [[registry]] needs a `prefix` or a `location`".to_owned()));
     }
-    let location = Some(entry.location.trim_end_matches('/').to_owned()).filter(|text| !text.is_empty());
-    let place = place.to_owned();
-    Ok(Rule { location, insecure: entry.insecure, blocked: entry.blocked, mirrors, place })
+    let moved = Some(entry.location).filter(|text| !text.is_empty());
+    let moved = moved.map(|text| location(&text)).transpose();
+    let moved = moved.map_err(|reason| refuse(format!("the location {reason}")))?;
+    let mirrors = entry.mirror.into_iter().map(|one| mirror(one, entry.mirror_by_digest_only, place));
+    let mirrors = mirrors.collect::<Result<_>>()?;
+    let (insecure, blocked) = (entry.insecure, entry.blocked);
+    Ok((prefix, Rule { location: moved, insecure, blocked, mirrors, place: table }))
+}
+
+fn mirror(
+    entry: Spanned<MirrorEntry>,
+    by_digest_only: bool,
+    place: &dyn Fn(usize) -> String,
+) -> Result<Mirror> {
+    let place = place(entry.span().start);
+    let entry = entry.into_inner();
+    let refuse = |reason: String| Error::Settings { place: place.clone(), reason };
+    let location = location(&entry.location).map_err(|reason| refuse(format!("mirror {reason}")))?;
+    let only = match entry.pull_from_mirror.as_str() {
+        "digest-only" => Some(By::Digest),
+        "tag-only" => Some(By::Tag),
+        "all" | "" => by_digest_only.then_some(By::Digest),
+        other => {
+            let reason = format!("pull-from-mirror is all, digest-only or tag-only, not {other:?}");
+            return Err(refuse(reason));
+        }
+    };
+    let protocol = entry.insecure.then_some(Protocol::Either);
+    Ok(Mirror { location, protocol, only, place })
 }
 
 /// The files there may be, in order.

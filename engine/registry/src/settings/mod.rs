@@ -26,10 +26,14 @@ pub(crate) use proxy::Proxies;
 
 use crate::{
     Environment, Error, Reference, Repository, Result,
+    error::without_user,
     reference::{host_of, is_loopback},
 };
 use containers::Containers;
 use std::collections::BTreeSet;
+
+const TLS_PORT: &str = ":443";
+const PLAIN_PORT: &str = ":80";
 
 /// How a host is talked to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -69,6 +73,8 @@ pub(crate) struct Mirror {
     pub protocol: Option<Protocol>,
     /// None for both.
     pub only: Option<By>,
+    /// Where it was read: a file and line, or a table.
+    pub place: String,
 }
 
 /// Everything that is known about registries and their hosts.
@@ -110,7 +116,7 @@ impl Settings {
     pub(crate) fn pull_endpoints(&self, repository: &Repository, by: By) -> Result<Vec<Endpoint>> {
         let name = repository.to_string();
         let (prefix, mirrors) = match table::find(&self.tables, &name) {
-            Some((prefix, table)) => (prefix.to_owned(), table.parsed_mirrors()?),
+            Some((prefix, table)) => (prefix.to_owned(), table.parsed_mirrors(prefix)?),
             None => match self.containers.find(&name) {
                 Some((prefix, rule)) => (prefix, rule.mirrors.clone()),
                 None => (String::new(), Vec::new()),
@@ -119,7 +125,7 @@ impl Settings {
         let mut endpoints = Vec::new();
         for mirror in mirrors.iter().filter(|mirror| mirror.only.is_none_or(|only| only == by)) {
             let moved = format!("{}{}", mirror.location, &name[prefix.len()..]);
-            endpoints.push(self.endpoint(&moved, mirror.protocol, false)?);
+            endpoints.push(self.endpoint(&moved, mirror.protocol, false, &mirror.place)?);
         }
         endpoints.push(self.origin(repository)?);
         Ok(endpoints)
@@ -137,10 +143,11 @@ impl Settings {
             }
             if let Some(location) = &rule.location {
                 let moved = format!("{location}{}", &name[prefix.len()..]);
-                return self.endpoint(&moved, rule.insecure.then_some(Protocol::Either), true);
+                let protocol = rule.insecure.then_some(Protocol::Either);
+                return self.endpoint(&moved, protocol, true, &rule.place);
             }
         }
-        self.endpoint(&name, None, true)
+        self.endpoint(&name, None, true, &name)
     }
 
     /// A registry as a whole.
@@ -150,11 +157,17 @@ impl Settings {
         Ok(Endpoint { registry: registry.to_owned(), host, path, protocol, is_origin: true })
     }
 
-    fn endpoint(&self, name: &str, protocol: Option<Protocol>, is_origin: bool) -> Result<Endpoint> {
+    fn endpoint(
+        &self,
+        name: &str,
+        protocol: Option<Protocol>,
+        is_origin: bool,
+        place: &str,
+    ) -> Result<Endpoint> {
         let (registry, path) = name.split_once('/').unwrap_or((name, ""));
         if registry.is_empty() || path.is_empty() {
-            let reason = format!("{name:?} is no repository of a host: a mirror is HOST[:PORT][/PATH]");
-            return Err(Error::Settings { place: "mirrors".to_owned(), reason });
+            let reason = format!("it leads to {name:?}, which is no repository: HOST[:PORT]/PATH");
+            return Err(Error::Settings { place: place.to_owned(), reason });
         }
         let protocol = protocol.unwrap_or_else(|| self.protocol(registry));
         let host = host_of(registry).to_owned();
@@ -162,28 +175,38 @@ impl Settings {
     }
 
     fn protocol(&self, registry: &str) -> Protocol {
-        match self.tables.get(registry) {
-            Some(table) if table.http => Protocol::Plain,
-            Some(table) if table.ca.is_some() || table.cert.is_some() => Protocol::Tls,
-            _ if self.unverified.contains(registry) || is_loopback(registry) => Protocol::Either,
+        let host = host_of(registry);
+        if self.table(host, PLAIN_PORT).is_some_and(|table| table.http) {
+            return Protocol::Plain;
+        }
+        let has_certificates = |table: &RegistryTable| table.ca.is_some() || table.cert.is_some();
+        let is_secure = self.table(host, TLS_PORT).is_some_and(has_certificates);
+        match self.is_unverified(host) || is_loopback(registry) {
+            true if !is_secure => Protocol::Either,
             _ => Protocol::Tls,
         }
     }
 
+    /// The table of a host, with or without the port that is usual.
+    fn table(&self, host: &str, usual: &str) -> Option<&RegistryTable> {
+        let is_named = |(name, _): &(&String, &RegistryTable)| is_same_host(host_of(name), host, usual);
+        self.tables.get(host).or_else(|| self.tables.iter().find(is_named).map(|(_, table)| table))
+    }
+
+    fn is_unverified(&self, host: &str) -> bool {
+        self.unverified.iter().any(|name| is_same_host(name, host, TLS_PORT))
+    }
+
     /// Certificates for a host, and whether the host's own must be right.
     pub(crate) fn tls(&self, host: &str) -> Result<TlsFiles> {
-        let named = self
-            .tables
-            .get(host)
-            .or_else(|| self.tables.iter().find(|(name, _)| host_of(name) == host).map(|(_, table)| table));
         let mut files = certificates::of_directories(&self.environment, host)?;
-        if let Some(table) = named {
+        if let Some(table) = self.table(host, TLS_PORT) {
             files.authorities.extend(table.ca.clone());
             if let (Some(certificate), Some(key)) = (&table.cert, &table.key) {
                 files.client = Some((certificate.clone(), key.clone()));
             }
         }
-        files.is_verified = !self.unverified.contains(host);
+        files.is_verified = !self.is_unverified(host);
         Ok(files)
     }
 
@@ -191,18 +214,37 @@ impl Settings {
     pub(crate) fn is_plain(&self, host: &str) -> bool {
         let is_named = |(name, table): (&String, &RegistryTable)| {
             let is_mirror = || {
-                table.mirrors.iter().any(|mirror| {
-                    mirror.strip_prefix("http://").is_some_and(|rest| rest.split('/').next() == Some(host))
-                })
+                let mut plain = table.mirrors.iter().filter_map(|mirror| mirror.strip_prefix("http://"));
+                plain.any(|rest| is_same_host(host_part(rest), host, PLAIN_PORT))
             };
-            (table.http && host_of(name) == host) || is_mirror()
+            (table.http && is_same_host(host_of(name), host, PLAIN_PORT)) || is_mirror()
         };
-        self.unverified.contains(host) || self.tables.iter().any(is_named)
+        self.is_unverified(host) || self.tables.iter().any(is_named)
     }
 
     pub(crate) fn proxies(&self) -> &Proxies {
         &self.proxies
     }
+}
+
+/// Whether two names are of one host and port, where this port is the usual one and may be left out.
+fn is_same_host(one: &str, other: &str, usual: &str) -> bool {
+    let bare = |host: &str| host.strip_suffix(usual).unwrap_or(host).to_ascii_lowercase();
+    bare(one) == bare(other)
+}
+
+/// `HOST[:PORT]` of `HOST[:PORT][/PATH]`.
+fn host_part(location: &str) -> &str {
+    location.split('/').next().unwrap_or_default()
+}
+
+/// Looks at `HOST[:PORT][/PATH]`, and leaves out what ends it needlessly. A password in it is not told.
+fn location(text: &str) -> Result<String, String> {
+    let bare = text.trim_end_matches('/');
+    if host_part(bare).is_empty() || bare.contains([' ', '@', '?', '#']) || bare.contains("://") {
+        return Err(format!("{:?} is no HOST[:PORT][/PATH]", without_user(text)));
+    }
+    Ok(bare.to_owned())
 }
 
 /// Whether a prefix of a rule (`HOST`, `HOST/PATH`, `*.DOMAIN`) covers a repository; how much of its name.
@@ -217,7 +259,49 @@ pub(crate) fn covers(prefix: &str, name: &str) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
+
+    #[test]
+    fn the_usual_port_may_be_left_out() {
+        let root = tempfile::tempdir().unwrap();
+        for name in ["d.example", "e.example:443", "f.example:5000"] {
+            let folder = root.path().join("etc/docker/certs.d").join(name);
+            std::fs::create_dir_all(&folder).unwrap();
+            std::fs::write(folder.join("ca.crt"), "").unwrap();
+        }
+        let conf = root.path().join("etc/containers/registries.conf");
+        std::fs::create_dir_all(conf.parent().unwrap()).unwrap();
+        std::fs::write(conf, "[[registry]]\nlocation = 'i.example:443'\ninsecure = true").unwrap();
+        let tables = "['a.example:443']\nca = 'x'\n['b.example']\nca = 'x'\n['p.example:80']\nhttp = true\n\
+                      ['q.example']\nhttp = true\nmirrors = ['http://m.example:80/x']";
+        let environment = Environment::new(root.path(), [("HOME", "/nowhere")]);
+        let settings = Settings::load(&environment, toml::from_str(tables).unwrap()).unwrap();
+        for (host, count) in [
+            ("a.example", 1),
+            ("b.example:443", 1),
+            ("d.example:443", 1),
+            ("e.example", 1),
+            ("f.example:5000", 1),
+            ("b.example:5000", 0),
+            ("f.example", 0),
+        ] {
+            assert_eq!(settings.tls(host).unwrap().authorities.len(), count, "{host}");
+        }
+        for (host, is_plain) in [
+            ("p.example", true),
+            ("q.example:80", true),
+            ("m.example", true),
+            ("q.example:443", false),
+            ("p.example:8080", false),
+        ] {
+            assert_eq!(settings.is_plain(host), is_plain, "{host}");
+        }
+        assert_eq!(settings.protocol("p.example"), Protocol::Plain);
+        assert_eq!(settings.protocol("q.example:443"), Protocol::Tls);
+        assert_eq!(settings.protocol("i.example"), Protocol::Either);
+        assert!(!settings.tls("i.example").unwrap().is_verified);
+    }
 
     #[test]
     fn prefixes() {

@@ -1,7 +1,7 @@
 //! The caller's own table of registries.
 
-use super::{Mirror, Protocol, covers};
-use crate::{Error, Result};
+use super::{Mirror, Protocol, covers, location};
+use crate::{Error, Result, error::without_user};
 use serde::Deserialize;
 use std::{collections::BTreeMap, path::PathBuf};
 
@@ -35,8 +35,11 @@ pub struct RegistryTable {
 }
 
 impl RegistryTable {
-    pub(super) fn parsed_mirrors(&self) -> Result<Vec<Mirror>> {
-        self.mirrors.iter().map(|text| parse_mirror(text)).collect()
+    /// `name` is the table's.
+    pub(super) fn parsed_mirrors(&self, name: &str) -> Result<Vec<Mirror>> {
+        let place = place(name);
+        let parse = |text: &String| parse_mirror(text, &place);
+        self.mirrors.iter().map(parse).collect()
     }
 }
 
@@ -53,48 +56,45 @@ fn is_exact(prefix: &str, name: &str) -> bool {
 
 pub(super) fn check(tables: &RegistryTables) -> Result<()> {
     for (name, table) in tables {
-        let refuse = |reason: String| Err(settings_error(name, reason));
-        if name.contains("://")
-            || name.is_empty()
-            || name.ends_with('/')
-            || name.contains(char::is_whitespace)
-        {
-            return refuse("a registry is named HOST[:PORT], without a scheme".to_owned());
+        let refuse = |reason: &str| Err(Error::Settings { place: place(name), reason: reason.to_owned() });
+        if name.contains("://") || name.ends_with('/') || name.contains(char::is_whitespace) {
+            return refuse("a registry is named HOST[:PORT], without a scheme");
+        }
+        if name.is_empty() || name.contains('@') {
+            return refuse("a registry is named HOST[:PORT]");
         }
         if table.cert.is_some() != table.key.is_some() {
-            return refuse("`cert` and `key` belong together".to_owned());
+            return refuse("`cert` and `key` belong together");
         }
         if table.http && (table.ca.is_some() || table.cert.is_some()) {
-            return refuse("`http` does without TLS, so certificates are of no use".to_owned());
+            return refuse("`http` does without TLS, so certificates are of no use");
         }
         if name.contains('/') && (table.http || table.ca.is_some() || table.cert.is_some()) {
-            return refuse("`http`, `ca`, `cert` and `key` are for a host, without a path".to_owned());
+            return refuse("`http`, `ca`, `cert` and `key` are for a host, without a path");
         }
-        if let Err(error) = table.parsed_mirrors() {
-            return refuse(error.to_string());
-        }
+        table.parsed_mirrors(name)?;
     }
     Ok(())
 }
 
-fn parse_mirror(text: &str) -> Result<Mirror> {
-    let (protocol, location) = match text.split_once("://") {
+fn parse_mirror(text: &str, place: &str) -> Result<Mirror> {
+    let (protocol, rest) = match text.split_once("://") {
         Some(("http", rest)) => (Some(Protocol::Plain), rest),
         Some(("https", rest)) => (Some(Protocol::Tls), rest),
-        Some(_) => (None, ""),
-        None => (None, text),
+        _ => (None, text),
     };
-    let location = location.trim_end_matches('/');
-    if location.is_empty() || location.contains([' ', '@', '?', '#']) || location.starts_with('/') {
-        let reason =
-            format!("mirror {text:?} is no HOST[:PORT][/PATH], with http:// before it if it has no TLS");
-        return Err(Error::Settings { place: "mirrors".to_owned(), reason });
+    let place = place.to_owned();
+    match location(rest) {
+        Ok(location) => Ok(Mirror { location, protocol, only: None, place }),
+        Err(reason) => {
+            let reason = format!("mirror {reason}, with http:// before it if it has no TLS");
+            Err(Error::Settings { place, reason })
+        }
     }
-    Ok(Mirror { location: location.to_owned(), protocol, only: None })
 }
 
-fn settings_error(name: &str, reason: String) -> Error {
-    Error::Settings { place: format!("[registries.{name:?}]"), reason }
+fn place(name: &str) -> String {
+    format!("[registries.{:?}]", without_user(name))
 }
 
 #[cfg(test)]
@@ -104,11 +104,13 @@ mod tests {
 
     #[test]
     fn mirrors() {
-        let mirror = parse_mirror("http://10.0.0.7:5000/hub/").unwrap();
+        let mirror = parse_mirror("http://10.0.0.7:5000/hub/", "x").unwrap();
         assert_eq!((mirror.location.as_str(), mirror.protocol), ("10.0.0.7:5000/hub", Some(Protocol::Plain)));
-        assert_eq!(parse_mirror("mirror.example").unwrap().protocol, None);
-        for text in ["", "ftp://x", "http://", "a b", "user:pw@host", "/x"] {
-            assert!(parse_mirror(text).is_err(), "{text}");
+        assert_eq!(parse_mirror("mirror.example", "x").unwrap().protocol, None);
+        for text in ["", "ftp://x", "http://", "a b", "me:hun/ter2@host", "https://me:hun/ter2@host/x", "/x"]
+        {
+            let error = parse_mirror(text, "x").unwrap_err().to_string();
+            assert!(error.contains("HOST[:PORT]") && !error.contains("ter2"), "{text}: {error}");
         }
     }
 

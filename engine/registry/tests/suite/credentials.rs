@@ -137,6 +137,40 @@ fn helpers_keep_find_and_forget() {
 }
 
 #[test]
+fn a_helper_of_its_own_comes_before_the_one_for_all() {
+    // `docker login` writes docker's own registry under its old address, which is the last of its names.
+    for key in ["docker.io", "index.docker.io", "https://index.docker.io/v1/"] {
+        let world = World::new();
+        helper(&world, "all");
+        helper(&world, "own");
+        world.write(
+            ".docker/config.json",
+            &format!(r#"{{"credsStore":"all","credHelpers":{{"{key}":"own"}}}}"#),
+        );
+        let credentials = credentials(&world);
+        let place = credentials.store("docker.io", &password("me", "hub-secret")).unwrap();
+        assert_eq!(place, "docker-credential-own", "{key}");
+        assert_eq!(user(&world, "debian").as_deref(), Some("me"), "{key}");
+        assert!(credentials.erase("docker.io").unwrap(), "{key}");
+        assert!(!world.home().join("own.store").exists() && !world.home().join("all.store").exists());
+    }
+}
+
+#[test]
+fn a_registry_without_a_name_is_none() {
+    let client = World::new().client();
+    for name in ["", "https://", "/", "debian"] {
+        for error in [
+            client.login(name, &password("me", "x")).unwrap_err(),
+            client.logout(name).unwrap_err(),
+            client.ping(name).unwrap_err(),
+        ] {
+            assert!(matches!(error, Error::Reference { .. }), "{name:?}: {error}");
+        }
+    }
+}
+
+#[test]
 fn helpers_that_fail_are_told_without_their_output() {
     let world = World::new();
     world.write(".docker/config.json", r#"{"credsStore":"bad"}"#);

@@ -97,7 +97,7 @@ fn cases() -> Vec<(&'static str, Case)> {
         ("layer 0 has 2199023255552 bytes", manifest(|value, _| value["layers"][0]["size"] = json!(2_u64 << 40))),
         ("layer 1 has a digest that is no digest", manifest(|value, _| value["layers"][1]["digest"] = json!("sha256:12"))),
         ("layer 1 has a digest that is no digest", manifest(|value, _| value["layers"][1]["digest"] = json!("sha256:../../../etc/passwd"))),
-        ("algorithm that is not supported", manifest(|value, _| value["layers"][0]["digest"] = json!("md5:d41d8cd98f00b204e9800998ecf8427e"))),
+        ("a digest that is not of sha256, which alone is supported", manifest(|value, _| value["layers"][0]["digest"] = json!("md5:d41d8cd98f00b204e9800998ecf8427e"))),
         ("layer 1 is no descriptor", manifest(|value, _| value["layers"][1] = json!("x"))),
         ("layer 0 is of a type that is not supported", manifest(|value, _| value["layers"][0]["mediaType"] = json!("application/x-tar"))),
         ("layer 0 is of a type that is not supported", manifest(|value, _| value["layers"][0]["mediaType"] = json!("application/vnd.oci.image.layer.v1.tar+encrypted"))),

@@ -7,7 +7,6 @@ use crate::support::{
 };
 use rbuild_oci::oci_spec::image::Descriptor;
 use rbuild_registry::{Error, Reference, RegistryTable, Repository, RetryPolicy};
-use sha2::Digest as _;
 use std::{
     io::Read,
     sync::Mutex,
@@ -251,22 +250,61 @@ fn ipv6() {
 }
 
 #[test]
-fn other_digests_than_sha256() {
-    let hex: String = sha2::Sha512::digest(b"hello").iter().map(|byte| format!("{byte:02x}")).collect();
-    let server = serving(b"hello", |_, _, bytes| Reply::ok(bytes));
-    let with = |digest: String| -> Descriptor {
-        serde_json::from_value(serde_json::json!({ "mediaType": image::LAYER, "digest": digest, "size": 5 }))
-            .unwrap()
-    };
-    assert_eq!(read(&World::new(), &server.host(), &with(format!("sha512:{hex}"))).unwrap(), b"hello");
-    let wrong = with(format!("sha512:{}", "0".repeat(128)));
-    assert!(
-        read(&World::new(), &server.host(), &wrong)
-            .unwrap_err()
-            .to_string()
-            .contains("its digest is sha512:")
-    );
-    let unknown =
-        read(&World::new(), &server.host(), &with("md5:5d41402abc4b2a76b9719d911017c592".to_owned()));
-    assert!(unknown.unwrap_err().to_string().contains("can't be checked"));
+fn other_digests_than_sha256_are_refused_and_named() {
+    let server = Server::start(|_| Reply::ok(""));
+    let client = World::new().client();
+    for digest in [format!("sha512:{}", "0".repeat(128)), format!("sha384:{}", "0".repeat(96))] {
+        let descriptor: Descriptor = serde_json::from_value(
+            serde_json::json!({ "mediaType": image::LAYER, "digest": digest, "size": 5 }),
+        )
+        .unwrap();
+        let shop = repository(&server.host());
+        let image = shop.with_digest(descriptor.digest().clone());
+        let algorithm = digest.split(':').next().unwrap();
+        for error in [
+            client.blob(&shop, &descriptor).unwrap_err(),
+            client.has_blob(&shop, descriptor.digest()).unwrap_err(),
+            client.push_blob(&shop, &descriptor, &b"hello".to_vec(), &[]).unwrap_err(),
+            client.resolve(&image).unwrap_err(),
+            client.manifest(&image).unwrap_err(),
+            client.push_manifest(&image, br#"{"schemaVersion":2,"manifests":[]}"#).unwrap_err(),
+            client.referrers(&shop, descriptor.digest(), None).unwrap_err(),
+        ] {
+            let expected = format!("its digest is of {algorithm}, but only sha256 is supported");
+            assert!(error.to_string().contains(&expected), "{error}");
+            assert!(matches!(&error, Error::Malformed { what, .. } if what.contains(&digest)), "{error}");
+        }
+    }
+    assert!(server.requests.lock().unwrap().is_empty(), "nothing is asked for");
+    // A tag's digest is what the registry says.
+    let server = Server::start(|request| match request.path() {
+        "/v2/" => Reply::ok(""),
+        _ => Reply::ok(r#"{"schemaVersion":2,"manifests":[]}"#)
+            .header("Docker-Content-Digest", format!("sha512:{}", "0".repeat(128))),
+    });
+    let error = client.resolve(&repository(&server.host()).with_tag("1").unwrap()).unwrap_err().to_string();
+    assert!(error.contains("shop:1: its digest is of sha512, but only sha256"), "{error}");
+}
+
+/// GET would be refused for the same reason, after as many tries.
+#[test]
+fn a_head_that_is_refused_for_good_is_not_asked_again_by_get() {
+    for (status, heads) in [(429, 6), (503, 6), (500, 6), (403, 1)] {
+        let server = Server::start(move |request| match request.path() {
+            "/v2/" => Reply::ok(""),
+            _ => Reply::new(status),
+        });
+        let image = repository(&server.host()).with_tag("1").unwrap();
+        let error = World::new().client().resolve(&image).unwrap_err();
+        assert_eq!((server.count("HEAD", ""), server.count("GET", "/manifests/")), (heads, 0), "{error}");
+    }
+    for status in [400, 404, 405, 501] {
+        let server = Server::start(move |request| match (request.path(), request.method.as_str()) {
+            ("/v2/", _) => Reply::ok(""),
+            (_, "HEAD") => Reply::new(status),
+            _ => Reply::ok(r#"{"schemaVersion":2,"manifests":[]}"#),
+        });
+        World::new().client().resolve(&repository(&server.host()).with_tag("1").unwrap()).unwrap();
+        assert_eq!((server.count("HEAD", ""), server.count("GET", "/manifests/")), (1, 1), "{status}");
+    }
 }

@@ -7,7 +7,7 @@ use crate::support::{
     registry::Registry,
     run,
 };
-use rbuild_registry::{Error, Pushed, Reference, UploadSizes};
+use rbuild_registry::{Error, Pushed, Reference, RegistryTable, UploadSizes};
 use std::sync::{Arc, Mutex};
 
 fn reference(host: &str, name: &str) -> Reference {
@@ -45,6 +45,45 @@ fn a_new_image_is_what_skopeo_sees() {
     let mut tags = client.tags(shop.repository()).unwrap();
     tags.sort();
     assert_eq!(tags, ["1", "all"]);
+
+    // A tag and a digest: the digest is checked, the tag is what it is put under.
+    let both = |descriptor| {
+        let digest = image::descriptor(descriptor).digest().clone();
+        reference(&registry.host, &format!("team/shop:both@{digest}"))
+    };
+    let digest = image::descriptor(&index).digest().to_string();
+    assert!(!client.is_pushed(&both(&index), &digest).unwrap(), "the tag does not mean it yet");
+    let wrong = client.push_manifest(&both(&descriptor), blobs.get(&index)).unwrap_err();
+    assert!(matches!(wrong, Error::Damaged { .. }), "{wrong}");
+    client.push_manifest(&both(&index), blobs.get(&index)).unwrap();
+    assert!(client.is_pushed(&both(&index), &digest).unwrap());
+    let name = format!("docker://{}/team/shop:both", registry.host);
+    assert_eq!(run("skopeo", &["inspect", "--raw", "--tls-verify=false", &name]), blobs.get(&index));
+}
+
+#[test]
+fn what_is_pushed_is_asked_of_the_registry_alone() {
+    let bytes = br#"{"schemaVersion":2,"manifests":[]}"#;
+    let digest = rbuild_oci::sha256(bytes).to_string();
+    let has = |bytes: &'static [u8]| {
+        Server::start(move |request| match request.path() {
+            "/v2/" => Reply::ok(""),
+            path if path.contains("/manifests/") && !bytes.is_empty() => Reply::ok(bytes),
+            _ => Reply::new(404),
+        })
+    };
+    for (at_mirror, at_origin) in [(bytes.as_slice(), [].as_slice()), (&[], bytes)] {
+        let (mirror, origin) = (has(at_mirror), has(at_origin));
+        let mut world = World::new();
+        let mirrors = vec![format!("http://{}", mirror.host())];
+        world.tables.insert(origin.host(), RegistryTable { mirrors, ..RegistryTable::default() });
+        let shop = reference(&origin.host(), "shop:1");
+        let client = world.client();
+        assert_eq!(client.is_pushed(&shop, &digest).unwrap(), !at_origin.is_empty());
+        assert!(mirror.requests.lock().unwrap().is_empty());
+        assert_eq!(client.resolve(&shop).unwrap().digest().as_ref(), digest, "others ask the mirror first");
+        assert_eq!(mirror.count("GET", "/manifests/1"), 1);
+    }
 }
 
 #[test]

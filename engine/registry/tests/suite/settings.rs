@@ -108,8 +108,19 @@ fn the_own_table_comes_before_podmans() {
 fn malformed_files_are_named() {
     let world = World::new();
     for (text, reason) in [
-        ("[[registry]]\nblocked = true", "needs a `prefix` or a `location`"),
-        ("[[registry]]\nlocation = 'a.example'\n[[registry.mirror]]\ninsecure = true", "mirror"),
+        ("\n[[registry]]\nblocked = true", ".conf:2: a [[registry]] needs a `prefix` or a `location`"),
+        (
+            "[[registry]]\nlocation = 'a.example'\n[[registry.mirror]]\ninsecure = true",
+            ".conf:3: mirror \"\"",
+        ),
+        (
+            "[[registry]]\nlocation = 'a.example'\n[[registry]]\nprefix = 'b.example'\nlocation = 'https://c.example'",
+            ".conf:3: the location \"https://c.example\" is no HOST",
+        ),
+        (
+            "[[registry]]\nlocation = 'a.example'\n[[registry.mirror]]\nlocation = 'me:hunter2@b.example'",
+            ".conf:3: mirror \"***@b.example\"",
+        ),
         ("[[registry]\n", "registries.conf"),
         (
             "[[registry]]\nlocation = 'a'\n[[registry.mirror]]\nlocation = 'b'\npull-from-mirror = 'x'",
@@ -119,5 +130,10 @@ fn malformed_files_are_named() {
         conf(&world, text);
         let error = Settings::load(&world.environment(), world.tables.clone()).unwrap_err().to_string();
         assert!(error.contains("registries.conf") && error.contains(reason), "{error}");
+        assert!(!error.contains("hunter2"), "{error}");
     }
+    // That a location has no path is seen only with a name whose path is all in the prefix.
+    conf(&world, "\n[[registry]]\nprefix = 'far.example/shop'\nlocation = 'near.example'\n");
+    let error = world.client().manifest(&"far.example/shop:1".parse().unwrap()).unwrap_err().to_string();
+    assert!(error.contains("registries.conf:2: it leads to \"near.example\""), "{error}");
 }
