@@ -9,6 +9,7 @@ mod caching;
 mod check;
 mod crash;
 mod damage;
+mod engines;
 mod explain;
 mod graph;
 mod host;

@@ -19,7 +19,7 @@ use rbuild_tree::{Snapshot, Timestamp};
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::PathBuf,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError, atomic::AtomicBool},
 };
 
 /// One build of one file.
@@ -50,6 +50,8 @@ pub struct Session {
     pub lookups: Lookups,
     /// Results must be whole down to the last object.
     pub deep: bool,
+    /// Everything is to stop.
+    pub stopped: Arc<AtomicBool>,
     /// What was warned of already.
     pub warned: Mutex<BTreeSet<String>>,
 }

@@ -17,7 +17,7 @@ use crate::{
 use std::{
     collections::BTreeSet,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, OnceLock},
+    sync::{Arc, Mutex, OnceLock, atomic::Ordering},
 };
 
 /// Whether the lock file may be made.
@@ -129,11 +129,15 @@ pub(super) fn engine(
         written,
         platform: request.inputs.platform.clone(),
         deep,
+        stopped: Arc::default(),
         warned: Mutex::new(BTreeSet::new()),
         loaded,
     };
-    let registries = session.registries.clone();
-    cancel.on_stop(move || registries.cancel());
+    let (registries, stopped) = (session.registries.clone(), session.stopped.clone());
+    cancel.on_stop(move || {
+        stopped.store(true, Ordering::SeqCst);
+        registries.cancel();
+    });
     let engine = Engine {
         layers: LayerQueue::new(session.store.clone(), session.epoch()),
         session,

@@ -3,7 +3,9 @@
 //! How an image is layered is decided here, not by how it was built: a layer is the difference of two snapshots of the
 //! chain the image stands on ([`crate::value::Lineage`]).
 
+mod docker;
 mod export;
+mod file;
 mod layers;
 mod push;
 mod queue;
