@@ -17,6 +17,7 @@ mod images;
 mod judges;
 mod layering;
 mod merges;
+mod metadata;
 mod mounts;
 mod outputs;
 mod parallel;

@@ -109,6 +109,14 @@ pub(super) fn engine(
     let mut written: Vec<PathBuf> =
         paths.iter().flat_map(|path| places.map(|place| tidy(&place.join(path)))).collect();
     written.push(tidy(&folder.join(lock::path_of(&request.file).file_name().unwrap_or_default())));
+    if let Some(named) = &request.metadata {
+        let path = std::path::absolute(named).map_err(|error| Error::io("find", named, error))?;
+        if written.contains(&tidy(&path)) {
+            let message = format!("the build writes {} itself, so metadata can't go there", named.display());
+            return Err(Error::usage(message).hint("give --metadata-file another name"));
+        }
+        written.push(tidy(&path));
+    }
     let policy = match locking {
         _ if request.locked => Policy::Refuse,
         Locking::Write => Policy::Write,

@@ -119,10 +119,9 @@ impl Export<'_> {
             session.warn(Some("special-file"), Some(&format!("image.{}", image.name.value)), warning);
         }
         let named = matches!(output, Output::Oci { .. });
-        let shown = path.strip_prefix(&session.loaded.folder).map_or(path, |inside| inside);
         Ok(Written {
             kind: word.to_owned(),
-            path: shown.display().to_string(),
+            path: path.display().to_string(),
             reference: references.into_iter().next().filter(|_| named),
         })
     }

@@ -10,6 +10,7 @@ mod layers;
 mod push;
 mod queue;
 
+pub(crate) use file::replace;
 pub(crate) use push::Pushable;
 pub use push::PushedImage;
 pub use queue::LayerQueue;

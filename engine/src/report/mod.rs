@@ -162,7 +162,7 @@ pub struct Layer {
 pub struct Written {
     /// `oci`, `oci-archive`, `docker-archive`, `tar`, `dir`; `push`; the engine it was loaded into: `docker`, `podman`.
     pub kind: String,
-    /// The file or folder, as the user would name it; the reference in a registry; the tag in an engine.
+    /// The file or folder, absolute; the reference in a registry; the tag in an engine.
     pub path: String,
     /// The name in a layout's index.
     #[serde(skip_serializing_if = "Option::is_none")]
