@@ -1,6 +1,11 @@
 //! What other programs say of what is written: skopeo, umoci, docker, podman.
 
-use crate::support::{Project, entries, registry::Registry};
+use crate::support::{
+    Project,
+    engine::{Docker, Podman},
+    entries,
+    registry::Registry,
+};
 use rustix::fs::{Gid, Timespec, Timestamps, Uid, XattrFlags};
 use std::{
     collections::BTreeMap,
@@ -354,75 +359,15 @@ fn hello() -> Project {
     project
 }
 
-/// An engine of its own in a folder of its own, ended when dropped.
-struct Docker {
-    folder: tempfile::TempDir,
-    daemon: Child,
-}
-
-impl Docker {
-    fn start() -> Self {
-        let folder = tempfile::Builder::new().prefix("rbuild-docker-").tempdir().expect("a temporary folder");
-        let place = |name: &str| folder.path().join(name);
-        let log = fs::File::create(place("log")).expect("a log");
-        let daemon = Command::new("dockerd")
-            .args(["--iptables=false", "--ip6tables=false", "--bridge=none", "--data-root"])
-            .arg(place("data"))
-            .arg("--exec-root")
-            .arg(place("exec"))
-            .arg("--pidfile")
-            .arg(place("pid"))
-            .arg("--host")
-            .arg(format!("unix://{}", place("socket").display()))
-            .stdin(Stdio::null())
-            .stdout(log.try_clone().expect("a log"))
-            .stderr(log)
-            .spawn()
-            .expect("dockerd can be started");
-        let mut docker = Self { folder, daemon };
-        docker.wait_until_it_answers();
-        docker
-    }
-
-    fn wait_until_it_answers(&mut self) {
-        let start = Instant::now();
-        while !self.client(["version"]).output().is_ok_and(|output| output.status.success()) {
-            let ended = self.daemon.try_wait().expect("the daemon's state");
-            let patient = ended.is_none() && start.elapsed() < Duration::from_secs(60);
-            let log = || fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
-            assert!(patient, "dockerd does not answer ({ended:?}): {}", log());
-            std::thread::sleep(Duration::from_millis(20));
-        }
-    }
-
-    fn client<const N: usize>(&self, arguments: [&str; N]) -> Command {
-        let mut command = Command::new("docker");
-        command
-            .arg("--host")
-            .arg(format!("unix://{}", self.folder.path().join("socket").display()))
-            .args(arguments);
-        command
-    }
-}
-
-impl Drop for Docker {
-    fn drop(&mut self) {
-        let pid = i32::try_from(self.daemon.id()).map(nix::unistd::Pid::from_raw);
-        // It takes its containers and mounts along only if it is asked to end.
-        let _ = pid.map(|pid| nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM));
-        let _ = self.daemon.wait();
-    }
-}
-
 #[test]
 fn sandbox_docker_loads_and_runs_it() {
     needs!(root, userns, fuse, cc, dockerd, docker);
     let project = hello();
     let docker = Docker::start();
-    run(docker.client(["load", "--input"]).arg(project.path("hello.tar")));
-    let printed = run(&mut docker.client(["run", "--rm", "--network=none", "hello:latest", "docker"]));
+    run(docker.client(&["load", "--input"]).arg(project.path("hello.tar")));
+    let printed = run(&mut docker.client(&["run", "--rm", "--network=none", "hello:latest", "docker"]));
     assert_eq!(String::from_utf8_lossy(&printed), "hello, docker\n");
-    let id = run(&mut docker.client(["image", "inspect", "--format={{.Id}}", "hello:latest"]));
+    let id = run(&mut docker.client(&["image", "inspect", "--format={{.Id}}", "hello:latest"]));
     let layout = project.layout("dist/hello");
     assert_eq!(
         Some(String::from_utf8_lossy(&id).trim()),
@@ -434,31 +379,13 @@ fn sandbox_docker_loads_and_runs_it() {
 fn sandbox_podman_loads_and_runs_it() {
     needs!(root, userns, fuse, cc, podman, runc);
     let project = hello();
+    let engine = Podman::new();
     let podman = |arguments: &[&str]| {
-        let mut command = Command::new("podman");
-        // Settings with which it runs inside most containers too.
-        command.args([
-            "--storage-driver=vfs",
-            "--runtime=runc",
-            "--cgroup-manager=cgroupfs",
-            "--events-backend=none",
-        ]);
-        for (option, name) in [("--root", "root"), ("--runroot", "run"), ("--tmpdir", "tmp")] {
-            command.arg(option).arg(project.path(&format!("podman/{name}")));
-        }
-        command.args(arguments).current_dir(project.path("")).env("HOME", project.path(""));
-        String::from_utf8_lossy(&run(&mut command)).into_owned()
+        let ran = run(engine.client(arguments).current_dir(project.path("")));
+        String::from_utf8_lossy(&ran).into_owned()
     };
     podman(&["load", "--quiet", "--input", "hello.tar"]);
-    let printed = podman(&[
-        "run",
-        "--rm",
-        "--network=none",
-        "--ulimit=nofile=1024:1024",
-        "--ulimit=nproc=1024:1024",
-        "localhost/hello:latest",
-        "podman",
-    ]);
+    let printed = podman(&[&Podman::RUN[..], &["localhost/hello:latest", "podman"]].concat());
     assert_eq!(printed, "hello, podman\n");
     let labels = podman(&["image", "inspect", "--format={{.Labels}}", "localhost/hello:latest"]);
     assert_eq!(labels, "map[org.opencontainers.image.title:hello]\n");

@@ -17,6 +17,7 @@ fn the_schemas_that_are_committed_are_those_of_the_code() {
     assert_committed("schemas/build.schema.json", &["schema", "build"]);
     assert_committed("schemas/events.schema.json", &["schema", "events"]);
     assert_committed("schemas/lock.schema.json", &["schema", "lock"]);
+    assert_committed("schemas/metadata.schema.json", &["schema", "metadata"]);
     assert_committed("schemas/README.md", &["schema", "reference"]);
 }
 
@@ -108,23 +109,26 @@ fn help_of_apply() {
                    the build file
 
     Options:
-      -f, --file <FILE>       The build file, or its folder [default: build.toml or build.yaml]
-          --set <NAME=VALUE>  Gives a variable a value, an array with commas (`list=a,b`); may be
-                              repeated
-          --vars <FILE>       Takes values of variables from a TOML or YAML file; may be repeated
-          --store <DIR>       Where everything built is kept [default: $RBUILD_STORE, else
-                              $XDG_DATA_HOME/rbuild]
-          --locked            Fail rather than write to the lock file
-          --offline           Ask nobody outside for anything: use what the store has
-          --deny-warnings     Warnings are errors
-      -v, --verbose           Tell more
-      -j, --jobs <N>          How many steps run at once [default: as many as there are processors for
-                              this process]
-      -k, --keep-going        After a failure, go on with what does not need what failed
-          --out <DIR>         Write outputs and artifacts below this folder instead of the build file's
-          --progress <STYLE>  How the build is told [default: plain] [possible values: plain, json,
-                              quiet]
-      -h, --help              Print help (see more with '--help')
+      -f, --file <FILE>           The build file, or its folder [default: build.toml or build.yaml]
+          --set <NAME=VALUE>      Gives a variable a value, an array with commas (`list=a,b`); may be
+                                  repeated
+          --vars <FILE>           Takes values of variables from a TOML or YAML file; may be repeated
+          --store <DIR>           Where everything built is kept [default: $RBUILD_STORE, else
+                                  $XDG_DATA_HOME/rbuild]
+          --locked                Fail rather than write to the lock file
+          --offline               Ask nobody outside for anything: use what the store has
+          --deny-warnings         Warnings are errors
+      -v, --verbose               Tell more
+      -j, --jobs <N>              How many steps run at once [default: as many as there are processors
+                                  for this process]
+      -k, --keep-going            After a failure, go on with what does not need what failed
+          --out <DIR>             Write outputs and artifacts below this folder instead of the build
+                                  file's
+          --metadata-file <FILE>  Write what was made to this file, as JSON (`rbuild schema metadata`);
+                                  it is removed first, so after a failed build there is none
+          --progress <STYLE>      How the build is told [default: plain] [possible values: plain, json,
+                                  quiet]
+      -h, --help                  Print help (see more with '--help')
     --- exit code 0
     ");
 }

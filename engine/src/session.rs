@@ -20,7 +20,7 @@ use rbuild_tree::{Snapshot, Timestamp};
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::PathBuf,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError, atomic::AtomicBool},
 };
 
 /// One build of one file.
@@ -53,6 +53,8 @@ pub struct Session {
     pub(crate) turns: Turns,
     /// Results must be whole down to the last object.
     pub deep: bool,
+    /// Everything is to stop.
+    pub stopped: Arc<AtomicBool>,
     /// What was warned of already.
     pub warned: Mutex<BTreeSet<String>>,
 }

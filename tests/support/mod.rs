@@ -10,6 +10,7 @@
 #[macro_use]
 pub mod needs;
 mod busybox;
+pub mod engine;
 mod entries;
 mod events;
 mod layout;

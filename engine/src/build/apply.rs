@@ -2,6 +2,7 @@
 
 use super::{
     Request,
+    metadata::Noted,
     prepare::{self, Locking},
 };
 use crate::{
@@ -32,6 +33,8 @@ pub struct Outcome {
 /// What is wrong before anything is made: the file, the command line, the store.
 pub fn apply(request: &Request, reporter: Arc<dyn Reporter>) -> Result<Outcome> {
     let start = Instant::now();
+    let noted = Noted::new(request, &reporter)?;
+    let reporter = noted.clone().map_or(reporter, |noted| noted);
     let cancel = Arc::new(Cancel::default());
     let signals = Interrupts::watch(cancel.clone())?;
     let (mut engine, mut summary) = once(request, &reporter, &cancel, false)?;
@@ -49,7 +52,7 @@ pub fn apply(request: &Request, reporter: Arc<dyn Reporter>) -> Result<Outcome> 
         drop(engine);
         (engine, summary) = once(request, &reporter, &again, true)?;
     }
-    finish(request, &engine, summary, start)
+    finish(request, &engine, summary, noted.as_deref(), start)
 }
 
 fn once(
@@ -72,10 +75,19 @@ fn once(
     Ok((engine, summary))
 }
 
-fn finish(request: &Request, engine: &Engine, summary: Summary, start: Instant) -> Result<Outcome> {
+fn finish(
+    request: &Request,
+    engine: &Engine,
+    summary: Summary,
+    noted: Option<&Noted>,
+    start: Instant,
+) -> Result<Outcome> {
     let mut error = summary.error;
     if error.is_none() && request.deny_warnings && engine.session.warnings() > 0 {
         error = Some(Error::step("warnings-denied", "there were warnings, and --deny-warnings is on"));
+    }
+    if let (None, Some(noted)) = (&error, noted) {
+        error = noted.write(&engine.session, request).err();
     }
     engine.session.reporter.report(&Event::BuildFinished {
         success: error.is_none(),

@@ -1,6 +1,7 @@
 //! The commands that build, as the library offers them: load the file, lock it, plan or execute, remember.
 
 mod apply;
+mod metadata;
 mod plan;
 mod prepare;
 mod push;
@@ -9,6 +10,7 @@ mod update;
 pub use crate::execute::Planned;
 pub use crate::image::PushedImage;
 pub use apply::{Outcome, apply};
+pub use metadata::Metadata;
 pub use plan::plan;
 pub use prepare::{History, load, meant_as_file, open_history, select};
 pub use push::push;
@@ -36,6 +38,8 @@ pub struct Request {
     pub locked: bool,
     /// Where outputs and artifacts go instead of the file's folder.
     pub out: Option<PathBuf>,
+    /// Where to write what was made, as JSON ([`Metadata`]); an older file is removed first.
+    pub metadata: Option<PathBuf>,
     /// The folder of the store.
     pub store: PathBuf,
     /// Warnings are errors.

@@ -18,7 +18,7 @@ use crate::{
 use std::{
     collections::BTreeSet,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, OnceLock},
+    sync::{Arc, Mutex, OnceLock, atomic::Ordering},
 };
 
 /// Whether the lock file may be made.
@@ -110,6 +110,14 @@ pub(super) fn engine(
     let mut written: Vec<PathBuf> =
         paths.iter().flat_map(|path| places.map(|place| tidy(&place.join(path)))).collect();
     written.push(tidy(&folder.join(lock::path_of(&request.file).file_name().unwrap_or_default())));
+    if let Some(named) = &request.metadata {
+        let path = std::path::absolute(named).map_err(|error| Error::io("find", named, error))?;
+        if written.contains(&tidy(&path)) {
+            let message = format!("the build writes {} itself, so metadata can't go there", named.display());
+            return Err(Error::usage(message).hint("give --metadata-file another name"));
+        }
+        written.push(tidy(&path));
+    }
     let policy = match locking {
         _ if request.locked => Policy::Refuse,
         Locking::Write => Policy::Write,
@@ -131,11 +139,15 @@ pub(super) fn engine(
         written,
         platform: request.inputs.platform.clone(),
         deep,
+        stopped: Arc::default(),
         warned: Mutex::new(BTreeSet::new()),
         loaded,
     };
-    let registries = session.registries.clone();
-    cancel.on_stop(move || registries.cancel());
+    let (registries, stopped) = (session.registries.clone(), session.stopped.clone());
+    cancel.on_stop(move || {
+        stopped.store(true, Ordering::SeqCst);
+        registries.cancel();
+    });
     let engine = Engine {
         layers: LayerQueue::new(session.store.clone(), session.epoch()),
         session,

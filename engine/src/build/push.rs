@@ -1,6 +1,10 @@
 //! `push`: what was built before, to registries.
 
-use super::{Request, prepare};
+use super::{
+    Request,
+    metadata::{Metadata, MetadataFile},
+    prepare,
+};
 use crate::{
     error::{Error, Result},
     image::{Pushable, PushedImage},
@@ -14,13 +18,15 @@ use std::sync::Arc;
 /// Pushes an image of the last build of the request's file to these references; none: to its tags.
 ///
 /// # Errors
-/// The image was not built, or is no longer whole in the store; it has no tags; a registry refuses.
+/// The image was not built, or is no longer whole in the store; it has no tags; a registry refuses; metadata can't be
+/// written.
 pub fn push(
     request: &Request,
     image: &str,
     references: &[String],
     reporter: Arc<dyn Reporter>,
 ) -> Result<Vec<PushedImage>> {
+    let file = MetadataFile::claim(request)?;
     let prepare::History { store, build } = prepare::open_history(request)?;
     let name = image.strip_prefix("image.").unwrap_or(image);
     let node = build.nodes.get(&format!("image.{name}")).and_then(|node| node.image.clone());
@@ -37,7 +43,14 @@ pub fn push(
     let references: Vec<Reference> =
         references.iter().map(|text| client.reference(text)).collect::<rbuild_registry::Result<_>>()?;
     let content = Pushable::load(&store, &node.manifest, name)?;
-    references.iter().map(|reference| content.push(&registries, &store, reference)).collect()
+    let pushed: Vec<PushedImage> = references
+        .iter()
+        .map(|reference| content.push(&registries, &store, reference))
+        .collect::<Result<_>>()?;
+    if let Some(file) = file {
+        file.write(&Metadata::of_push(&store, name, &node.manifest, &pushed)?)?;
+    }
+    Ok(pushed)
 }
 
 fn tags(request: &Request, name: &str) -> Result<Vec<String>> {

@@ -26,6 +26,10 @@ pub struct Arguments {
     /// Write outputs and artifacts below this folder instead of the build file's
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
+    /// Write what was made to this file, as JSON (`rbuild schema metadata`); it is removed first, so after a failed
+    /// build there is none
+    #[arg(long, value_name = "FILE")]
+    metadata_file: Option<PathBuf>,
     /// How the build is told
     #[arg(long, value_enum, value_name = "STYLE", default_value_t)]
     progress: Style,
@@ -55,7 +59,8 @@ impl Arguments {
 
     fn request(&self) -> Result<Request> {
         let jobs = self.jobs.map(NonZeroUsize::get);
-        Ok(Request { jobs, keep_going: self.keep_going, out: self.out.clone(), ..self.build.request()? })
+        let (out, metadata) = (self.out.clone(), self.metadata_file.clone());
+        Ok(Request { jobs, keep_going: self.keep_going, out, metadata, ..self.build.request()? })
     }
 }
 
@@ -82,14 +87,14 @@ mod tests {
 
     #[test]
     fn every_argument_reaches_the_request() {
-        let line = "ci.toml --jobs 3 --keep-going --set a=1 --set b=x=y --vars v.toml --locked --out out --store store \
+        let line = "ci.toml --jobs 3 --keep-going --set a=1 --set b=x=y --vars v.toml --locked --out out --metadata-file m.json --store store \
                     --progress json --deny-warnings -v";
         let arguments = parse(&line.split_whitespace().collect::<Vec<_>>()).unwrap();
         assert_eq!(arguments.progress, Style::Json);
         let request = arguments.request().unwrap();
         assert_eq!((request.file, request.targets), (PathBuf::from("ci.toml"), vec![]));
         assert_eq!((request.jobs, request.out), (Some(3), Some("out".into())));
-        assert_eq!(request.store, PathBuf::from("store"));
+        assert_eq!((request.store, request.metadata), ("store".into(), Some("m.json".into())));
         let set = [("a", "1"), ("b", "x=y")].map(|(name, value)| (name.to_owned(), value.to_owned()));
         assert_eq!(request.inputs.set, set);
         assert_eq!(request.inputs.vars_files, [PathBuf::from("v.toml")]);

@@ -160,6 +160,7 @@ pub fn look(file: PathBuf, inputs: Inputs, store: PathBuf) -> Request {
         locked: false,
         offline: false,
         out: None,
+        metadata: None,
         store,
         deny_warnings: false,
         verbose: false,

@@ -6,8 +6,11 @@ use crate::ui::{
     shell::Shell,
     text,
 };
-use rbuild::{build::PushedImage, error::Result};
-use std::sync::Arc;
+use rbuild::{
+    build::{PushedImage, Request},
+    error::Result,
+};
+use std::{path::PathBuf, sync::Arc};
 
 /// Pushes an image that was built to registries
 ///
@@ -20,6 +23,10 @@ pub struct Arguments {
     /// Where to: HOST/PATH:TAG [default: the image's tags]
     #[arg(value_name = "REF")]
     references: Vec<String>,
+    /// Write what was pushed to this file, as JSON (`rbuild schema metadata`); it is removed first, so after a failure
+    /// there is none
+    #[arg(long, value_name = "FILE")]
+    metadata_file: Option<PathBuf>,
     #[command(flatten)]
     file: FileArgument,
     #[command(flatten)]
@@ -35,7 +42,10 @@ impl Arguments {
     /// The image was not built; a registry refuses.
     pub fn run(self, shell: Shell) -> Result<()> {
         let file = self.file.find(&mut Vec::new())?;
-        let request = look(file, self.variables.inputs(), self.store.find()?);
+        let request = Request {
+            metadata: self.metadata_file,
+            ..look(file, self.variables.inputs(), self.store.find()?)
+        };
         let progress = Arc::new(Progress::new(Style::Plain, shell, Options::default()));
         let pushed = rbuild::build::push(&request, &self.image, &self.references, progress)?;
         shell.print(&pushed.iter().map(line).collect::<String>())

@@ -1,7 +1,7 @@
 //! `rbuild schema`
 
 use crate::ui::{json, shell::Shell};
-use rbuild::{error::Result, spec::schema};
+use rbuild::{build::Metadata, error::Result, spec::schema};
 use serde_json::{Value, json};
 
 /// Prints a JSON Schema, for editors and for programs that read events, or a list of all keys
@@ -22,6 +22,8 @@ enum What {
     Events,
     /// rbuild.lock
     Lock,
+    /// The file of `rbuild apply --metadata-file`
+    Metadata,
     /// The keys of a build file, for people: Markdown
     Reference,
 }
@@ -35,6 +37,7 @@ impl Arguments {
         shell.print(&match self.what {
             What::Build => schema::build_schema_text(),
             What::Events => pretty(&json::schema()),
+            What::Metadata => pretty(&Metadata::schema()),
             What::Lock => pretty(&lock_schema()),
             What::Reference => schema::reference_text(),
         })

@@ -1,11 +1,16 @@
-//! Where an image goes: layouts, archives, the bare tree, registries.
+//! Where an image goes: layouts, archives, the bare tree, registries, container engines.
 //!
 //! Archives are written beside their place and renamed over it: an interrupted build leaves the old one. What is there
 //! already, by the store's memory of what it wrote there and the times of the files, is not written again.
 
-use super::{push, queue::WRITER};
+use super::{
+    docker,
+    file::{make_parent, replace},
+    push,
+    queue::WRITER,
+};
 use crate::{
-    error::{Error, Result},
+    error::Result,
     operations::{self, Context},
     report::Written,
     session::Session,
@@ -17,15 +22,10 @@ use rbuild_oci::{
 };
 use rbuild_tree::{Snapshot, Timestamp};
 use std::{
-    fs::{self, File, Metadata},
-    io::{self, BufWriter, Write},
-    os::unix::fs::{MetadataExt, OpenOptionsExt},
+    fs,
+    io::{self, Write},
     path::{Path, PathBuf},
-    time::{Duration, SystemTime},
 };
-
-/// Longer than the clock that files get their times from stands still.
-const CLOCK_TICKS: Duration = Duration::from_millis(50);
 
 /// Writes and sends an image to all its places.
 pub(super) fn write(
@@ -46,6 +46,10 @@ pub(super) fn write(
             }
             (Output::Push(wanted), None) if wanted.value => {
                 written.extend(push::to_tags(session, image, built.descriptor.digest().as_ref())?);
+            }
+            (Output::Docker(wanted), None) if wanted.value => {
+                written
+                    .extend(docker::load(session, image, built).map_err(|error| error.within(&what(image)))?);
             }
             (_, None) => {}
         }
@@ -99,8 +103,8 @@ impl Export<'_> {
                 let content = format!("{word} {WRITER} {} {}", snapshot.id(), session.loaded.epoch);
                 file_unless_there(session, path, content, |out| tree_tar(session, snapshot, out))?
             }
-            // It has no path, so it is not here.
-            Output::Push(_) => Vec::new(),
+            // They have no path, so they are not here.
+            Output::Push(_) | Output::Docker(_) => Vec::new(),
             Output::Dir(_) => {
                 let there = operations::folder_state(path).ok().flatten();
                 unless_there(session, path, format!("{word} 1 {}", snapshot.id()), there, || {
@@ -115,10 +119,9 @@ impl Export<'_> {
             session.warn(Some("special-file"), Some(&format!("image.{}", image.name.value)), warning);
         }
         let named = matches!(output, Output::Oci { .. });
-        let shown = path.strip_prefix(&session.loaded.folder).map_or(path, |inside| inside);
         Ok(Written {
             kind: word.to_owned(),
-            path: shown.display().to_string(),
+            path: path.display().to_string(),
             reference: references.into_iter().next().filter(|_| named),
         })
     }
@@ -145,7 +148,10 @@ fn file_unless_there(
     write: impl FnOnce(&mut dyn Write) -> Result<Vec<String>>,
 ) -> Result<Vec<String>> {
     let there = fs::symlink_metadata(path).ok().and_then(|metadata| operations::file_state(&metadata));
-    unless_there(session, path, content, there, || replace(path, write))
+    unless_there(session, path, content, there, || {
+        let (warnings, state) = replace(path, write)?;
+        Ok(Fresh { warnings, state })
+    })
 }
 
 /// Writes an output unless it is there already, in the state it was left in; gives what its writer warned of, now or
@@ -176,54 +182,4 @@ fn tree_tar(session: &Session, snapshot: &Snapshot, out: &mut dyn Write) -> Resu
     let summary = rbuild_oci::write_layer(&*session.store, None, snapshot, epoch, out)?;
     let left_out = summary.skipped_sockets.iter();
     Ok(left_out.map(|path| format!("{path} is a socket and is left out of the tar")).collect())
-}
-
-fn make_parent(path: &Path) -> Result<()> {
-    let parent = path.parent().unwrap_or(path);
-    fs::create_dir_all(parent).map_err(|error| Error::io("make", parent, error))
-}
-
-/// Writes a file in one go, as far as others can see. The file beside it that it is written to has one name: what a
-/// killed build left there is written over, and two builds of one file wait for each other.
-fn replace(path: &Path, write: impl FnOnce(&mut dyn Write) -> Result<Vec<String>>) -> Result<Fresh> {
-    make_parent(path)?;
-    let failed = |error| Error::io("write", path, error);
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let fresh = path.with_file_name(format!(".rbuild-{name}"));
-    let file = own(&fresh).map_err(failed)?;
-    file.set_len(0).map_err(failed)?;
-    let mut out = BufWriter::with_capacity(1 << 18, &file);
-    let written = write(&mut out).and_then(|warnings| out.flush().map_err(failed).map(|()| warnings));
-    drop(out);
-    let done = written.and_then(|warnings| {
-        // Earlier than anything that somebody can do to the file under its name, even in the same tick of the clock.
-        file.set_modified(SystemTime::now() - CLOCK_TICKS).map_err(failed)?;
-        let before = file.metadata().map_err(failed)?;
-        fs::rename(&fresh, path).map_err(failed)?;
-        let now = fs::symlink_metadata(path).ok().filter(|now| is_unchanged(&before, now));
-        Ok(Fresh { warnings, state: now.and_then(|now| operations::file_state(&now)) })
-    });
-    if done.is_err() {
-        let _ = fs::remove_file(&fresh);
-    }
-    done
-}
-
-fn is_unchanged(before: &Metadata, now: &Metadata) -> bool {
-    let state = |of: &Metadata| (of.dev(), of.ino(), of.size(), of.mtime(), of.mtime_nsec());
-    state(before) == state(now)
-}
-
-/// Opens the file and locks it; opens it again if whoever had the lock has moved it away meanwhile.
-fn own(path: &Path) -> io::Result<File> {
-    loop {
-        let mut options = File::options();
-        options.create(true).truncate(false).write(true).custom_flags(nix::libc::O_NOFOLLOW);
-        let file = options.open(path)?;
-        file.lock()?;
-        let own = file.metadata()?.ino();
-        if fs::symlink_metadata(path).is_ok_and(|named| named.ino() == own) {
-            return Ok(file);
-        }
-    }
 }

@@ -3,11 +3,14 @@
 //! How an image is layered is decided here, not by how it was built: a layer is the difference of two snapshots of the
 //! chain the image stands on ([`crate::value::Lineage`]).
 
+mod docker;
 mod export;
+mod file;
 mod layers;
 mod push;
 mod queue;
 
+pub(crate) use file::replace;
 pub(crate) use push::Pushable;
 pub use push::PushedImage;
 pub use queue::LayerQueue;

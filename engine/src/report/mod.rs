@@ -191,9 +191,9 @@ pub struct Layer {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct Written {
-    /// `oci`, `oci-archive`, `docker-archive`, `tar`, `dir`, `push`.
+    /// `oci`, `oci-archive`, `docker-archive`, `tar`, `dir`; `push`; the engine it was loaded into: `docker`, `podman`.
     pub kind: String,
-    /// The file or folder, as the user would name it.
+    /// The file or folder, absolute; the reference in a registry; the tag in an engine.
     pub path: String,
     /// The name in a layout's index.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -214,6 +214,15 @@ pub const CODES: &[Code] = &[
          HTTPS_PROXY, HTTP_PROXY and NO_PROXY. What was fetched so far is kept.",
     ),
     error(
+        "docker-failed",
+        3,
+        "An output `docker = true` could not be loaded: no container engine answers on the sockets that the message \
+         names, or the engine refused. The socket is the one of DOCKER_HOST, else of CONTAINER_HOST (`unix:///PATH`), \
+         else the first that answers of docker's and podman's own; contexts of docker are not read. Start docker, or \
+         podman's socket (`systemctl --user enable --now podman.socket`), and see that you may use it. For an engine \
+         elsewhere take `push`, or `docker-archive` and `docker load`.",
+    ),
+    error(
         "store-damaged",
         3,
         "The store does not hold something that it should, or holds it damaged: a disk that was full, or a file of it \

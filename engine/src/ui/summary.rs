@@ -183,6 +183,7 @@ fn look_command(output: &Written, tags: &[String], path: &str) -> Option<String>
         "docker-archive" => Some(format!("docker load -i {}", text::quote(path))),
         "tar" => Some(format!("tar -tvf {}", text::quote(path))),
         "dir" => Some(format!("ls -l {}", text::quote(path))),
+        "docker" | "podman" => Some(format!("{} image inspect {}", output.kind, text::quote(path))),
         "push" => Some(format!("skopeo inspect {}", text::quote(&format!("docker://{path}")))),
         _ => None,
     }

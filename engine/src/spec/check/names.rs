@@ -150,6 +150,9 @@ impl Names<'_> {
                 Output::Push(wanted) if wanted.value => {
                     (wanted.span, "`push` sends an image to its `tags`, and there are none")
                 }
+                Output::Docker(wanted) if wanted.value => {
+                    (wanted.span, "`docker` loads an image under its `tags`, and there are none")
+                }
                 _ => continue,
             };
             if untagged {

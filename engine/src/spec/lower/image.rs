@@ -24,8 +24,8 @@ pub const OUTPUTS: Kinds<'static> =
     Kinds { what: "an output", known: OUTPUT.known, later: OUTPUT.later, tables: &[&OUTPUT] };
 pub const OUTPUT: Words = Words {
     what: "an output",
-    known: &["oci", "oci-archive", "docker-archive", "tar", "dir", "push"],
-    later: &["docker"],
+    known: &["oci", "oci-archive", "docker-archive", "tar", "dir", "push", "docker"],
+    later: &[],
 };
 pub const ARTIFACT: Words = Words {
     what: "an artifact",
@@ -81,10 +81,10 @@ fn layers(node: &Node, sink: &mut Sink) -> Option<Layers> {
 fn output(node: &Node, sink: &mut Sink) -> Option<Output> {
     let kind = kind(node, node.span, &OUTPUTS, sink)?;
     let table = Table::open(node, node.span, &OUTPUT, sink)?;
-    if kind == "push" {
+    if matches!(kind, "push" | "docker") {
         let wanted = table
             .required(kind, sink, |node, sink| Some(Spanned::new(read::boolean(node, sink)?, node.span)))?;
-        return Some(Output::Push(wanted));
+        return Some(if kind == "push" { Output::Push(wanted) } else { Output::Docker(wanted) });
     }
     if kind == "oci" {
         let (path, reference) = table.required(kind, sink, layout_and_reference)?;

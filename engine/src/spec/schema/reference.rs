@@ -10,7 +10,8 @@ const HEAD: &str = "\
 # The keys of a build file
 
 Generated from the schema (`rbuild schema reference`); a test keeps it true. `build.schema.json` is for editors,
-`events.schema.json` describes the lines of `rbuild apply --progress json`, `lock.schema.json` is rbuild.lock.
+`events.schema.json` describes the lines of `rbuild apply --progress json`, `metadata.schema.json` the file of
+`--metadata-file`, `lock.schema.json` is rbuild.lock.
 
 `description` (for people, in no key) may stand in every table. A step applies its parts in this order, whatever the
 order of its keys: `from` or `merge`, `groups`, `users`, `dirs`, `copy`, `files`, `links`, `attrs`, `run`, `remove`.

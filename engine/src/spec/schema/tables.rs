@@ -316,9 +316,9 @@ fn image() -> Value {
 }
 
 fn output() -> Value {
-    let kinds = ["oci", "oci-archive", "docker-archive", "tar", "dir", "push"];
+    let kinds = ["oci", "oci-archive", "docker-archive", "tar", "dir", "push", "docker"];
     let output = table(
-        "One place an image is written to.",
+        "One place an image goes to.",
         &[],
         vec![
             ("oci", "An image layout: DIR or DIR:REFERENCE.", not_empty()),
@@ -327,6 +327,13 @@ fn output() -> Value {
             ("tar", "The tree alone, as a tar.", not_empty()),
             ("dir", "The tree alone, as files.", not_empty()),
             ("push", "To the registries of its tags.", flag(false)),
+            (
+                "docker",
+                "Into docker or podman, under its tags, by the socket that DOCKER_HOST or CONTAINER_HOST names; else \
+                 the first that answers: /var/run/docker.sock, /run/podman/podman.sock, \
+                 $XDG_RUNTIME_DIR/podman/podman.sock.",
+                flag(false),
+            ),
         ],
     );
     let required: Vec<Value> = kinds.iter().map(|kind| json!({ "required": [kind] })).collect();

@@ -97,6 +97,10 @@ pub enum Output {
     Dir(Spanned<PathBuf>),
     /// The registries of its tags, if true.
     Push(Spanned<bool>),
+    /// A container engine of this machine, docker or podman, if true: under all tags. Which one, `DOCKER_HOST` or else
+    /// `CONTAINER_HOST` says (`unix:///PATH`). If neither is set it is the first that answers of /var/run/docker.sock,
+    /// /run/podman/podman.sock and $XDG_RUNTIME_DIR/podman/podman.sock. Contexts of docker are not read.
+    Docker(Spanned<bool>),
 }
 
 impl Output {
@@ -108,7 +112,7 @@ impl Output {
             | Self::DockerArchive(path)
             | Self::Tar(path)
             | Self::Dir(path) => Some(path),
-            Self::Push(_) => None,
+            Self::Push(_) | Self::Docker(_) => None,
         }
     }
 
@@ -121,6 +125,7 @@ impl Output {
             Self::Tar(_) => "tar",
             Self::Dir(_) => "dir",
             Self::Push(_) => "push",
+            Self::Docker(_) => "docker",
         }
     }
 }
