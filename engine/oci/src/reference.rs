@@ -6,6 +6,7 @@ use std::{fmt, str::FromStr};
 
 const LONGEST_TAG: usize = 128;
 const UPPER_CASE: &str = "a repository's name must be lower case";
+const UNDERSCORE: &str = "a registry's name can't hold `_`";
 
 /// A name as a person wrote it, its parts checked.
 ///
@@ -70,6 +71,8 @@ impl FromStr for ImageName {
         let full = match Reference::try_from(text) {
             // The parser takes an upper case namespace for a host and then does not look again.
             Ok(full) if has_upper_case(full.repository()) => return Err(refuse(UPPER_CASE.to_owned())),
+            // Nor at what a host's name can hold, if it could be a path.
+            Ok(full) if full.registry().contains('_') => return Err(refuse(UNDERSCORE.to_owned())),
             Ok(full) => full,
             Err(_) if has_upper_case(text) && Reference::try_from(text.to_lowercase()).is_ok() => {
                 return Err(refuse(UPPER_CASE.to_owned()));
@@ -173,6 +176,9 @@ mod tests {
             let error = text.parse::<ImageName>().unwrap_err();
             assert!(error.to_string().contains("lower case"), "{error}");
         }
+        let error = "my_registry.example/shop".parse::<ImageName>().unwrap_err();
+        assert!(error.to_string().contains("can't hold `_`"), "{error}");
+        assert!("my_team/shop_1.0".parse::<ImageName>().is_ok());
         assert!(check_tag(&"x".repeat(128)).is_ok());
         assert!(check_tag(&"x".repeat(129)).is_err());
     }

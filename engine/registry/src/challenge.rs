@@ -31,7 +31,8 @@ impl Challenge {
     /// assert_eq!((all[1].scheme.as_str(), all[1].parameter("service")), ("bearer", Some("r")));
     /// ```
     pub fn parse(header: &str) -> Vec<Self> {
-        let mut parser = Parser { rest: header.get(..LONGEST).unwrap_or(header) };
+        let end = (0..=LONGEST.min(header.len())).rev().find(|at| header.is_char_boundary(*at));
+        let mut parser = Parser { rest: &header[..end.unwrap_or(0)] };
         let mut challenges = Vec::new();
         loop {
             parser.skip(b" \t,");
@@ -185,6 +186,13 @@ mod tests {
         ] {
             assert_eq!(plain(header), expected, "{header}");
         }
+    }
+
+    /// One whose limit fell into a character was once read whole.
+    #[test]
+    fn what_is_too_long_is_cut() {
+        let header = format!("{}é, {}", "a".repeat(LONGEST - 1), "b".repeat(LONGEST));
+        assert_eq!(plain(&header), [challenge(&"a".repeat(LONGEST - 1), &[])]);
     }
 
     proptest! {

@@ -87,9 +87,21 @@ mod pull;
 mod push;
 mod reference;
 mod secret;
+#[cfg(test)]
+mod seeds;
 mod settings;
 mod transport;
 mod url;
+
+// Its modules, which are tests here too, name this crate.
+#[cfg(test)]
+extern crate self as rbuild_registry;
+
+/// What tests/fuzz reaches beyond the interface.
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing {
+    pub use crate::pull::choose;
+}
 
 pub use challenge::Challenge;
 pub use client::{Client, Options};

@@ -3,6 +3,7 @@
 
 mod changeset;
 mod compress;
+mod fuzzed;
 mod hostile;
 mod images;
 mod import;

@@ -100,7 +100,7 @@ impl Resolver<'_> {
             Document::Index(entries) => entries,
         };
         let refuse = |reason: String| Error::Malformed { what: image.clone(), reason };
-        let entry = self.choose(&image, &entries)?;
+        let entry = choose(&image, &entries, self.platform)?;
         if path.contains(entry.digest()) {
             return Err(refuse(format!("its indexes go in a circle: {} is in itself", entry.digest())));
         }
@@ -118,33 +118,6 @@ impl Resolver<'_> {
             )));
         }
         self.resolve(found, path)
-    }
-
-    /// The entry that serves best, the first of equals; a nested index without a platform only if nothing else does.
-    fn choose<'e>(&self, image: &str, entries: &'e [Descriptor]) -> Result<&'e Descriptor> {
-        let images: Vec<&Descriptor> =
-            entries.iter().filter(|entry| !document::is_attestation(entry)).collect();
-        let mut best: Option<(u8, &Descriptor)> = None;
-        for entry in &images {
-            let rank = platform_of(entry).and_then(|offered| self.platform.serves(&offered));
-            if let Some(rank) = rank
-                && best.is_none_or(|(best, _)| rank > best)
-            {
-                best = Some((rank, entry));
-            }
-        }
-        let unsaid = || match images.as_slice() {
-            [only] => Some(*only).filter(|only| only.platform().is_none()),
-            _ => images
-                .iter()
-                .copied()
-                .find(|entry| entry.platform().is_none() && document::is_index(entry.media_type())),
-        };
-        best.map(|(_, entry)| entry).or_else(unsaid).ok_or_else(|| Error::NoPlatform {
-            image: image.to_owned(),
-            wanted: self.platform.to_string(),
-            offered: listed(&images),
-        })
     }
 
     fn configuration(&self, image: &str, descriptor: &Descriptor) -> Result<Vec<u8>> {
@@ -165,6 +138,32 @@ impl Resolver<'_> {
             .map_err(|error| Error::from_io(format!("the config of {image}"), error))?;
         Ok(bytes)
     }
+}
+
+/// The entry that serves best, the first of equals; a nested index without a platform only if nothing else does.
+pub fn choose<'e>(image: &str, entries: &'e [Descriptor], platform: &Platform) -> Result<&'e Descriptor> {
+    let images: Vec<&Descriptor> = entries.iter().filter(|entry| !document::is_attestation(entry)).collect();
+    let mut best: Option<(u8, &Descriptor)> = None;
+    for entry in &images {
+        let rank = platform_of(entry).and_then(|offered| platform.serves(&offered));
+        if let Some(rank) = rank
+            && best.is_none_or(|(best, _)| rank > best)
+        {
+            best = Some((rank, entry));
+        }
+    }
+    let unsaid = || match images.as_slice() {
+        [only] => Some(*only).filter(|only| only.platform().is_none()),
+        _ => images
+            .iter()
+            .copied()
+            .find(|entry| entry.platform().is_none() && document::is_index(entry.media_type())),
+    };
+    best.map(|(_, entry)| entry).or_else(unsaid).ok_or_else(|| Error::NoPlatform {
+        image: image.to_owned(),
+        wanted: platform.to_string(),
+        offered: listed(&images),
+    })
 }
 
 fn platform_of(entry: &Descriptor) -> Option<Platform> {

@@ -17,6 +17,8 @@ pub use image::{RemoteImage, RemoteLayer};
 pub use manifest::Manifest;
 
 pub(crate) use discover::{referrers, tags};
+#[cfg(any(test, fuzzing))]
+pub use image::choose;
 pub(crate) use image::fetch as fetch_image;
 pub(crate) use manifest::{fetch as fetch_manifest, resolve, resolve_at_origin};
 
