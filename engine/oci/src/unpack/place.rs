@@ -73,6 +73,10 @@ impl<'s> Placer<'s> {
         let (Some(parent), Some(name)) = (path.parent(), path.name()) else { return self.place_root(member) };
         let target = self.make_parent(&parent, layer.as_deref())?.join(name);
         if let Some(layer) = layer {
+            // No layer could ever hold what would be there.
+            if Layer::is_marker(&target) {
+                return Err(member.refuse("a symbolic link leads it below the name of a whiteout"));
+            }
             layer.note(&target);
         }
         let kind = match &member.kind {
