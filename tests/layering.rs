@@ -11,7 +11,7 @@ fn library() -> PathBuf {
 }
 
 /// The modules of the library, each using only those before it.
-const ORDER: [&str; 22] = [
+const ORDER: [&str; 23] = [
     "spec",
     "error",
     "key",
@@ -30,6 +30,7 @@ const ORDER: [&str; 22] = [
     "plan",
     "session",
     "image",
+    "copy",
     "execute",
     "paths",
     "mount",

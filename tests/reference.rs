@@ -66,6 +66,8 @@ fn help_names_every_command() {
       plan         Says what `apply` would run, and why
       update       Looks up again what names mean, and writes it into the lock file
       push         Pushes an image that was built to registries
+      pull         Fetches images of registries into the store
+      copy         Copies an image between registries, layouts and archives, byte for byte
       login        Keeps a name and password for a registry where docker would
       logout       Forgets the name and password for a registry
       check        Reads the build file and tells everything that is wrong with it

@@ -3,6 +3,7 @@
 pub mod build;
 pub mod container;
 mod convert;
+pub mod copy;
 pub mod error;
 pub mod execute;
 pub mod graph;

@@ -9,6 +9,7 @@ use crate::{
     layout::{BlobPaths, INDEX_FILE, LAYOUT_FILE, blob_name, empty_index, layout_file, with_references},
     tar::write::{Item, Writer},
 };
+use oci_spec::image::Digest;
 use rbuild_tree::{Metadata, Timestamp};
 use serde_json::json;
 use std::{
@@ -25,7 +26,7 @@ const CHUNK: usize = 1 << 17;
 /// [`Error::Image`], [`Error::Io`].
 pub fn write_oci_archive(
     out: &mut dyn Write,
-    image: Exported<'_>,
+    image: &Exported<'_>,
     references: &[String],
     blobs: &BlobPaths<'_>,
 ) -> Result<()> {
@@ -34,10 +35,9 @@ pub fn write_oci_archive(
     for name in ["blobs", "blobs/sha256"] {
         archive.entry(name.as_bytes(), Item::Directory, &directory()).map_err(writing())?;
     }
-    for (digest, layer) in image.layers() {
-        let file = open_blob(blobs, layer)?;
-        let name = blob_name(&layer.digest);
-        write_stream(&mut archive, &name, layer.size, &mut { file })
+    for (digest, size) in image.blobs().values() {
+        let mut blob = open_blob(blobs, digest, *size)?;
+        write_stream(&mut archive, &blob_name(digest), *size, &mut blob)
             .map_err(io_error(format!("writing layer {digest}")))?;
     }
     for (digest, bytes) in image.documents() {
@@ -93,10 +93,10 @@ fn file() -> Metadata {
     Metadata::root(0o644, Timestamp::default())
 }
 
-fn open_blob(blobs: &BlobPaths<'_>, layer: &LayerDescriptor) -> Result<Verified<File>> {
-    let opened = blobs(&layer.digest).and_then(File::open);
-    let file = opened.map_err(io_error(format!("opening layer {}", layer.digest)))?;
-    Ok(Verified::new(file, "layer", layer.digest.clone(), Some(layer.size)))
+fn open_blob(blobs: &BlobPaths<'_>, digest: &Digest, size: u64) -> Result<Verified<File>> {
+    let opened = blobs(digest).and_then(File::open);
+    let file = opened.map_err(io_error(format!("opening layer {digest}")))?;
+    Ok(Verified::new(file, "layer", digest.clone(), Some(size)))
 }
 
 /// A tar entry begins with its size, which only a first reading tells.

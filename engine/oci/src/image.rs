@@ -114,10 +114,22 @@ impl Image {
     /// # Errors
     /// [`Error::Image`] if they can't be written as JSON.
     pub fn build(spec: &ImageSpec) -> Result<Self> {
-        let configuration = configuration(spec)?;
+        let layers = spec.history.iter().filter_map(|entry| entry.layer.clone()).collect();
+        Self::of_configuration(spec.platform.clone(), configuration(spec)?, layers, &spec.annotations)
+    }
+
+    /// The image of a configuration that is there already, byte for byte, and its layers. `manifest_annotations` are
+    /// for the manifest.
+    ///
+    /// # Errors
+    /// [`Error::Image`] if the manifest can't be written as JSON.
+    pub fn of_configuration(
+        platform: Platform,
+        configuration: Vec<u8>,
+        layers: Vec<LayerDescriptor>,
+        manifest_annotations: &BTreeMap<String, String>,
+    ) -> Result<Self> {
         let configuration_descriptor = describe(MediaType::ImageConfig, &configuration);
-        let layers: Vec<LayerDescriptor> =
-            spec.history.iter().filter_map(|entry| entry.layer.clone()).collect();
         let mut manifest = ImageManifestBuilder::default()
             .schema_version(SCHEMA_VERSION)
             .media_type(MediaType::ImageManifest)
@@ -125,10 +137,9 @@ impl Image {
             .layers(layers.iter().map(layer_descriptor).collect::<Vec<_>>())
             .build()
             .map_err(|error| Error::Image { image: "manifest".to_owned(), reason: error.to_string() })?;
-        manifest.set_annotations(annotations(&spec.annotations));
+        manifest.set_annotations(annotations(manifest_annotations));
         let manifest = canonical_json(&manifest)?;
         let descriptor = describe(MediaType::ImageManifest, &manifest);
-        let platform = spec.platform.clone();
         Ok(Self { platform, configuration, configuration_descriptor, manifest, descriptor, layers })
     }
 }
@@ -165,49 +176,62 @@ impl Index {
     }
 }
 
-/// What is written to a layout or an archive.
-#[derive(Clone, Copy, Debug)]
-pub enum Exported<'a> {
-    /// An image for one platform.
-    Image(&'a Image),
-    /// An image for several.
-    Index(&'a Index),
+/// What is written to a layout or an archive: documents, and blobs that are elsewhere, by their digests.
+#[derive(Clone, Debug)]
+pub struct Exported<'a> {
+    descriptor: &'a Descriptor,
+    documents: BTreeMap<String, &'a [u8]>,
+    blobs: BTreeMap<String, (&'a Digest, u64)>,
 }
 
 impl<'a> Exported<'a> {
+    /// What a reference names (`descriptor`), and all that belongs to it: documents and blobs.
+    pub fn new(
+        descriptor: &'a Descriptor,
+        documents: impl IntoIterator<Item = (&'a Digest, &'a [u8])>,
+        blobs: impl IntoIterator<Item = (&'a Digest, u64)>,
+    ) -> Self {
+        let documents = documents.into_iter().map(|(digest, bytes)| (digest.to_string(), bytes));
+        let blobs = blobs.into_iter().map(|(digest, size)| (digest.to_string(), (digest, size)));
+        Self { descriptor, documents: documents.collect(), blobs: blobs.collect() }
+    }
+
+    fn of_images(descriptor: &'a Descriptor, images: &'a [Image]) -> Self {
+        let documents = images.iter().flat_map(|image| {
+            [(&image.configuration_descriptor, &image.configuration), (&image.descriptor, &image.manifest)]
+        });
+        let documents = documents.map(|(descriptor, bytes)| (descriptor.digest(), bytes.as_slice()));
+        let layers = images.iter().flat_map(|image| &image.layers);
+        Self::new(descriptor, documents, layers.map(|layer| (&layer.digest, layer.size)))
+    }
+
     /// What a reference names.
-    pub fn descriptor(self) -> &'a Descriptor {
-        match self {
-            Self::Image(image) => &image.descriptor,
-            Self::Index(index) => &index.descriptor,
-        }
+    pub fn descriptor(&self) -> &'a Descriptor {
+        self.descriptor
     }
 
-    fn images(self) -> &'a [Image] {
-        match self {
-            Self::Image(image) => std::slice::from_ref(image),
-            Self::Index(index) => &index.images,
-        }
+    /// Its documents by digest.
+    pub(crate) fn documents(&self) -> &BTreeMap<String, &'a [u8]> {
+        &self.documents
     }
 
-    /// Its JSON documents by digest, each once.
-    pub(crate) fn documents(self) -> BTreeMap<String, &'a [u8]> {
-        let mut documents = BTreeMap::new();
-        if let Self::Index(index) = self {
-            documents.insert(index.descriptor.digest().to_string(), index.bytes.as_slice());
-        }
-        for image in self.images() {
-            documents
-                .insert(image.configuration_descriptor.digest().to_string(), image.configuration.as_slice());
-            documents.insert(image.descriptor.digest().to_string(), image.manifest.as_slice());
-        }
-        documents
+    /// Its other blobs, with their sizes, by digest.
+    pub(crate) fn blobs(&self) -> &BTreeMap<String, (&'a Digest, u64)> {
+        &self.blobs
     }
+}
 
-    /// Its layers by digest, each once.
-    pub(crate) fn layers(self) -> BTreeMap<String, &'a LayerDescriptor> {
-        let layers = self.images().iter().flat_map(|image| &image.layers);
-        layers.map(|layer| (layer.digest.to_string(), layer)).collect()
+impl<'a> From<&'a Image> for Exported<'a> {
+    fn from(image: &'a Image) -> Self {
+        Self::of_images(&image.descriptor, std::slice::from_ref(image))
+    }
+}
+
+impl<'a> From<&'a Index> for Exported<'a> {
+    fn from(index: &'a Index) -> Self {
+        let mut all = Self::of_images(&index.descriptor, &index.images);
+        all.documents.insert(index.descriptor.digest().to_string(), &index.bytes);
+        all
     }
 }
 

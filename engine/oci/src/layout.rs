@@ -43,14 +43,14 @@ pub(crate) fn layout_file() -> String {
 /// [`Error::Image`] if there is something else than a layout, or a blob is damaged; [`Error::Io`].
 pub fn write_layout(
     directory: &Path,
-    image: Exported<'_>,
+    image: &Exported<'_>,
     references: &[String],
     blobs: &BlobPaths<'_>,
 ) -> Result<()> {
     let layout = Layout::open(directory)?;
-    for (digest, layer) in image.layers() {
-        let source = blobs(&layer.digest).map_err(io_error(format!("finding layer {digest}")))?;
-        layout.add_blob(&layer.digest, layer.size, &source)?;
+    for (digest, size) in image.blobs().values() {
+        let source = blobs(digest).map_err(io_error(format!("finding layer {digest}")))?;
+        layout.add_blob(digest, *size, &source)?;
     }
     for (digest, bytes) in image.documents() {
         let name = format!("blobs/{}", digest.replacen(':', "/", 1));
@@ -219,7 +219,7 @@ pub(crate) fn empty_index() -> Value {
 /// nobody's place.
 pub(crate) fn with_references(
     mut index: Value,
-    image: Exported<'_>,
+    image: &Exported<'_>,
     references: &[String],
 ) -> Result<Value, &'static str> {
     let manifests = index.get_mut("manifests").and_then(Value::as_array_mut).ok_or("has no manifests")?;

@@ -48,5 +48,5 @@ pub use object::ObjectStore;
 pub use oci_spec;
 pub use platform::Platform;
 pub use reference::ImageName;
-pub use source::ImageSource;
+pub use source::{ImageSource, StoredImage};
 pub use unpack::{Import, Limits, Owner, apply_layer, apply_layer_to, import};

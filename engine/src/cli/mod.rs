@@ -16,6 +16,7 @@ mod apply;
 mod arguments;
 mod check;
 mod completions;
+mod copy;
 mod explain;
 mod graph;
 mod inspect;
@@ -69,6 +70,8 @@ enum Command {
     Plan(plan::Arguments),
     Update(update::Arguments),
     Push(push::Arguments),
+    Pull(copy::PullArguments),
+    Copy(copy::CopyArguments),
     Login(login::LoginArguments),
     Logout(login::LogoutArguments),
     Check(check::Arguments),
@@ -126,6 +129,8 @@ impl Command {
             Self::Plan(arguments) => arguments.run(shell)?,
             Self::Update(arguments) => arguments.run(shell)?,
             Self::Push(arguments) => arguments.run(shell)?,
+            Self::Pull(arguments) => arguments.run(shell)?,
+            Self::Copy(arguments) => arguments.run(shell)?,
             Self::Login(arguments) => arguments.run(shell)?,
             Self::Logout(arguments) => arguments.run(shell)?,
             Self::Check(arguments) => arguments.run(shell)?,

@@ -83,12 +83,12 @@ impl Export<'_> {
         let warnings = match output {
             Output::Oci { .. } => {
                 make_parent(path)?;
-                write_layout(path, Exported::Image(built), &references, &blobs)?;
+                write_layout(path, &Exported::from(built), &references, &blobs)?;
                 Vec::new()
             }
             Output::OciArchive(_) => {
                 file_unless_there(session, path, format!("{word} 1 {digest} {references:?}"), |out| {
-                    write_oci_archive(out, Exported::Image(built), &references, &blobs)?;
+                    write_oci_archive(out, &Exported::from(built), &references, &blobs)?;
                     Ok(Vec::new())
                 })?
             }

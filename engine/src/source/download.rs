@@ -66,7 +66,7 @@ impl<'a> Download<'a> {
     ) -> Result<()> {
         let digest = self.layer.layer.digest.as_ref();
         let _counted = surroundings.registries.on_the_way().enter(digest, self.transfer);
-        layers::keep_blob(surroundings, &self.layer.layer, |file| {
+        layers::keep_blob(surroundings.store, &self.layer.layer.digest, |file| {
             let shared = file
                 .try_clone()
                 .map_err(|error| Error::environment("cannot share a file").caused_by(error))?;

@@ -9,9 +9,13 @@ use crate::{
     error::{Error, Result},
     key::{Ingredients, Key},
     parallel::{self, FirstFailure, Promise},
+    store::Store,
     value::{BaseImage, Content, Lineage, Value},
 };
-use rbuild_oci::{LayerDescriptor, oci_spec::image::ImageConfiguration};
+use rbuild_oci::{
+    LayerDescriptor,
+    oci_spec::image::{Digest, ImageConfiguration},
+};
 use rbuild_tree::Snapshot;
 use std::{
     fs::File,
@@ -124,14 +128,12 @@ pub(super) fn open_blob(surroundings: &Surroundings<'_>, layer: &LayerDescriptor
     File::open(&path).map_err(|error| Error::io("open", &path, error))
 }
 
-/// Sees to it that the store has a layer's blob; `write` writes it into a new file, checked.
-pub(super) fn keep_blob(
-    surroundings: &Surroundings<'_>,
-    layer: &LayerDescriptor,
-    write: impl FnOnce(&mut File) -> Result<()>,
-) -> Result<()> {
-    let store = surroundings.store;
-    let sha256 = layer.digest.digest();
+/// Sees to it that a store has a blob; `write` writes it into a new file, checked.
+///
+/// # Errors
+/// Those of `write`; a file that can't be made.
+pub fn keep_blob(store: &Store, digest: &Digest, write: impl FnOnce(&mut File) -> Result<()>) -> Result<()> {
+    let sha256 = digest.digest();
     if store.has_blob(sha256) {
         return Ok(());
     }

@@ -13,6 +13,7 @@ mod oci;
 mod path;
 
 pub use host::{HostInput, changed_tree, never_seen};
+pub(crate) use layers::keep_blob;
 
 use crate::{
     error::{Error, Result},

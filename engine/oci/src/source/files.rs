@@ -103,6 +103,14 @@ impl Files {
         }
     }
 
+    /// The regular file of this name, if it is one of a directory. `name` must be one that was checked.
+    pub fn file_path(&self, name: &str) -> Option<PathBuf> {
+        match self.place {
+            Place::Directory => Some(self.path.join(name)).filter(|path| path.is_file()),
+            Place::Archive { .. } => None,
+        }
+    }
+
     /// A document, whole.
     pub fn read(&self, name: &str) -> Result<Vec<u8>> {
         let (reader, _) = self.open_file(name)?.ok_or_else(|| self.refuse(format!("{name} is missing")))?;

@@ -43,6 +43,15 @@ pub(super) fn open(files: Files, reference: Option<&str>, platform: &Platform) -
     Ok(ImageSource { configuration, manifest, layers, parsed: parsed_configuration, files, names })
 }
 
+/// The one entry that a reference names; none if it names several, of one image for different platforms.
+pub(super) fn root(files: &Files, reference: Option<&str>) -> Result<Option<Descriptor>> {
+    let index = parse_index(files, &files.read(INDEX_FILE)?, INDEX_FILE)?;
+    let candidates = named(files, index.manifests(), reference)?;
+    let [only] = candidates.as_slice() else { return Ok(None) };
+    // What else the entry says of it belongs to this layout: its name, for instance.
+    Ok(Some(Descriptor::new(only.media_type().clone(), only.size(), only.digest().clone())))
+}
+
 /// The entries that a reference names; all if there is none and they are one image.
 fn named<'d>(
     files: &Files,
@@ -137,7 +146,7 @@ fn best<'d>(files: &Files, candidates: &[&'d Descriptor], platform: &Platform) -
         .ok_or_else(|| files.refuse(format!("it holds no image for {platform}, but for {}", platforms())))
 }
 
-fn read_blob(files: &Files, descriptor: &Descriptor) -> Result<Vec<u8>> {
+pub(super) fn read_blob(files: &Files, descriptor: &Descriptor) -> Result<Vec<u8>> {
     let digest: &Digest = descriptor.digest();
     supported(files, digest)?;
     let bytes = files.read(&blob_name(digest))?;

@@ -9,15 +9,18 @@
 //! | `files` | names to bytes: a directory or a tar |
 //! | `layout` | index, manifest, configuration of a layout |
 //! | `docker` | the same of a `docker-archive` |
+//! | `stored` | what a name stands for as it is, to be copied |
 
 mod docker;
 mod files;
 mod layout;
+mod stored;
 
 use crate::{HistoryEntry, LayerDescriptor, Platform, Result, decompress, digest::Verified, error::io_error};
 use files::Files;
 use oci_spec::image::{Digest, ImageConfiguration, MediaType};
 use std::{io::Read, path::Path};
+pub use stored::StoredImage;
 
 /// Documents are smaller than this; a digest does not make a giant one harmless.
 const LARGEST_DOCUMENT: u64 = 32 << 20;

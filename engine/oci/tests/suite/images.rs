@@ -136,7 +136,7 @@ fn layouts_hold_what_they_say() {
     let image = blobs.image("linux/amd64", &[b"one", b"two", b"one"], Compression::Gzip);
     let work = tempfile::tempdir().unwrap();
     let layout = work.path().join("new/layout");
-    write_layout(&layout, Exported::Image(&image), &["1.0".into(), "latest".into()], &blobs.finder())
+    write_layout(&layout, &Exported::from(&image), &["1.0".into(), "latest".into()], &blobs.finder())
         .unwrap();
     assert_eq!(fs::read_to_string(layout.join("oci-layout")).unwrap(), r#"{"imageLayoutVersion":"1.0.0"}"#);
     let names = files(&layout);
@@ -156,7 +156,7 @@ fn layers_are_hard_links_to_what_nobody_writes() {
     let source = blobs.finder()(digest).unwrap();
     let work = tempfile::tempdir().unwrap();
     let write = || {
-        write_layout(work.path(), Exported::Image(&image), &[], &blobs.finder()).unwrap();
+        write_layout(work.path(), &Exported::from(&image), &[], &blobs.finder()).unwrap();
         work.path().join("blobs/sha256").join(digest.digest())
     };
     let blob = write();
@@ -174,7 +174,7 @@ fn what_a_killed_writer_left_is_removed() {
     let blobs = Blobs::new();
     let image = blobs.image("linux/amd64", &[b"one"], Compression::None);
     let work = tempfile::tempdir().unwrap();
-    let write = || write_layout(work.path(), Exported::Image(&image), &[], &blobs.finder()).unwrap();
+    let write = || write_layout(work.path(), &Exported::from(&image), &[], &blobs.finder()).unwrap();
     // Killed before the first file had its name, and in the middle of a layer.
     fs::write(work.path().join(".rbuild-a1B2c3"), "{").unwrap();
     write();
@@ -189,7 +189,7 @@ fn other_images_of_a_layout_stay() {
     let work = tempfile::tempdir().unwrap();
     let write = |image: &Image, references: &[&str]| {
         let references: Vec<String> = references.iter().map(|text| (*text).to_owned()).collect();
-        write_layout(work.path(), Exported::Image(image), &references, &blobs.finder()).unwrap();
+        write_layout(work.path(), &Exported::from(image), &references, &blobs.finder()).unwrap();
     };
     let (one, two) = (
         blobs.image("linux/amd64", &[b"1"], Compression::Gzip),
@@ -231,7 +231,7 @@ fn what_is_no_layout_is_left_alone() {
     let blobs = Blobs::new();
     let image = blobs.image("linux/amd64", &[b"1"], Compression::Gzip);
     let write = |directory: &Path| {
-        write_layout(directory, Exported::Image(&image), &[], &blobs.finder()).unwrap_err().to_string()
+        write_layout(directory, &Exported::from(&image), &[], &blobs.finder()).unwrap_err().to_string()
     };
     let work = tempfile::tempdir().unwrap();
     let directory = |name: &str, file: &str, content: &str| {
@@ -264,8 +264,8 @@ fn damaged_or_missing_layers_are_not_exported() {
         let mut sink = Vec::new();
         let layout = work.path().join(reason.replace(' ', "-"));
         let results = [
-            write_layout(&layout, Exported::Image(&image), &[], &blobs.finder()),
-            write_oci_archive(&mut sink, Exported::Image(&image), &[], &blobs.finder()),
+            write_layout(&layout, &Exported::from(&image), &[], &blobs.finder()),
+            write_oci_archive(&mut sink, &Exported::from(&image), &[], &blobs.finder()),
             write_docker_archive(&mut sink, &image, &[], &blobs.finder()),
         ];
         for result in results {
@@ -291,7 +291,7 @@ fn archives_are_always_the_same_bytes() {
     let index = index.unwrap();
     let oci = |exported| {
         let mut out = Vec::new();
-        write_oci_archive(&mut out, exported, &["1".to_owned()], &blobs.finder()).unwrap();
+        write_oci_archive(&mut out, &exported, &["1".to_owned()], &blobs.finder()).unwrap();
         out
     };
     let docker = || {
@@ -299,8 +299,8 @@ fn archives_are_always_the_same_bytes() {
         write_docker_archive(&mut out, &image, &["team/shop:1".to_owned()], &blobs.finder()).unwrap();
         out
     };
-    assert!(oci(Exported::Image(&image)) == oci(Exported::Image(&image)));
-    assert!(oci(Exported::Index(&index)) == oci(Exported::Index(&index)));
+    assert!(oci(Exported::from(&image)) == oci(Exported::from(&image)));
+    assert!(oci(Exported::from(&index)) == oci(Exported::from(&index)));
     assert!(docker() == docker());
     let names = crate::support::listed(&docker());
     let hex = |bytes: &[u8]| sha256(bytes).digest().to_owned();
@@ -316,7 +316,7 @@ fn archives_are_always_the_same_bytes() {
             "0 manifest.json".to_owned(),
         ]
     );
-    let names = crate::support::listed(&oci(Exported::Image(&image)));
+    let names = crate::support::listed(&oci(Exported::from(&image)));
     assert_eq!((names[0].as_str(), names[1].as_str(), names.len()), ("5 blobs/", "5 blobs/sha256/", 8));
     assert_eq!(names[6..], ["0 index.json", "0 oci-layout"]);
     assert_eq!(image.platform, Platform { os: "linux".into(), architecture: "amd64".into(), variant: None });

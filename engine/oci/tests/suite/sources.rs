@@ -35,7 +35,7 @@ fn read(mut reader: Box<dyn Read + Send>) -> std::io::Result<Vec<u8>> {
 fn everywhere(blobs: &Blobs, image: &Image) -> (tempfile::TempDir, Vec<PathBuf>) {
     let work = tempfile::tempdir().unwrap();
     let reference = ["team/shop:1".to_owned()];
-    let exported = Exported::Image(image);
+    let exported = &Exported::from(image);
     write_layout(&work.path().join("layout"), exported, &reference, &blobs.finder()).unwrap();
     let (mut oci, mut docker) = (Vec::new(), Vec::new());
     write_oci_archive(&mut oci, exported, &reference, &blobs.finder()).unwrap();
@@ -91,7 +91,7 @@ fn several_images_must_be_told_apart() {
     let work = tempfile::tempdir().unwrap();
     for (reference, layer) in [("1.0", b"1"), ("2.0", b"2")] {
         let image = blobs.image("linux/amd64", &[layer], Compression::Gzip);
-        write_layout(work.path(), Exported::Image(&image), &[reference.into()], &blobs.finder()).unwrap();
+        write_layout(work.path(), &Exported::from(&image), &[reference.into()], &blobs.finder()).unwrap();
     }
     let text = refused(work.path(), None);
     assert!(text.contains("several images, say which: 1.0, 2.0"), "{text}");
@@ -107,7 +107,7 @@ fn indexes_are_resolved_by_platform() {
     };
     let index = index(&["linux/arm/v6", "linux/arm/v7", "linux/arm64", "linux/amd64"]);
     let work = tempfile::tempdir().unwrap();
-    write_layout(work.path(), Exported::Index(&index), &["x".into()], &blobs.finder()).unwrap();
+    write_layout(work.path(), &Exported::from(&index), &["x".into()], &blobs.finder()).unwrap();
     for (wanted, expected) in [
         ("linux/amd64", "linux/amd64"),
         ("linux/arm64/v8", "linux/arm64"),
@@ -214,7 +214,7 @@ fn a_wrong_diff_id_is_found() {
     spec.history.push(rbuild_oci::HistoryEntry::new(None, "", Some(layer)));
     let image = Image::build(&spec).unwrap();
     let work = tempfile::tempdir().unwrap();
-    write_layout(work.path(), Exported::Image(&image), &[], &blobs.finder()).unwrap();
+    write_layout(work.path(), &Exported::from(&image), &[], &blobs.finder()).unwrap();
     let source = open(work.path(), None).unwrap();
     assert!(read(source.open_layer(0).unwrap()).is_ok());
     assert!(read(source.open_tar(0).unwrap()).unwrap_err().to_string().contains("uncompressed layer"));
@@ -282,7 +282,7 @@ fn blobs_are_regular_files_of_a_bounded_size() {
     let image = blobs.image("linux/amd64", &[b"one"], Compression::Gzip);
     let work = tempfile::tempdir().unwrap();
     let layout = work.path().join("layout");
-    write_layout(&layout, Exported::Image(&image), &[], &blobs.finder()).unwrap();
+    write_layout(&layout, &Exported::from(&image), &[], &blobs.finder()).unwrap();
     let configuration = layout.join("blobs/sha256").join(image.configuration_descriptor.digest().digest());
     let elsewhere = work.path().join("elsewhere");
     fs::rename(&configuration, &elsewhere).unwrap();

@@ -1,0 +1,126 @@
+//! Where an image comes from: its documents, and files for its blobs.
+
+use super::{FileKind, Place};
+use crate::{
+    error::{Error, Result},
+    registries::Registries,
+    source::keep_blob,
+    store::Store,
+    transfer::Transfer,
+};
+use rbuild_oci::{Platform, StoredImage, oci_spec::image::Descriptor};
+use rbuild_registry::{Client, Reference, Repository};
+use std::{io, path::PathBuf, sync::Arc};
+
+/// An image that is to be copied.
+pub(super) struct Origin<'a> {
+    /// As it was named.
+    pub(super) name: String,
+    /// What the name stands for.
+    pub(super) root: Descriptor,
+    kind: Kind<'a>,
+    store: &'a Store,
+}
+
+enum Kind<'a> {
+    Registry { client: &'a Client, registries: &'a Registries, repository: Repository },
+    Stored(Box<StoredImage>),
+}
+
+impl<'a> Origin<'a> {
+    /// With a platform, the one image for it; without, all that the name stands for.
+    pub(super) fn open(
+        place: &Place,
+        platform: Option<&Platform>,
+        registries: &'a Registries,
+        store: &'a Store,
+    ) -> Result<Self> {
+        match place {
+            Place::Registry(text) => {
+                let client = registries.client()?;
+                let reference = client.reference(text)?;
+                let root = root_in_registry(client, &reference, platform)?;
+                let repository = reference.repository().clone();
+                let kind = Kind::Registry { client, registries, repository };
+                Ok(Self { name: reference.to_string(), root, kind, store })
+            }
+            Place::File { path, reference, kind } => {
+                let image = StoredImage::open(path, reference.as_deref(), platform)?;
+                let name = path.display().to_string();
+                if *kind == FileKind::Oci && !path.is_dir() {
+                    return Err(Error::usage(format!("{name} is a file, and oci: is for folders"))
+                        .hint("say oci-archive: or docker-archive:"));
+                }
+                Ok(Self { name, root: image.descriptor.clone(), kind: Kind::Stored(Box::new(image)), store })
+            }
+        }
+    }
+
+    /// The repository it is in, if it is in one.
+    pub(super) fn repository(&self) -> Option<&Repository> {
+        match &self.kind {
+            Kind::Registry { repository, .. } => Some(repository),
+            Kind::Stored(_) => None,
+        }
+    }
+
+    /// A manifest or index, whole.
+    pub(super) fn document(&self, descriptor: &Descriptor) -> Result<Vec<u8>> {
+        match &self.kind {
+            Kind::Registry { client, repository, .. } => {
+                let reference = repository.with_digest(descriptor.digest().clone());
+                Ok(client.manifest(&reference)?.bytes)
+            }
+            Kind::Stored(image) => Ok(image.document(descriptor)?),
+        }
+    }
+
+    /// Whether the file of a blob is yet to be fetched from a registry.
+    pub(super) fn is_far(&self, blob: &Descriptor) -> bool {
+        matches!(self.kind, Kind::Registry { .. }) && !self.store.has_blob(blob.digest().digest())
+    }
+
+    /// Checks the bytes of a blob whose file is not the store's: that one checks its own.
+    pub(super) fn check(&self, blob: &Descriptor) -> Result<()> {
+        let Kind::Stored(image) = &self.kind else { return Ok(()) };
+        let read = io::copy(&mut image.blob(blob.digest(), blob.size())?, &mut io::sink());
+        read.map(|_| ()).map_err(|error| self.damaged(blob, error))
+    }
+
+    fn damaged(&self, blob: &Descriptor, error: io::Error) -> Error {
+        Error::source("digest-mismatch", format!("{}: blob {}", self.name, blob.digest())).caused_by(error)
+    }
+
+    /// A file with a blob's bytes: the one that is there, or one of the store. Bytes of files that are there are not
+    /// checked.
+    pub(super) fn file(&self, blob: &Descriptor, transfer: &Arc<Transfer>) -> Result<PathBuf> {
+        let digest = blob.digest();
+        match &self.kind {
+            Kind::Registry { client, registries, repository } => {
+                let _counted = registries.on_the_way().enter(digest.as_ref(), transfer);
+                keep_blob(self.store, digest, |file| Ok(client.save_blob(repository, blob, file)?))?;
+            }
+            Kind::Stored(image) => {
+                if let Some(path) = image.blob_path(digest) {
+                    return Ok(path);
+                }
+                keep_blob(self.store, digest, |file| {
+                    let copied = io::copy(&mut image.blob(digest, blob.size())?, file);
+                    copied.map(|_| ()).map_err(|error| self.damaged(blob, error))
+                })?;
+            }
+        }
+        Ok(self.store.blob_path(digest.digest()))
+    }
+}
+
+fn root_in_registry(
+    client: &Client,
+    reference: &Reference,
+    platform: Option<&Platform>,
+) -> Result<Descriptor> {
+    Ok(match platform {
+        Some(platform) => client.image(reference, platform)?.manifest.descriptor,
+        None => client.manifest(reference)?.descriptor,
+    })
+}
