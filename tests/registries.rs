@@ -132,6 +132,21 @@ fn sandbox_what_two_images_share_comes_once() {
 }
 
 #[test]
+fn sandbox_layers_of_a_base_are_not_sent_back() {
+    needs!(fuse, busybox, "docker-registry", "skopeo");
+    let registry = Registry::start();
+    let base = seed(&registry, "one").layout("dist/root").layers("latest").len();
+    let project = user(&registry);
+    project.build();
+    let target = format!("{}/mine/app:1", registry.host);
+    let told = project.rbuild(["push", "app", &target]).success();
+    assert!(
+        told.ends_with(&format!(": 2 blobs sent, {base} were there\n")),
+        "its own layer and its config: {told}"
+    );
+}
+
+#[test]
 fn names_of_images_are_checked() {
     let project = Project::new("[source.a]\nimage = 'Debian:12'\n[source.b]\nimage = 'docker://debian:12'\n");
     let told = project.rbuild(["check"]).failure(2);
@@ -162,7 +177,12 @@ fn sandbox_an_image_is_pushed_by_its_tags_or_elsewhere() {
     assert_eq!(told, line("1", sent) + &line("latest", there));
     assert_eq!(registry.digest("team/app:latest"), digest);
     let other = format!("{}/other/app:2", registry.host);
-    project.rbuild(["push", "image.untagged", &other]).success();
+    let told = project.rbuild(["push", "image.untagged", &other]).success();
+    assert_eq!(
+        told,
+        format!("{other} {digest}: {there}\n"),
+        "the registry takes them from the other repository"
+    );
     assert_eq!(registry.digest("other/app:2"), digest, "the same content, the same image");
     let told = project.rbuild(["push", "untagged"]).failure(2);
     assert!(told.contains("has no tags") && told.contains("rbuild push untagged HOST/PATH:TAG"), "{told}");

@@ -9,7 +9,7 @@ use crate::{
 use rbuild_oci::oci_spec::image::Digest;
 use rbuild_registry::{
     Client, Credentials, Documents, Environment, Event as Happening, NoDocuments, Observer, Options,
-    RegistryTables, Settings,
+    Reference, RegistryTables, Repository, Settings,
 };
 use std::{
     collections::BTreeMap,
@@ -141,6 +141,22 @@ impl Registries {
     fn config_path(&self) -> Option<PathBuf> {
         Some(self.environment.config_home()?.join("rbuild/config.toml"))
     }
+}
+
+/// Other repositories of the same registry that may have a blob.
+pub(crate) fn sources(store: &Store, digest: &Digest, target: &Repository) -> Vec<Repository> {
+    let known = store.index().locations(digest.as_ref(), target.registry());
+    let parsed = known.iter().filter_map(|text| Some(text.parse::<Reference>().ok()?.repository().clone()));
+    parsed.filter(|repository| repository != target).collect()
+}
+
+/// Remembers that a repository has these blobs.
+pub(crate) fn remember<'a>(
+    store: &Store,
+    repository: &Repository,
+    digests: impl IntoIterator<Item = &'a Digest>,
+) {
+    store.index().remember_locations(&repository.to_string(), digests.into_iter().map(AsRef::as_ref));
 }
 
 /// Documents of registries are blobs of the store like the layers.

@@ -19,7 +19,7 @@ use crate::{
     error::{Error, Result},
     image::replace,
     parallel,
-    registries::Registries,
+    registries::{self, Registries},
     report::{Direction, Reporter},
     store::Store,
     transfer::Transfer,
@@ -89,6 +89,9 @@ impl Copier {
         let origin = Origin::open(&place, Some(platform), &self.registries, &self.store)?;
         let content = Content::of(&origin)?;
         let blobs = self.fetch(&origin, &content)?;
+        if let Some(repository) = origin.repository() {
+            registries::remember(&self.store, repository, content.blobs.iter().map(Descriptor::digest));
+        }
         Ok(Copied {
             place: origin.name.clone(),
             digest: origin.root.digest().to_string(),
@@ -179,10 +182,11 @@ impl Copier {
             all.iter().map(|blob| blob.size()),
         );
         let fetched = self.transfer(origin, Direction::Pull, &[]);
-        let sources: Vec<_> = origin.repository().cloned().into_iter().collect();
         let uploaded = AtomicUsize::new(0);
         parallel::each(&all, MOST_AT_ONCE, |_, blob| {
             let _counted = self.registries.on_the_way().enter(blob.digest().as_ref(), &sent);
+            let mut sources = registries::sources(&self.store, blob.digest(), reference.repository());
+            sources.extend(origin.repository().cloned());
             let source = Lazy { origin, blob, transfer: &fetched };
             match client.push_blob(reference.repository(), blob, &source, &sources)? {
                 Pushed::Uploaded => {
@@ -197,6 +201,11 @@ impl Copier {
             client.push_manifest(&reference.repository().with_digest(digest.clone()), bytes)?;
         }
         client.push_manifest(reference, &root.1)?;
+        registries::remember(
+            &self.store,
+            reference.repository(),
+            content.blobs.iter().map(Descriptor::digest),
+        );
         sent.end();
         Ok(copied(uploaded.into_inner()))
     }

@@ -3,7 +3,7 @@
 use crate::{
     error::{Error, Result},
     parallel,
-    registries::Registries,
+    registries::{self, Registries},
     report::{Direction, Written},
     session::Session,
     spec::types::Image,
@@ -96,7 +96,8 @@ impl Pushable {
         parallel::each(&self.blobs, MOST_AT_ONCE, |_, blob| {
             let _counted = registries.on_the_way().enter(blob.digest().as_ref(), &transfer);
             let path = store.blob_path(blob.digest().digest());
-            match client.push_blob(reference.repository(), blob, &path, &[])? {
+            let sources = registries::sources(store, blob.digest(), reference.repository());
+            match client.push_blob(reference.repository(), blob, &path, &sources)? {
                 Pushed::Uploaded => {
                     uploaded.fetch_add(1, Ordering::Relaxed);
                     transfer.blob_done();
@@ -106,6 +107,7 @@ impl Pushable {
             Ok(())
         })?;
         client.push_manifest(reference, &self.manifest)?;
+        registries::remember(store, reference.repository(), self.blobs.iter().map(Descriptor::digest));
         transfer.end();
         Ok(done(uploaded.into_inner()))
     }

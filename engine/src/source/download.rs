@@ -5,7 +5,7 @@ use crate::{
     error::{Error, Result},
     transfer::Transfer,
 };
-use rbuild_oci::LayerDescriptor;
+use rbuild_oci::{LayerDescriptor, oci_spec::image::Digest};
 use rbuild_registry::{BlobTarget, Client, RemoteLayer, Repository};
 use std::{
     fs::File,
@@ -50,6 +50,10 @@ impl<'a> Download<'a> {
             given_up: AtomicBool::new(false),
             misled: AtomicBool::new(false),
         }
+    }
+
+    pub(super) fn digest(&self) -> &'a Digest {
+        &self.layer.layer.digest
     }
 
     /// Whether it is the blob of this layer.

@@ -12,6 +12,7 @@ use super::{
 use crate::{
     error::{Error, Result},
     parallel::{self, FirstFailure},
+    registries,
     report::Direction,
     spec::types::RegistrySource,
     value::Value,
@@ -133,7 +134,11 @@ fn fetch_and_unpack(
     };
     let unpacked = thread::scope(|scope| {
         scope.spawn(|| match parallel::each(&downloads, MOST_AT_ONCE, |_, download| fetch(download)) {
-            Ok(()) => transfer.end(),
+            Ok(()) => {
+                let fetched = downloads.iter().map(Download::digest);
+                registries::remember(surroundings.store, image.reference.repository(), fetched);
+                transfer.end();
+            }
             // Some may not have been begun any more.
             Err(_) => downloads.iter().for_each(|download| download.end(false)),
         });

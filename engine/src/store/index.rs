@@ -6,17 +6,18 @@
 //! A stamp is trusted only if the file had been quiet, when it was read, for longer than the clock its times come
 //! from can tell apart: otherwise it could have been written again without the stamp changing.
 
+use super::locations;
 use rbuild_tree::ObjectId;
 use rusqlite::{Connection, OptionalExtension, params};
 use std::{
     fs::Metadata,
     os::unix::{ffi::OsStrExt, fs::MetadataExt},
     path::Path,
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, SystemTime},
 };
 
-const SCHEMA_VERSION: i64 = 1;
+const SCHEMA_VERSION: i64 = 2;
 const SCHEMA: &str = "CREATE TABLE IF NOT EXISTS files (
     path BLOB PRIMARY KEY, device INTEGER, inode INTEGER, size INTEGER, mtime INTEGER, ctime INTEGER, digest BLOB
 ) WITHOUT ROWID;";
@@ -93,9 +94,14 @@ impl Index {
         Self { connection: Mutex::new(connection) }
     }
 
+    /// None if there is no index.
+    pub(super) fn connection(&self) -> MutexGuard<'_, Option<Connection>> {
+        self.connection.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// The digest the file had when it had this stamp.
     pub fn digest(&self, path: &Path, stamp: &FileStamp) -> Option<ObjectId> {
-        let guard = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
+        let guard = self.connection();
         let mut query = guard
             .as_ref()?
             .prepare_cached("SELECT digest, device, inode, size, mtime, ctime FROM files WHERE path = ?1")
@@ -116,7 +122,7 @@ impl Index {
 
     /// Remembers digests, in one transaction. The caller has checked [`FileStamp::was_quiet`].
     pub fn remember<'a>(&self, files: impl IntoIterator<Item = (&'a Path, FileStamp, ObjectId)>) {
-        let mut guard = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut guard = self.connection();
         let Some(connection) = guard.as_mut() else { return };
         let write = || -> rusqlite::Result<()> {
             let transaction =
@@ -155,6 +161,7 @@ fn connect(path: &Path) -> rusqlite::Result<Connection> {
     }
     if version < SCHEMA_VERSION {
         connection.execute_batch(SCHEMA)?;
+        connection.execute_batch(locations::SCHEMA)?;
         connection.pragma_update(None, "user_version", SCHEMA_VERSION)?;
     }
     Ok(connection)

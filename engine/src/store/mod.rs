@@ -8,7 +8,7 @@
 //! blobs/sha256/…     compressed layers, configs, manifests, mode 0444; layouts hold hard links to layers
 //! history/           the last build of each file       (history.rs)
 //! caches/            contents of cache mounts
-//! index.db           SQLite, rebuildable: the stat cache (index.rs)
+//! index.db           SQLite, rebuildable: the stat cache (index.rs), where blobs are (locations.rs)
 //! locks/             held by who makes a key
 //! writers/           a file for each process whose writes may not be on the disk yet (durability.rs)
 //! tmp/PID-N/         scratch of one process, locked; dead ones are removed at the next start (scratch.rs)
@@ -21,6 +21,7 @@
 mod durability;
 mod history;
 mod index;
+mod locations;
 mod objects;
 mod record;
 mod scratch;
