@@ -145,3 +145,24 @@ fn sandbox_what_is_damaged_or_no_place_is_told_and_not_copied() {
     let told = project.rbuild(["copy", "./dist", "oci:copied"]).failure(2);
     assert!(told.contains("oci:FOLDER"), "{told}");
 }
+
+#[test]
+fn sandbox_what_is_copied_is_told_as_data_if_wanted() {
+    needs!(fuse, busybox, "docker-registry", "skopeo");
+    let (registry, project) = (Registry::start(), maker());
+    let (digest, name) = (project.layout("dist").digest("latest"), format!("{}/app:1", registry.host));
+    let events = |arguments: &[&str]| -> Vec<Value> {
+        let told = project.rbuild(arguments.iter().chain(&["--progress", "json"])).success();
+        told.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
+    };
+    let copied = |place: &str, blobs: u64| json!({ "event": "copied", "place": place, "digest": digest, "blobs": blobs, "present": 3 - blobs });
+    let told = events(&["copy", "oci:dist", &name]);
+    let (last, before) = told.split_last().expect("events");
+    assert_eq!(*last, copied(&name, 3));
+    assert!(before.iter().all(|event| event["event"] == "transfer"), "{before:?}");
+    assert_eq!(before.last().expect("a transfer")["finished"], true);
+    assert_eq!(events(&["push", "app", &name]), [copied(&name, 0)]);
+    let pulled = events(&["pull", &name]);
+    assert_eq!(pulled.last().expect("events")["digest"], digest.as_str());
+    assert_eq!(project.rbuild(["copy", "oci:dist", "oci:b", "--progress", "quiet"]).stderr, "");
+}

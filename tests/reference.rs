@@ -128,7 +128,7 @@ fn help_of_apply() {
                                   file's
           --metadata-file <FILE>  Write what was made to this file, as JSON (`rbuild schema metadata`);
                                   it is removed first, so after a failed build there is none
-          --progress <STYLE>      How the build is told [default: plain] [possible values: plain, json,
+          --progress <STYLE>      How progress is told [default: plain] [possible values: plain, json,
                                   quiet]
       -h, --help                  Print help (see more with '--help')
     --- exit code 0

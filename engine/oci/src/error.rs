@@ -76,7 +76,8 @@ pub enum Error {
 /// The result of an operation on archives, layers and images.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-fn after(last: &str) -> String {
+/// Where in an archive, by the last entry that was read.
+pub(crate) fn after(last: &str) -> String {
     if last.is_empty() { "before its first entry".to_owned() } else { format!("in or after entry {last:?}") }
 }
 

@@ -8,7 +8,6 @@ mod push;
 mod update;
 
 pub use crate::execute::Planned;
-pub use crate::image::PushedImage;
 pub use apply::{Outcome, apply};
 pub use metadata::Metadata;
 pub use plan::plan;

@@ -7,9 +7,9 @@ use super::{
 };
 use crate::{
     error::{Error, Result},
-    image::{Pushable, PushedImage},
+    image::Pushable,
     registries::Registries,
-    report::Reporter,
+    report::{Copied, Reporter},
     spec::Kind,
 };
 use rbuild_registry::Reference;
@@ -25,7 +25,7 @@ pub fn push(
     image: &str,
     references: &[String],
     reporter: Arc<dyn Reporter>,
-) -> Result<Vec<PushedImage>> {
+) -> Result<Vec<Copied>> {
     let file = MetadataFile::claim(request)?;
     let prepare::History { store, build } = prepare::open_history(request)?;
     let name = image.strip_prefix("image.").unwrap_or(image);
@@ -43,7 +43,7 @@ pub fn push(
     let references: Vec<Reference> =
         references.iter().map(|text| client.reference(text)).collect::<rbuild_registry::Result<_>>()?;
     let content = Pushable::load(&store, &node.manifest, name)?;
-    let pushed: Vec<PushedImage> = references
+    let pushed: Vec<Copied> = references
         .iter()
         .map(|reference| content.push(&registries, &store, reference))
         .collect::<Result<_>>()?;

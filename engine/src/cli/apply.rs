@@ -1,8 +1,8 @@
 //! `rbuild apply`
 
-use super::arguments::BuildArguments;
+use super::arguments::{BuildArguments, ProgressArgument};
 use crate::ui::{
-    progress::{Options, Progress, Style},
+    progress::{Options, Progress},
     shell::Shell,
 };
 use rbuild::{build::Request, error::Result};
@@ -30,9 +30,8 @@ pub struct Arguments {
     /// build there is none
     #[arg(long, value_name = "FILE")]
     metadata_file: Option<PathBuf>,
-    /// How the build is told
-    #[arg(long, value_enum, value_name = "STYLE", default_value_t)]
-    progress: Style,
+    #[command(flatten)]
+    progress: ProgressArgument,
 }
 
 impl Arguments {
@@ -48,7 +47,7 @@ impl Arguments {
             file: (!is_found_by_itself(&request.file)).then(|| request.file.clone()),
             store: self.build.store.store.clone(),
         };
-        let progress = Arc::new(Progress::new(self.progress, shell, options));
+        let progress = Arc::new(Progress::new(self.progress.style, shell, options));
         let outcome = rbuild::build::apply(&request, progress.clone())?;
         match outcome.error {
             None => Ok(0),
@@ -73,6 +72,7 @@ fn is_found_by_itself(file: &Path) -> bool {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::ui::progress::Style;
     use clap::Parser;
 
     #[derive(Parser)]
@@ -90,7 +90,7 @@ mod tests {
         let line = "ci.toml --jobs 3 --keep-going --set a=1 --set b=x=y --vars v.toml --locked --out out --metadata-file m.json --store store \
                     --progress json --deny-warnings -v";
         let arguments = parse(&line.split_whitespace().collect::<Vec<_>>()).unwrap();
-        assert_eq!(arguments.progress, Style::Json);
+        assert_eq!(arguments.progress.style, Style::Json);
         let request = arguments.request().unwrap();
         assert_eq!((request.file, request.targets), (PathBuf::from("ci.toml"), vec![]));
         assert_eq!((request.jobs, request.out), (Some(3), Some("out".into())));
@@ -104,7 +104,7 @@ mod tests {
     #[test]
     fn defaults() {
         let arguments = parse(&["-f", "a.toml", "x", "step.y", "--store", "s"]).unwrap();
-        assert_eq!(arguments.progress, Style::Plain);
+        assert_eq!(arguments.progress.style, Style::Plain);
         let request = arguments.request().unwrap();
         assert_eq!(request.targets, ["x", "step.y"]);
         assert_eq!((request.jobs, request.out), (None, None));

@@ -1,8 +1,14 @@
 //! What several subcommands take.
 
+use crate::ui::{
+    progress::{Options, Progress, Style},
+    shell::Shell,
+    text,
+};
 use rbuild::{
     build::{self, Request},
     error::{Error, Result},
+    report::{Copied, Event, Reporter},
     spec::{self, Inputs, Loaded, Platform},
     store,
 };
@@ -10,6 +16,7 @@ use std::{
     collections::BTreeMap,
     ffi::OsString,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 /// The build file.
@@ -29,6 +36,14 @@ pub struct VariableArguments {
     /// Takes values of variables from a TOML or YAML file; may be repeated
     #[arg(long, value_name = "FILE")]
     vars: Vec<PathBuf>,
+}
+
+/// How progress is told.
+#[derive(Clone, Copy, Debug, Default, clap::Args)]
+pub struct ProgressArgument {
+    /// How progress is told
+    #[arg(long = "progress", value_enum, value_name = "STYLE", default_value_t)]
+    pub style: Style,
 }
 
 /// The store.
@@ -63,6 +78,27 @@ pub struct BuildArguments {
     /// Tell more
     #[arg(short, long)]
     pub verbose: bool,
+}
+
+impl ProgressArgument {
+    /// The reporter of a command that only copies images.
+    pub fn of_copy(self, shell: Shell) -> Arc<Progress> {
+        Arc::new(Progress::new(self.style, shell, Options::default()))
+    }
+
+    /// Says on the standard output what is where: a line with `what` (`["blob", "copied"]`), or an event.
+    ///
+    /// # Errors
+    /// The standard output can't be written.
+    pub fn tell(self, shell: Shell, progress: &Progress, copied: Copied, what: [&str; 2]) -> Result<()> {
+        if self.style == Style::Json {
+            progress.report(&Event::Copied(copied));
+            return Ok(());
+        }
+        let Copied { place, digest, blobs, present } = copied;
+        let (place, [noun, done]) = (text::line(&place), what);
+        shell.print(&format!("{place} {digest}: {} {done}, {present} were there\n", text::count(blobs, noun)))
+    }
 }
 
 impl FileArgument {

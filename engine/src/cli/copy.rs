@@ -1,13 +1,9 @@
 //! `rbuild pull`, `rbuild copy`
 
-use super::arguments::{StoreArgument, environment};
-use crate::ui::{
-    progress::{Options, Progress, Style},
-    shell::Shell,
-    text,
-};
+use super::arguments::{ProgressArgument, StoreArgument, environment};
+use crate::ui::{progress::Progress, shell::Shell};
 use rbuild::{
-    copy::{Copied, Copier, Place},
+    copy::{Copier, Place},
     error::Result,
     spec::Platform,
 };
@@ -24,6 +20,8 @@ pub struct PullArguments {
     /// Of an image for several platforms, the one for this [default: this machine's]
     #[arg(long, value_name = "OS/ARCH")]
     platform: Option<Platform>,
+    #[command(flatten)]
+    progress: ProgressArgument,
     #[command(flatten)]
     store: StoreArgument,
 }
@@ -44,6 +42,8 @@ pub struct CopyArguments {
     #[arg(long, value_name = "OS/ARCH")]
     platform: Option<Platform>,
     #[command(flatten)]
+    progress: ProgressArgument,
+    #[command(flatten)]
     store: StoreArgument,
 }
 
@@ -53,10 +53,11 @@ impl PullArguments {
     /// # Errors
     /// A registry refuses.
     pub fn run(self, shell: Shell) -> Result<()> {
-        let copier = copier(&self.store, shell)?;
+        let progress = self.progress.of_copy(shell);
+        let copier = copier(&self.store, progress.clone())?;
         let platform = self.platform.unwrap_or_else(Platform::host);
         for reference in &self.references {
-            shell.print(&line(&copier.pull(reference, &platform)?, "layer", "pulled"))?;
+            self.progress.tell(shell, &progress, copier.pull(reference, &platform)?, ["layer", "pulled"])?;
         }
         Ok(())
     }
@@ -69,16 +70,12 @@ impl CopyArguments {
     /// What is no place; what is not there; what can't be written.
     pub fn run(self, shell: Shell) -> Result<()> {
         let (from, to) = (Place::parse(&self.from)?, Place::parse(&self.to)?);
-        let copied = copier(&self.store, shell)?.copy(&from, &to, self.platform.as_ref())?;
-        shell.print(&line(&copied, "blob", "copied"))
+        let progress = self.progress.of_copy(shell);
+        let copied = copier(&self.store, progress.clone())?.copy(&from, &to, self.platform.as_ref())?;
+        self.progress.tell(shell, &progress, copied, ["blob", "copied"])
     }
 }
 
-fn copier(store: &StoreArgument, shell: Shell) -> Result<Copier> {
-    let progress = Arc::new(Progress::new(Style::Plain, shell, Options::default()));
+fn copier(store: &StoreArgument, progress: Arc<Progress>) -> Result<Copier> {
     Copier::new(&store.find()?, &environment(), progress)
-}
-
-fn line(Copied { place, digest, blobs, present }: &Copied, noun: &str, done: &str) -> String {
-    format!("{} {digest}: {} {done}, {present} were there\n", text::line(place), text::count(*blobs, noun))
 }

@@ -1,16 +1,9 @@
 //! `rbuild push`
 
-use super::arguments::{FileArgument, StoreArgument, VariableArguments, look};
-use crate::ui::{
-    progress::{Options, Progress, Style},
-    shell::Shell,
-    text,
-};
-use rbuild::{
-    build::{PushedImage, Request},
-    error::Result,
-};
-use std::{path::PathBuf, sync::Arc};
+use super::arguments::{FileArgument, ProgressArgument, StoreArgument, VariableArguments, look};
+use crate::ui::shell::Shell;
+use rbuild::{build::Request, error::Result};
+use std::path::PathBuf;
 
 /// Pushes an image that was built to registries
 ///
@@ -32,6 +25,8 @@ pub struct Arguments {
     #[command(flatten)]
     variables: VariableArguments,
     #[command(flatten)]
+    progress: ProgressArgument,
+    #[command(flatten)]
     store: StoreArgument,
 }
 
@@ -46,13 +41,10 @@ impl Arguments {
             metadata: self.metadata_file,
             ..look(file, self.variables.inputs(), self.store.find()?)
         };
-        let progress = Arc::new(Progress::new(Style::Plain, shell, Options::default()));
-        let pushed = rbuild::build::push(&request, &self.image, &self.references, progress)?;
-        shell.print(&pushed.iter().map(line).collect::<String>())
+        let progress = self.progress.of_copy(shell);
+        for pushed in rbuild::build::push(&request, &self.image, &self.references, progress.clone())? {
+            self.progress.tell(shell, &progress, pushed, ["blob", "sent"])?;
+        }
+        Ok(())
     }
-}
-
-fn line(pushed: &PushedImage) -> String {
-    let PushedImage { reference, digest, uploaded, present } = pushed;
-    format!("{} {digest}: {uploaded} blobs sent, {present} were there\n", text::line(reference))
 }

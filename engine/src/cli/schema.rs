@@ -18,7 +18,7 @@ enum What {
     /// Build files
     #[default]
     Build,
-    /// The lines of `rbuild apply --progress json`
+    /// The lines of `--progress json`
     Events,
     /// rbuild.lock
     Lock,

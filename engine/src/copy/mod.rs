@@ -8,40 +8,38 @@
 //! | `place` | how a person names a place |
 //! | `origin` | documents, and files for blobs, of what is copied |
 //! | `content` | all that a name stands for |
+//! | `write` | into files |
 
 mod content;
 mod origin;
 mod place;
+mod write;
 
 pub use place::{FileKind, Place};
 
 use crate::{
-    error::{Error, Result},
-    image::replace,
+    error::Result,
     parallel,
-    registries::{self, Registries},
-    report::{Direction, Reporter},
+    registries::{self, Outgoing, Registries},
+    report::{Copied, Direction, Reporter},
     store::Store,
     transfer::Transfer,
 };
 use content::Content;
 use origin::Origin;
 use rbuild_oci::{
-    Exported, Image, Platform,
+    Platform,
     oci_spec::image::{Descriptor, Digest},
-    write_docker_archive, write_layout, write_oci_archive,
 };
-use rbuild_registry::{BlobSource, Client, Pushed, Reference};
+use rbuild_registry::BlobSource;
 use std::{
     collections::{BTreeMap, HashMap},
     fs::File,
     io::{self, Read, Seek, SeekFrom},
     path::{Path, PathBuf},
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::Arc,
 };
+use write::Write;
 
 /// Blobs on their way at once.
 const MOST_AT_ONCE: usize = 6;
@@ -50,19 +48,6 @@ const MOST_AT_ONCE: usize = 6;
 pub struct Copier {
     store: Arc<Store>,
     registries: Registries,
-}
-
-/// An image that is where it was to be.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Copied {
-    /// The place.
-    pub place: String,
-    /// `sha256:…` of the manifest or index.
-    pub digest: String,
-    /// Blobs that were copied.
-    pub blobs: usize,
-    /// Blobs that were there.
-    pub present: usize,
 }
 
 impl Copier {
@@ -110,8 +95,15 @@ impl Copier {
         let content = Content::of(&origin)?;
         match to {
             Place::Registry(text) => {
-                let client = self.registries.client()?;
-                self.push(&origin, &content, client, &client.reference(text)?)
+                let reference = self.registries.client()?.reference(text)?;
+                let fetched = self.transfer(&origin, Direction::Pull, &[]);
+                let image = Outgoing {
+                    manifests: &content.manifests,
+                    blobs: &content.blobs,
+                    repository: origin.repository(),
+                };
+                let (origin, transfer) = (&origin, &fetched);
+                self.registries.push(&image, &reference, |blob| Lazy { origin, blob: blob.clone(), transfer })
             }
             Place::File { kind, path, reference } => {
                 let files = self.files(&origin, &content)?;
@@ -156,149 +148,20 @@ impl Copier {
         let file = |blob: &Descriptor| Ok((blob.digest().clone(), origin.file(blob, &transfer)?));
         content.blobs.iter().map(file).collect()
     }
-
-    fn push(
-        &self,
-        origin: &Origin<'_>,
-        content: &Content,
-        client: &Client,
-        reference: &Reference,
-    ) -> Result<Copied> {
-        let no_root = || Error::internal("there is no manifest to push");
-        let (root, inner) = content.manifests.split_last().ok_or_else(no_root)?;
-        let all: Vec<&Descriptor> = content.blobs.iter().collect();
-        let copied = |blobs| Copied {
-            place: reference.to_string(),
-            digest: root.0.to_string(),
-            blobs,
-            present: all.len() - blobs,
-        };
-        if client.is_pushed(reference, root.0.as_ref())? {
-            return Ok(copied(0));
-        }
-        let sent = self.registries.transfer(
-            &reference.to_string(),
-            Direction::Push,
-            all.iter().map(|blob| blob.size()),
-        );
-        let fetched = self.transfer(origin, Direction::Pull, &[]);
-        let uploaded = AtomicUsize::new(0);
-        parallel::each(&all, MOST_AT_ONCE, |_, blob| {
-            let _counted = self.registries.on_the_way().enter(blob.digest().as_ref(), &sent);
-            let mut sources = registries::sources(&self.store, blob.digest(), reference.repository());
-            sources.extend(origin.repository().cloned());
-            let source = Lazy { origin, blob, transfer: &fetched };
-            match client.push_blob(reference.repository(), blob, &source, &sources)? {
-                Pushed::Uploaded => {
-                    uploaded.fetch_add(1, Ordering::Relaxed);
-                    sent.blob_done();
-                }
-                _ => sent.blob_skipped(blob.size()),
-            }
-            Ok(())
-        })?;
-        for (digest, bytes) in inner {
-            client.push_manifest(&reference.repository().with_digest(digest.clone()), bytes)?;
-        }
-        client.push_manifest(reference, &root.1)?;
-        registries::remember(
-            &self.store,
-            reference.repository(),
-            content.blobs.iter().map(Descriptor::digest),
-        );
-        sent.end();
-        Ok(copied(uploaded.into_inner()))
-    }
 }
 
 /// A blob that is fetched when its first byte is to be sent: most are there already.
 struct Lazy<'a> {
     origin: &'a Origin<'a>,
-    blob: &'a Descriptor,
+    blob: Descriptor,
     transfer: &'a Arc<Transfer>,
 }
 
 impl BlobSource for Lazy<'_> {
     fn open_at(&self, offset: u64) -> io::Result<Box<dyn Read + Send + '_>> {
-        let path = self.origin.file(self.blob, self.transfer).map_err(io::Error::other)?;
+        let path = self.origin.file(&self.blob, self.transfer).map_err(io::Error::other)?;
         let mut file = File::open(path)?;
         file.seek(SeekFrom::Start(offset))?;
         Ok(Box::new(file))
-    }
-}
-
-/// An image whose blobs are files, on its way to a file.
-struct Write<'a> {
-    origin: &'a Origin<'a>,
-    content: &'a Content,
-    files: &'a HashMap<Digest, PathBuf>,
-    from: &'a Place,
-}
-
-impl Write<'_> {
-    fn layout(&self, path: &Path, reference: Option<&str>) -> Result<()> {
-        let names = [self.reference(reference)];
-        Ok(write_layout(path, &self.exported(), &names, &|digest| self.file(digest))?)
-    }
-
-    fn oci_archive(&self, path: &Path, reference: Option<&str>) -> Result<()> {
-        let names = [self.reference(reference)];
-        replace(path, |out| {
-            Ok(write_oci_archive(out, &self.exported(), &names, &|digest| self.file(digest))?)
-        })?;
-        Ok(())
-    }
-
-    fn docker_archive(&self, path: &Path, name: Option<&str>) -> Result<()> {
-        let manifest = self.content.only_manifest().ok_or_else(|| {
-            Error::usage(format!("{} is an index, and a docker-archive holds one image", self.origin.name))
-                .hint("say which: --platform linux/amd64")
-        })?;
-        let configuration = self.file(manifest.config().digest()).and_then(std::fs::read);
-        let configuration =
-            configuration.map_err(|error| Error::environment("cannot read the config").caused_by(error))?;
-        let (parsed, layers) = rbuild_registry::document::read_configuration(
-            &self.origin.name,
-            &configuration,
-            manifest.layers(),
-        )?;
-        let platform = Platform {
-            os: parsed.os().to_string(),
-            architecture: parsed.architecture().to_string(),
-            variant: parsed.variant().clone(),
-        };
-        let image = Image::of_configuration(platform, configuration, layers, &BTreeMap::new())?;
-        let tags: Vec<String> = match (name, self.from) {
-            (Some(name), _) => vec![name.to_owned()],
-            (None, Place::Registry(reference)) if !reference.contains('@') => vec![reference.clone()],
-            (None, Place::File { reference: Some(name), kind: FileKind::DockerArchive, .. }) => {
-                vec![name.clone()]
-            }
-            _ => Vec::new(),
-        };
-        replace(path, |out| Ok(write_docker_archive(out, &image, &tags, &|digest| self.file(digest))?))?;
-        Ok(())
-    }
-
-    /// The name in a layout: the one that is wanted, else the one it had, else `latest`.
-    fn reference(&self, wanted: Option<&str>) -> String {
-        let had = match self.from {
-            Place::Registry(text) => {
-                text.parse::<Reference>().ok().and_then(|parsed| parsed.tag().map(str::to_owned))
-            }
-            Place::File { kind: FileKind::DockerArchive, .. } => None,
-            Place::File { reference, .. } => reference.clone().filter(|name| !name.starts_with("sha256:")),
-        };
-        wanted.map(str::to_owned).or(had).unwrap_or_else(|| "latest".to_owned())
-    }
-
-    fn file(&self, digest: &Digest) -> io::Result<PathBuf> {
-        self.files.get(digest).cloned().ok_or_else(|| io::ErrorKind::NotFound.into())
-    }
-
-    fn exported(&self) -> Exported<'_> {
-        let documents = self.content.manifests.iter().map(|(digest, bytes)| (digest, bytes.as_slice()));
-        let blobs = self.content.blobs.iter().map(|blob| (blob.digest(), blob.size()));
-        Exported::new(&self.origin.root, documents, blobs)
     }
 }

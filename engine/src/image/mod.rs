@@ -12,7 +12,6 @@ mod queue;
 
 pub(crate) use file::replace;
 pub(crate) use push::Pushable;
-pub use push::PushedImage;
 pub use queue::LayerQueue;
 
 use crate::{

@@ -114,6 +114,8 @@ pub enum Event {
         /// All of them are there.
         finished: bool,
     },
+    /// An image is where `push`, `pull` or `copy` was to bring it.
+    Copied(Copied),
     /// An image is complete.
     Image {
         /// Its name in the file.
@@ -185,6 +187,20 @@ pub struct Layer {
     pub size: u64,
     /// What made it: a step's name, or `base`.
     pub made_by: String,
+}
+
+/// An image that is where it was to be.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub struct Copied {
+    /// The image's reference, or the file or folder.
+    pub place: String,
+    /// `sha256:…` of the manifest or index.
+    pub digest: String,
+    /// Blobs that were copied.
+    pub blobs: usize,
+    /// Blobs that were there, in another repository of the same registry perhaps.
+    pub present: usize,
 }
 
 /// A place an image was written to.

@@ -13,7 +13,7 @@ use crate::{
     value::{BaseImage, Content, Lineage, Value},
 };
 use rbuild_oci::{
-    LayerDescriptor,
+    LayerDescriptor, Limits,
     oci_spec::image::{Digest, ImageConfiguration},
 };
 use rbuild_tree::Snapshot;
@@ -116,7 +116,8 @@ fn unpack_one(
     below: impl FnOnce() -> Result<Snapshot>,
 ) -> Result<Snapshot> {
     let mut tar = rbuild_oci::source::tar_of(blob, layer)?;
-    let snapshot = rbuild_oci::apply_layer_to(&mut tar, below, surroundings.store)?;
+    let limits = Limits::of_layer(layer.size);
+    let snapshot = rbuild_oci::apply_layer_to(&mut tar, below, surroundings.store, limits)?;
     // The digest is checked at the end of the stream, which is past the end of the archive.
     io::copy(&mut tar, &mut io::sink()).map_err(|error| mismatch(layer, error))?;
     Ok(snapshot)

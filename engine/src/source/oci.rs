@@ -21,7 +21,8 @@ pub(super) fn import(name: &str, image: &OciSource, surroundings: &Surroundings<
     }
     let snapshot = layers::unpack(surroundings, &opened.layers, &|index| {
         Ok(Box::new(layers::open_blob(surroundings, &opened.layers[index])?))
-    })?;
+    });
+    let snapshot = snapshot.map_err(|error| error.within(&image.path.display().to_string()))?;
     let (configuration, parsed) = (&opened.configuration, opened.parsed());
     Layered { configuration, parsed, layers: &opened.layers }.value(name, snapshot, surroundings)
 }

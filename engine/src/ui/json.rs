@@ -47,7 +47,7 @@ pub fn schema() -> serde_json::Value {
     let mut schema = schemars::schema_for!(Event).to_value();
     if let Some(schema) = schema.as_object_mut() {
         schema.insert("title".to_owned(), "rbuild event".into());
-        schema.insert("description".to_owned(), "One line of `rbuild apply --progress json`.".into());
+        schema.insert("description".to_owned(), "One line of `--progress json`.".into());
     }
     schema
 }
@@ -56,7 +56,7 @@ pub fn schema() -> serde_json::Value {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use rbuild::report::{Direction, Outcome};
+    use rbuild::report::{Copied, Direction, Outcome};
     use std::io;
 
     /// Takes so many writes, then refuses.
@@ -107,6 +107,7 @@ mod tests {
                 duration: 1,
                 finished: false,
             },
+            Event::Copied(Copied { place: "a/b:1".into(), digest: "sha256:0".into(), blobs: 1, present: 0 }),
             Event::Skipped { node: node(), interrupted: true },
             Event::BuildFinished {
                 success: false,

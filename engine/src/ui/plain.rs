@@ -100,6 +100,8 @@ impl Plain {
                     String::new()
                 }
             }
+            // The commands that copy say it on the standard output.
+            Event::Copied(_) => String::new(),
             Event::Image { name, digest, layers, .. } => {
                 let bytes = layers.iter().map(|layer| layer.size).sum();
                 let layers = text::count(layers.len(), "layer");

@@ -9,14 +9,17 @@
 //! | `files` | names to bytes: a directory or a tar |
 //! | `layout` | index, manifest, configuration of a layout |
 //! | `docker` | the same of a `docker-archive` |
+//! | `bounded` | what a layer may expand to |
 //! | `stored` | what a name stands for as it is, to be copied |
 
+mod bounded;
 mod docker;
 mod files;
 mod layout;
 mod stored;
 
 use crate::{HistoryEntry, LayerDescriptor, Platform, Result, decompress, digest::Verified, error::io_error};
+use bounded::Bounded;
 use files::Files;
 use oci_spec::image::{Digest, ImageConfiguration, MediaType};
 use std::{io::Read, path::Path};
@@ -117,7 +120,8 @@ impl ImageSource {
     }
 }
 
-/// The tar of a layer's blob. Reading it to its end fails if it is not what the configuration says.
+/// The tar of a layer's blob. Reading it to its end fails if it is not what the configuration says, or larger than
+/// [`Limits::of_layer`](crate::Limits::of_layer).
 ///
 /// # Errors
 /// [`Error::Io`](crate::Error::Io) if not even the first bytes can be read.
@@ -126,6 +130,7 @@ pub fn tar_of<'a>(
     layer: &LayerDescriptor,
 ) -> Result<Box<dyn Read + Send + 'a>> {
     let tar = decompress(blob).map_err(io_error(format!("reading layer {}", layer.digest)))?;
+    let tar = Bounded::new(tar, layer.size);
     Ok(Box::new(Verified::new(tar, "uncompressed layer", layer.diff_id.clone(), None)))
 }
 

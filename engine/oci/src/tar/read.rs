@@ -10,11 +10,11 @@ use super::{
     pax,
     sparse::{Expanded, Sparse},
 };
-use crate::{Error, Result};
+use crate::{Error, Result, error::after};
 use std::io::{self, Read};
 use tar_core::{
-    EntryType, Header, SparseEntry,
-    parse::{Limits, ParseEvent, ParsedEntry, Parser},
+    EntryType, Header, HeaderError, SparseEntry,
+    parse::{Limits, ParseError, ParseEvent, ParsedEntry, Parser},
 };
 
 /// PAX records, long names and sparse maps of one entry.
@@ -120,13 +120,21 @@ impl<'r> Archive<'r> {
         Error::Io { context: format!("archive entry {:?}", self.last), source: error }
     }
 
+    /// What an error met while reading between contents means.
+    fn stream_error(&self, error: io::Error) -> Error {
+        if error.kind() == io::ErrorKind::UnexpectedEof {
+            return Error::Truncated { last: self.last.clone() };
+        }
+        Error::Io { context: format!("the archive {}", after(&self.last)), source: error }
+    }
+
     fn step(&mut self) -> Result<Step> {
         if claims_too_much(&self.buffer[self.start..self.end]) {
             return Err(self.malformed("metadata exceeds limit"));
         }
         let last = &self.last;
         let event = self.parser.parse(&self.buffer[self.start..self.end]);
-        let event = event.map_err(|e| Error::Archive { last: last.clone(), reason: e.to_string() })?;
+        let event = event.map_err(|e| Error::Archive { last: last.clone(), reason: reason_of(&e) })?;
         Ok(match event {
             ParseEvent::NeedData { min_bytes } => Step::Need(min_bytes),
             ParseEvent::Entry { consumed, entry } => step_of(consumed, &entry, None)?,
@@ -174,7 +182,7 @@ impl<'r> Archive<'r> {
         loop {
             match self.reader.read(&mut self.buffer[self.end..]) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                result => return result.map_err(|error| self.content_error(error)),
+                result => return result.map_err(|error| self.stream_error(error)),
             }
         }
     }
@@ -214,6 +222,16 @@ impl<'r> Archive<'r> {
 
     fn malformed(&self, reason: &str) -> Error {
         Error::Archive { last: self.last.clone(), reason: reason.to_owned() }
+    }
+}
+
+/// What the parser found, in words.
+fn reason_of(error: &ParseError) -> String {
+    match error {
+        ParseError::Header(HeaderError::InvalidOctal(bytes)) => {
+            format!("header error: not an octal number: {:?}", String::from_utf8_lossy(bytes))
+        }
+        other => other.to_string(),
     }
 }
 

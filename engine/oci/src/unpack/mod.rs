@@ -68,7 +68,7 @@ pub struct Limits {
     pub entries: u64,
     /// Bytes of all holes of sparse files together: they cost nothing in the archive but are bytes afterwards.
     pub holes: u64,
-    /// Bytes of all files together: a compressed archive can hold a thousand times its own size.
+    /// Bytes of all files together, without their holes: a compressed archive can hold a thousand times its own size.
     pub content: u64,
     /// Bytes of extended attributes, and of paths and link targets what is beyond 255, of all entries together: they
     /// are in memory.
@@ -78,6 +78,15 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self { entries: 10_000_000, holes: 16 << 30, content: 256 << 30, metadata: 256 << 20 }
+    }
+}
+
+impl Limits {
+    /// Of a layer whose blob has this many bytes: its files may have 1 GiB, since zeros compress well and an image may
+    /// have a few, and 500 times the blob. Programs and text reach 10 times; gzip can't do more than 1032.
+    pub fn of_layer(blob: u64) -> Self {
+        let content = blob.saturating_mul(500).saturating_add(1 << 30);
+        Self { content: content.min(Self::default().content), ..Self::default() }
     }
 }
 
@@ -107,7 +116,7 @@ pub fn import(reader: &mut dyn Read, store: &dyn ObjectStore, options: &Import) 
 /// # Errors
 /// As [`import`].
 pub fn apply_layer(reader: &mut dyn Read, base: &Snapshot, store: &dyn ObjectStore) -> Result<Snapshot> {
-    apply_layer_to(reader, || Ok(base.clone()), store)
+    apply_layer_to(reader, || Ok(base.clone()), store, Limits::default())
 }
 
 /// Applies a layer to what may be yet to come: its content is stored meanwhile. `below` is called once, when nothing
@@ -119,8 +128,9 @@ pub fn apply_layer_to<E: From<Error>>(
     reader: &mut dyn Read,
     below: impl FnOnce() -> Result<Snapshot, E>,
     store: &dyn ObjectStore,
+    limits: Limits,
 ) -> Result<Snapshot, E> {
-    unpack(&mut Archive::new(reader), store, &Import::default(), true, below)
+    unpack(&mut Archive::new(reader), store, &Import { limits, ..Import::default() }, true, below)
 }
 
 /// Reads ahead as far as memory allows before it needs what lies below.
@@ -201,7 +211,7 @@ impl<'a, 's> Entries<'a, 's> {
         for (used, more, limit, what) in [
             (&mut used.entries, 1, limits.entries, "entries"),
             (&mut used.holes, holes, limits.holes, "bytes in the holes of sparse files"),
-            (&mut used.content, member.size(), limits.content, "bytes in its files"),
+            (&mut used.content, member.size().saturating_sub(holes), limits.content, "bytes in its files"),
             (&mut used.metadata, member.extra(), limits.metadata, "bytes of attributes and long paths"),
         ] {
             *used = used.saturating_add(more);

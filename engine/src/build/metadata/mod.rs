@@ -9,8 +9,7 @@ mod file;
 use super::Request;
 use crate::{
     error::{Error, Result},
-    image::PushedImage,
-    report::{Event, Reporter, Written},
+    report::{Copied, Event, Reporter, Written},
     session::Session,
     store::Store,
 };
@@ -162,8 +161,8 @@ impl Metadata {
     ///
     /// # Errors
     /// The store has lost a document of the image.
-    pub(super) fn of_push(store: &Store, name: &str, digest: &str, pushed: &[PushedImage]) -> Result<Self> {
-        let references: Vec<String> = pushed.iter().map(|pushed| pushed.reference.clone()).collect();
+    pub(super) fn of_push(store: &Store, name: &str, digest: &str, pushed: &[Copied]) -> Result<Self> {
+        let references: Vec<String> = pushed.iter().map(|pushed| pushed.place.clone()).collect();
         let output = |place: &String| Output {
             kind: "push".to_owned(),
             place: place.clone(),

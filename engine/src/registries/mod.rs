@@ -1,5 +1,9 @@
 //! The registries as a build reaches them: one client, made when something is needed from outside.
 
+mod push;
+
+pub(crate) use push::Outgoing;
+
 use crate::{
     error::{Error, Result},
     report::{Direction, Event, Reporter},
@@ -144,7 +148,7 @@ impl Registries {
 }
 
 /// Other repositories of the same registry that may have a blob.
-pub(crate) fn sources(store: &Store, digest: &Digest, target: &Repository) -> Vec<Repository> {
+fn sources(store: &Store, digest: &Digest, target: &Repository) -> Vec<Repository> {
     let known = store.index().locations(digest.as_ref(), target.registry());
     let parsed = known.iter().filter_map(|text| Some(text.parse::<Reference>().ok()?.repository().clone()));
     parsed.filter(|repository| repository != target).collect()

@@ -1,0 +1,92 @@
+//! Into a file: a layout, an oci-archive, a docker-archive.
+
+use super::{FileKind, Place, content::Content, origin::Origin};
+use crate::{
+    error::{Error, Result},
+    image::replace,
+};
+use rbuild_oci::{
+    Exported, Image, Platform, oci_spec::image::Digest, write_docker_archive, write_layout, write_oci_archive,
+};
+use rbuild_registry::Reference;
+use std::{
+    collections::{BTreeMap, HashMap},
+    io,
+    path::{Path, PathBuf},
+};
+
+/// An image whose blobs are files, on its way to a file.
+pub(super) struct Write<'a> {
+    pub(super) origin: &'a Origin<'a>,
+    pub(super) content: &'a Content,
+    pub(super) files: &'a HashMap<Digest, PathBuf>,
+    pub(super) from: &'a Place,
+}
+
+impl Write<'_> {
+    pub(super) fn layout(&self, path: &Path, reference: Option<&str>) -> Result<()> {
+        let names = [self.reference(reference)];
+        Ok(write_layout(path, &self.exported(), &names, &|digest| self.file(digest))?)
+    }
+
+    pub(super) fn oci_archive(&self, path: &Path, reference: Option<&str>) -> Result<()> {
+        let names = [self.reference(reference)];
+        replace(path, |out| {
+            Ok(write_oci_archive(out, &self.exported(), &names, &|digest| self.file(digest))?)
+        })?;
+        Ok(())
+    }
+
+    pub(super) fn docker_archive(&self, path: &Path, name: Option<&str>) -> Result<()> {
+        let manifest = self.content.only_manifest().ok_or_else(|| {
+            Error::usage(format!("{} is an index, and a docker-archive holds one image", self.origin.name))
+                .hint("say which: --platform linux/amd64")
+        })?;
+        let configuration = self.file(manifest.config().digest()).and_then(std::fs::read);
+        let configuration =
+            configuration.map_err(|error| Error::environment("cannot read the config").caused_by(error))?;
+        let (parsed, layers) = rbuild_registry::document::read_configuration(
+            &self.origin.name,
+            &configuration,
+            manifest.layers(),
+        )?;
+        let platform = Platform {
+            os: parsed.os().to_string(),
+            architecture: parsed.architecture().to_string(),
+            variant: parsed.variant().clone(),
+        };
+        let image = Image::of_configuration(platform, configuration, layers, &BTreeMap::new())?;
+        let tags: Vec<String> = match (name, self.from) {
+            (Some(name), _) => vec![name.to_owned()],
+            (None, Place::Registry(reference)) if !reference.contains('@') => vec![reference.clone()],
+            (None, Place::File { reference: Some(name), kind: FileKind::DockerArchive, .. }) => {
+                vec![name.clone()]
+            }
+            _ => Vec::new(),
+        };
+        replace(path, |out| Ok(write_docker_archive(out, &image, &tags, &|digest| self.file(digest))?))?;
+        Ok(())
+    }
+
+    /// The name in a layout: the one that is wanted, else the one it had, else `latest`.
+    fn reference(&self, wanted: Option<&str>) -> String {
+        let had = match self.from {
+            Place::Registry(text) => {
+                text.parse::<Reference>().ok().and_then(|parsed| parsed.tag().map(str::to_owned))
+            }
+            Place::File { kind: FileKind::DockerArchive, .. } => None,
+            Place::File { reference, .. } => reference.clone().filter(|name| !name.starts_with("sha256:")),
+        };
+        wanted.map(str::to_owned).or(had).unwrap_or_else(|| "latest".to_owned())
+    }
+
+    fn file(&self, digest: &Digest) -> io::Result<PathBuf> {
+        self.files.get(digest).cloned().ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+
+    fn exported(&self) -> Exported<'_> {
+        let documents = self.content.manifests.iter().map(|(digest, bytes)| (digest, bytes.as_slice()));
+        let blobs = self.content.blobs.iter().map(|blob| (blob.digest(), blob.size()));
+        Exported::new(&self.origin.root, documents, blobs)
+    }
+}
