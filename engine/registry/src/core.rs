@@ -10,7 +10,7 @@ use crate::{
 };
 use serde::Deserialize;
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -29,6 +29,8 @@ pub(crate) struct Core {
     pub documents: Arc<dyn Documents>,
     /// Hosts that gave wrong bytes for a digest, with the digest.
     pub distrusted: Mutex<BTreeSet<(String, String)>>,
+    /// Bytes in one request, by host: where more was refused.
+    pub body_limits: Mutex<BTreeMap<String, u64>>,
 }
 
 /// Where a call goes.

@@ -29,6 +29,10 @@ impl Request {
         self.target.split('?').next().unwrap()
     }
 
+    fn body_length(&self) -> usize {
+        self.header("content-length").and_then(|text| text.parse().ok()).unwrap_or(0)
+    }
+
     pub fn is(&self, method: &str, part: &str) -> bool {
         self.method == method && self.target.contains(part)
     }
@@ -98,6 +102,19 @@ impl Server {
     }
 
     pub fn on(listener: TcpListener, handler: impl Fn(&Request) -> Reply + Send + Sync + 'static) -> Self {
+        Self::with(listener, usize::MAX, handler)
+    }
+
+    /// A body of more bytes than this is answered 413, where the client asks (`Expect`) before it is sent.
+    pub fn limited(largest_body: usize, handler: impl Fn(&Request) -> Reply + Send + Sync + 'static) -> Self {
+        Self::with(TcpListener::bind("127.0.0.1:0").unwrap(), largest_body, handler)
+    }
+
+    fn with(
+        listener: TcpListener,
+        largest_body: usize,
+        handler: impl Fn(&Request) -> Reply + Send + Sync + 'static,
+    ) -> Self {
         let address = listener.local_addr().unwrap();
         let requests = Arc::new(Mutex::new(Vec::new()));
         let is_over = Arc::new(AtomicBool::new(false));
@@ -108,7 +125,7 @@ impl Server {
                     return;
                 }
                 let (seen, handler) = (seen.clone(), handler.clone());
-                thread::spawn(move || serve(stream, &seen, &*handler));
+                thread::spawn(move || serve(stream, largest_body, &seen, &*handler));
             }
         });
         Self { address, requests, is_over }
@@ -136,10 +153,15 @@ impl Drop for Server {
     }
 }
 
-fn serve(mut stream: TcpStream, seen: &Mutex<Vec<Request>>, handler: &Handler) -> Option<()> {
+fn serve(
+    mut stream: TcpStream,
+    largest_body: usize,
+    seen: &Mutex<Vec<Request>>,
+    handler: &Handler,
+) -> Option<()> {
     let _ = stream.set_nodelay(true);
     loop {
-        let request = match read_request(&mut stream).ok()? {
+        let mut request = match read_head(&mut stream).ok()? {
             Some(request) => request,
             None => {
                 // As Go's server answers TLS.
@@ -147,8 +169,17 @@ fn serve(mut stream: TcpStream, seen: &Mutex<Vec<Request>>, handler: &Handler) -
                 return None;
             }
         };
+        let is_refused = request.body_length() > largest_body;
+        let is_asked = request.header("expect").is_some();
+        if is_asked && !is_refused {
+            stream.write_all(b"HTTP/1.1 100 Continue\r\n\r\n").ok()?;
+        }
+        if !(is_asked && is_refused) {
+            request.body.resize(request.body_length(), 0);
+            stream.read_exact(&mut request.body).ok()?;
+        }
         seen.lock().unwrap().push(request.clone());
-        let reply = handler(&request);
+        let reply = if is_refused { Reply::new(413) } else { handler(&request) };
         let is_last = request.header("connection") == Some("close");
         if !write_reply(&mut stream, &request, &reply).ok()? || is_last {
             return None;
@@ -156,8 +187,8 @@ fn serve(mut stream: TcpStream, seen: &Mutex<Vec<Request>>, handler: &Handler) -
     }
 }
 
-/// None for what is TLS.
-pub fn read_request(stream: &mut TcpStream) -> io::Result<Option<Request>> {
+/// A request without its body. None for what is TLS.
+fn read_head(stream: &mut TcpStream) -> io::Result<Option<Request>> {
     let mut head = Vec::new();
     let mut byte = [0];
     while !head.ends_with(b"\r\n\r\n") {
@@ -178,15 +209,11 @@ pub fn read_request(stream: &mut TcpStream) -> io::Result<Option<Request>> {
         .filter_map(|line| line.split_once(':'))
         .map(|(name, value)| (name.to_owned(), value.trim().to_owned()))
         .collect();
-    let mut request = Request { method, target, headers, body: Vec::new() };
-    let length = request.header("content-length").and_then(|text| text.parse().ok()).unwrap_or(0);
-    request.body.resize(length, 0);
-    stream.read_exact(&mut request.body)?;
-    Ok(Some(request))
+    Ok(Some(Request { method, target, headers, body: Vec::new() }))
 }
 
 /// Whether the connection lives on.
-pub fn write_reply(stream: &mut TcpStream, request: &Request, reply: &Reply) -> io::Result<bool> {
+fn write_reply(stream: &mut TcpStream, request: &Request, reply: &Reply) -> io::Result<bool> {
     reply.delay.iter().for_each(|delay| thread::sleep(*delay));
     if reply.hang_up {
         return Ok(false);

@@ -59,8 +59,8 @@ pub struct FaultyLine {
 }
 
 impl FaultyLine {
-    /// One request in `one_in` meets a fault.
-    pub fn start(upstream: &str, seed: u64, one_in: u32) -> Self {
+    /// One request in `one_in` meets a fault, and none may have a larger body.
+    pub fn start(upstream: &str, seed: u64, one_in: u32, largest_body: usize) -> Self {
         let leaks = Arc::new(AtomicUsize::new(0));
         let (count, host) = (leaks.clone(), upstream.to_owned());
         let elsewhere = Server::start(move |request| {
@@ -73,7 +73,7 @@ impl FaultyLine {
         let faults = Arc::new(Mutex::new(Vec::new()));
         let (seen, random) = (faults.clone(), Mutex::new(fastrand::Rng::with_seed(seed)));
         let host = upstream.to_owned();
-        let server = Server::start(move |request| {
+        let server = Server::limited(largest_body, move |request| {
             if request.path() == "/token" {
                 return Reply::ok(r#"{"token":"hunter2","expires_in":300}"#);
             }
@@ -106,10 +106,7 @@ fn pass(request: &Request, upstream: &str, other: &str, fault: Option<Fault>, at
             return Ok(Reply::new(307).header("Location", format!("http://{other}{}", request.target)));
         }
         Some(Fault::CutRequest) if !request.body.is_empty() => {
-            let length = request.body.len();
-            request.body.truncate(position(length));
-            let _ = exchange(&request, upstream, length, true);
-            return Ok(Reply::hang_up());
+            return Ok(cut(&request, upstream, position(request.body.len())));
         }
         Some(Fault::FlipRequest) if !request.body.is_empty() => {
             let at = position(request.body.len());
@@ -137,6 +134,14 @@ fn pass(request: &Request, upstream: &str, other: &str, fault: Option<Fault>, at
     Ok(reply)
 }
 
+/// Sends so many bytes of a request's body on, and ends the connection on both sides.
+pub fn cut(request: &Request, upstream: &str, at: usize) -> Reply {
+    let mut first = request.clone();
+    first.body.truncate(at);
+    let _ = exchange(&first, upstream, request.body.len(), true);
+    Reply::hang_up()
+}
+
 /// Sends a request on and takes the answer.
 pub fn forward(request: &Request, upstream: &str) -> io::Result<Reply> {
     exchange(request, upstream, request.body.len(), false)
@@ -147,7 +152,7 @@ fn exchange(request: &Request, upstream: &str, length: usize, only_send: bool) -
     let mut stream = TcpStream::connect(upstream)?;
     let mut head = format!("{} {} HTTP/1.0\r\nConnection: close\r\n", request.method, request.target);
     for (name, value) in &request.headers {
-        let dropped = ["authorization", "content-length", "connection"];
+        let dropped = ["authorization", "content-length", "connection", "expect"];
         if !dropped.iter().any(|other| name.eq_ignore_ascii_case(other)) {
             head.push_str(&format!("{name}: {value}\r\n"));
         }
