@@ -99,18 +99,16 @@ impl Core {
         let mut challenges = 0;
         loop {
             let result = self.send_once(endpoint, call, &scopes);
-            let result = match result {
-                Ok((response, true))
-                    if response.status == StatusCode::UNAUTHORIZED && challenges < MOST_CHALLENGES =>
-                {
-                    challenges += 1;
-                    self.authorizer.learn(&self.transport, endpoint, &response, &mut scopes)?;
-                    // Read to its end, its connection does for the next request.
-                    let _ = response.into_bytes(LARGEST_REFUSAL);
-                    continue;
-                }
-                result => result,
-            };
+            if let Ok((response, true)) = &result
+                && response.status == StatusCode::UNAUTHORIZED
+                && challenges < MOST_CHALLENGES
+                && self.authorizer.learn(&self.transport, endpoint, response, &mut scopes)?
+            {
+                challenges += 1;
+                // Read to its end, its connection does for the next request.
+                let _ = result.map(|(response, _)| response.into_bytes(LARGEST_REFUSAL));
+                continue;
+            }
             let (transience, asked, reason) = match &result {
                 Ok((response, is_own)) => {
                     let status = response.status;

@@ -110,6 +110,8 @@ pub(crate) struct Response {
     pub headers: HeaderMap,
     /// Where it came from, after redirects.
     pub url: Url,
+    /// The request said who asks.
+    pub had_authorization: bool,
     body: ureq::Body,
 }
 
@@ -235,7 +237,8 @@ impl Transport {
         self.cancel.check()?;
         let response = result.map_err(|error| failure::explain(error, &self.timeouts))?;
         let (parts, body) = response.into_parts();
-        Ok(Response { status: parts.status, headers: parts.headers, url: request.url.clone(), body })
+        let (url, had_authorization) = (request.url.clone(), request.authorization.is_some());
+        Ok(Response { status: parts.status, headers: parts.headers, url, had_authorization, body })
     }
 
     /// Sends a request and follows redirects, if it has no body.
