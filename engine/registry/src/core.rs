@@ -29,6 +29,8 @@ pub(crate) struct Core {
     pub documents: Arc<dyn Documents>,
     /// Hosts that gave wrong bytes for a digest, with the digest.
     pub distrusted: Mutex<BTreeSet<(String, String)>>,
+    /// Mirrors that could not be reached, and why. They are not asked again.
+    pub lost_mirrors: Mutex<BTreeMap<String, String>>,
     /// Bytes in one request, by host: where more was refused.
     pub body_limits: Mutex<BTreeMap<String, u64>>,
 }
