@@ -1,5 +1,6 @@
 //! A server for HTTP that does as it is told, also what no server should.
 
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use std::{
     io::{self, Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
@@ -88,6 +89,20 @@ impl Reply {
     }
 }
 
+/// How it is talked to.
+#[derive(Clone)]
+pub struct Line {
+    /// In one request.
+    pub largest_body: usize,
+    pub tls: Option<Arc<ServerConfig>>,
+}
+
+impl Default for Line {
+    fn default() -> Self {
+        Self { largest_body: usize::MAX, tls: None }
+    }
+}
+
 type Handler = dyn Fn(&Request) -> Reply + Send + Sync;
 
 pub struct Server {
@@ -102,17 +117,21 @@ impl Server {
     }
 
     pub fn on(listener: TcpListener, handler: impl Fn(&Request) -> Reply + Send + Sync + 'static) -> Self {
-        Self::with(listener, usize::MAX, handler)
+        Self::with(listener, Line::default(), handler)
     }
 
     /// A body of more bytes than this is answered 413, where the client asks (`Expect`) before it is sent.
     pub fn limited(largest_body: usize, handler: impl Fn(&Request) -> Reply + Send + Sync + 'static) -> Self {
-        Self::with(TcpListener::bind("127.0.0.1:0").unwrap(), largest_body, handler)
+        Self::line(&Line { largest_body, tls: None }, handler)
+    }
+
+    pub fn line(line: &Line, handler: impl Fn(&Request) -> Reply + Send + Sync + 'static) -> Self {
+        Self::with(TcpListener::bind("127.0.0.1:0").unwrap(), line.clone(), handler)
     }
 
     fn with(
         listener: TcpListener,
-        largest_body: usize,
+        line: Line,
         handler: impl Fn(&Request) -> Reply + Send + Sync + 'static,
     ) -> Self {
         let address = listener.local_addr().unwrap();
@@ -124,8 +143,17 @@ impl Server {
                 if over.load(Ordering::Relaxed) {
                     return;
                 }
-                let (seen, handler) = (seen.clone(), handler.clone());
-                thread::spawn(move || serve(stream, largest_body, &seen, &*handler));
+                let (line, seen, handler) = (line.clone(), seen.clone(), handler.clone());
+                thread::spawn(move || {
+                    let _ = stream.set_nodelay(true);
+                    match &line.tls {
+                        None => serve(stream, line.largest_body, &seen, &*handler),
+                        Some(tls) => {
+                            let tls = ServerConnection::new(tls.clone()).unwrap();
+                            serve(StreamOwned::new(tls, stream), line.largest_body, &seen, &*handler)
+                        }
+                    }
+                });
             }
         });
         Self { address, requests, is_over }
@@ -154,12 +182,11 @@ impl Drop for Server {
 }
 
 fn serve(
-    mut stream: TcpStream,
+    mut stream: impl Read + Write,
     largest_body: usize,
     seen: &Mutex<Vec<Request>>,
     handler: &Handler,
 ) -> Option<()> {
-    let _ = stream.set_nodelay(true);
     loop {
         let mut request = match read_head(&mut stream).ok()? {
             Some(request) => request,
@@ -188,7 +215,7 @@ fn serve(
 }
 
 /// A request without its body. None for what is TLS.
-fn read_head(stream: &mut TcpStream) -> io::Result<Option<Request>> {
+fn read_head(stream: &mut impl Read) -> io::Result<Option<Request>> {
     let mut head = Vec::new();
     let mut byte = [0];
     while !head.ends_with(b"\r\n\r\n") {
@@ -213,7 +240,7 @@ fn read_head(stream: &mut TcpStream) -> io::Result<Option<Request>> {
 }
 
 /// Whether the connection lives on.
-fn write_reply(stream: &mut TcpStream, request: &Request, reply: &Reply) -> io::Result<bool> {
+fn write_reply(stream: &mut impl Write, request: &Request, reply: &Reply) -> io::Result<bool> {
     reply.delay.iter().for_each(|delay| thread::sleep(*delay));
     if reply.hang_up {
         return Ok(false);
