@@ -8,7 +8,8 @@ use crate::support::{
     registry::Registry,
     run,
 };
-use rbuild_registry::{Client, Error, Pushed, Reference, RegistryTable};
+use rbuild_registry::{Client, Error, Pushed, Reference, RegistryTable, Repository};
+use serde_json::{Value, json};
 use std::sync::{
     Arc, Mutex,
     atomic::{AtomicBool, Ordering},
@@ -63,6 +64,76 @@ fn a_new_image_is_what_skopeo_sees() {
     assert!(client.is_pushed(&both(&index), &digest).unwrap());
     let name = format!("docker://{}/team/shop:both", registry.host);
     assert_eq!(run("skopeo", &["inspect", "--raw", "--tls-verify=false", &name]), blobs.get(&index));
+}
+
+/// Pushes an image's blobs, and its manifest by digest.
+fn push_image(client: &Client, repository: &Repository, blobs: &Blobs, descriptor: &Value) {
+    let manifest: Value = serde_json::from_slice(blobs.get(descriptor)).unwrap();
+    for part in manifest["layers"].as_array().unwrap().iter().chain([&manifest["config"]]) {
+        client.push_blob(repository, &image::descriptor(part), &blobs.get(part).to_vec(), &[]).unwrap();
+    }
+    let digest = image::descriptor(descriptor).digest().clone();
+    client.push_manifest(&repository.with_digest(digest), blobs.get(descriptor)).unwrap();
+}
+
+#[test]
+fn an_index_of_images_that_are_there() {
+    needs!("docker-registry", "skopeo");
+    let registry = Registry::start();
+    let client = World::new().client();
+    let shop = reference(&registry.host, "team/shop:all");
+    let mut blobs = Blobs::default();
+    let platforms = ["linux/amd64", "linux/arm64"];
+    let images = platforms.map(|platform| blobs.image(platform, &[image::layer(1, 1000)]));
+    let entries =
+        images.iter().zip(platforms).map(|(entry, platform)| image::with_platform(entry.clone(), platform));
+    let index = blobs.index(entries.collect());
+    push_image(&client, shop.repository(), &blobs, &images[0]);
+    let error = client.push_manifest(&shop, blobs.get(&index)).unwrap_err().to_string();
+    assert!(error.contains("MANIFEST_BLOB_UNKNOWN") && error.contains("team/shop:all"), "{error}");
+    push_image(&client, shop.repository(), &blobs, &images[1]);
+    let pushed = client.push_manifest(&shop, blobs.get(&index)).unwrap();
+    assert_eq!(pushed, image::descriptor(&index));
+    let inspect = |key: &str| {
+        let name = format!("docker://{}/team/shop{key}", registry.host);
+        run("skopeo", &["inspect", "--raw", "--tls-verify=false", &name])
+    };
+    assert_eq!(inspect(":all"), blobs.get(&index));
+    for entry in &images {
+        assert_eq!(inspect(&format!("@{}", entry["digest"].as_str().unwrap())), blobs.get(entry));
+    }
+}
+
+/// docker-registry 2.8 has no interface for referrers.
+#[test]
+fn referrers_of_a_registry_that_keeps_them_under_a_tag() {
+    needs!("docker-registry");
+    let registry = Registry::start();
+    let client = World::new().client();
+    let shop = reference(&registry.host, "team/shop");
+    let mut blobs = Blobs::default();
+    let subject = blobs.image("linux/amd64", &[]);
+    let digest = image::descriptor(&subject).digest().clone();
+    push_image(&client, shop.repository(), &blobs, &subject);
+    assert_eq!(client.referrers(shop.repository(), &digest, None).unwrap(), []);
+
+    let config = blobs.add("application/vnd.oci.empty.v1+json", "{}");
+    let layer = blobs.add("application/spdx+json", r#"{"spdxVersion":"SPDX-2.3"}"#);
+    let sbom = json!({
+        "schemaVersion": 2, "mediaType": image::MANIFEST, "artifactType": "application/spdx+json",
+        "config": config, "layers": [layer], "subject": subject,
+    });
+    let mut sbom = blobs.add(image::MANIFEST, sbom.to_string());
+    push_image(&client, shop.repository(), &blobs, &sbom);
+    sbom["artifactType"] = "application/spdx+json".into();
+    let index = blobs.index(vec![sbom.clone()]);
+    let tag = digest.to_string().replace(':', "-");
+    client.push_manifest(&shop.repository().with_tag(&tag).unwrap(), blobs.get(&index)).unwrap();
+    let of_type = |wanted| client.referrers(shop.repository(), &digest, wanted).unwrap();
+    for wanted in [None, Some("application/spdx+json")] {
+        assert_eq!(of_type(wanted), [image::descriptor(&sbom)]);
+    }
+    assert_eq!(of_type(Some("application/x")), []);
 }
 
 #[test]
