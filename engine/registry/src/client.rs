@@ -246,6 +246,8 @@ fn core_of(
         observer: options.observer.clone(),
         documents: options.documents.clone(),
         distrusted: Mutex::default(),
+        lost_mirrors: Mutex::default(),
+        body_limits: Mutex::default(),
     }
 }
 

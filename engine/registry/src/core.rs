@@ -10,7 +10,7 @@ use crate::{
 };
 use serde::Deserialize;
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -29,6 +29,10 @@ pub(crate) struct Core {
     pub documents: Arc<dyn Documents>,
     /// Hosts that gave wrong bytes for a digest, with the digest.
     pub distrusted: Mutex<BTreeSet<(String, String)>>,
+    /// Mirrors that could not be reached, and why. They are not asked again.
+    pub lost_mirrors: Mutex<BTreeMap<String, String>>,
+    /// Bytes in one request, by host: where more was refused.
+    pub body_limits: Mutex<BTreeMap<String, u64>>,
 }
 
 /// Where a call goes.
@@ -97,18 +101,16 @@ impl Core {
         let mut challenges = 0;
         loop {
             let result = self.send_once(endpoint, call, &scopes);
-            let result = match result {
-                Ok((response, true))
-                    if response.status == StatusCode::UNAUTHORIZED && challenges < MOST_CHALLENGES =>
-                {
-                    challenges += 1;
-                    self.authorizer.learn(&self.transport, endpoint, &response, &mut scopes)?;
-                    // Read to its end, its connection does for the next request.
-                    let _ = response.into_bytes(LARGEST_REFUSAL);
-                    continue;
-                }
-                result => result,
-            };
+            if let Ok((response, true)) = &result
+                && response.status == StatusCode::UNAUTHORIZED
+                && challenges < MOST_CHALLENGES
+                && self.authorizer.learn(&self.transport, endpoint, response, &mut scopes)?
+            {
+                challenges += 1;
+                // Read to its end, its connection does for the next request.
+                let _ = result.map(|(response, _)| response.into_bytes(LARGEST_REFUSAL));
+                continue;
+            }
             let (transience, asked, reason) = match &result {
                 Ok((response, is_own)) => {
                     let status = response.status;

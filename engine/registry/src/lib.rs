@@ -58,7 +58,7 @@
 //! | category | used | for |
 //! |---|---|---|
 //! | pull | `GET`, `HEAD` of manifests by tag and digest; `GET` (with `Range`), `HEAD` of blobs | images; resuming |
-//! | push | `POST` with `mount` and `from`; `POST` + `PUT`; `POST` + `PATCH` + `PUT`; `GET` of a session | blobs; resuming |
+//! | push | `POST` with `mount` and `from`; `POST` + `PUT`, after 413 `POST` + `PATCH` + `PUT`; `GET` of a session | blobs; resuming |
 //! | push | `PUT` of manifests by tag and digest | images, indexes, artifacts |
 //! | content discovery | `tags/list` with `Link`; `referrers`, and its tag where there is none | what there is |
 //! | content management | nothing | nothing is deleted |

@@ -20,7 +20,7 @@ pub enum Event<'a> {
         /// How many, after the last time.
         bytes: u64,
     },
-    /// Bytes of a blob went out. They may go out again after a failure.
+    /// Bytes of a blob went out. Those that go out again after a failure are not told again.
     Sent {
         /// Which blob.
         digest: &'a Digest,

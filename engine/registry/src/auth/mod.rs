@@ -86,14 +86,15 @@ impl Authorizer {
         Ok(Some(header))
     }
 
-    /// Learns from an answer 401 to a request with these scopes. Whether a next try can be another one.
+    /// Learns from an answer 401 to a request with these scopes. False if a next request could bring nothing else than
+    /// this one: a password or a token of a file is refused once, and where there is none, nobody is asked again.
     pub fn learn(
         &self,
         transport: &Transport,
         endpoint: &Endpoint,
         response: &Response,
         scopes: &mut Scopes,
-    ) -> Result<(), Error> {
+    ) -> Result<bool> {
         let headers = response.headers.get_all(header::WWW_AUTHENTICATE);
         let challenges: Vec<Challenge> =
             headers.iter().filter_map(|value| value.to_str().ok()).flat_map(Challenge::parse).collect();
@@ -105,11 +106,12 @@ impl Authorizer {
             let server = TokenServer::of(transport, response, bearer)?;
             host.tokens.retain(|token| !token.scopes.cover(scopes));
             host.scheme = Some(Scheme::Bearer(server));
-            return Ok(());
+            let is_fixed = matches!(self.credential(endpoint)?, Some(Credential::RegistryToken(_)));
+            return Ok(!(is_fixed && response.had_authorization));
         }
         if challenges.iter().any(|one| one.scheme == "basic") {
             host.scheme = Some(Scheme::Basic);
-            return Ok(());
+            return Ok(!response.had_authorization && self.basic(endpoint)?.is_some());
         }
         let offered: Vec<&str> = challenges.iter().map(|one| one.scheme.as_str()).collect();
         let reason = match offered.as_slice() {

@@ -4,7 +4,7 @@
 //! is left for the next. What comes out is never more than the descriptor says, and the end comes only after the
 //! digest was found right.
 
-use super::{after_mirrors, give_up};
+use super::{after_mirrors, endpoints, give_up};
 use crate::{
     Error, Event, Repository, Result,
     auth::Scopes,
@@ -60,6 +60,13 @@ impl Place {
             Self::Url(url) => url.to_string(),
         }
     }
+
+    fn endpoint(&self) -> Option<&Endpoint> {
+        match self {
+            Self::Registry(endpoint) => Some(endpoint),
+            Self::Url(_) => None,
+        }
+    }
 }
 
 impl Blob {
@@ -67,7 +74,7 @@ impl Blob {
     pub(crate) fn open(core: &Arc<Core>, repository: &Repository, descriptor: &Descriptor) -> Result<Self> {
         let what = format!("blob {} of {repository}", descriptor.digest());
         digest::check_supported(&what, descriptor.digest())?;
-        let endpoints = core.settings().pull_endpoints(repository, By::Digest)?;
+        let (endpoints, failures) = endpoints(core, repository, By::Digest)?;
         let mut places: VecDeque<Place> = VecDeque::new();
         {
             let distrusted = core.distrusted.lock().unwrap_or_else(PoisonError::into_inner);
@@ -85,7 +92,7 @@ impl Blob {
             descriptor: descriptor.clone(),
             what,
             places,
-            failures: Vec::new(),
+            failures,
             body: None,
             hasher: Some(Sha256::new()),
             offset: 0,
@@ -145,7 +152,7 @@ impl Blob {
         self.attempts.progress();
         let digest = self.descriptor.digest();
         self.core.observer.event(Event::Received { digest, bytes: bytes.len() as u64 });
-        if let Some(Place::Registry(endpoint)) = self.places.front()
+        if let Some(endpoint) = self.places.front().and_then(Place::endpoint)
             && !endpoint.is_origin
             && !self.givers.contains(&endpoint.host)
         {
@@ -189,12 +196,12 @@ impl Blob {
     }
 
     fn leave(&mut self, error: Error) -> Result<()> {
-        let place = self.places.pop_front().map(|place| place.name()).unwrap_or_default();
-        if self.places.is_empty() {
+        let place = self.places.pop_front();
+        let Some(place) = place.filter(|_| !self.places.is_empty()) else {
             return Err(after_mirrors(error, &self.failures));
-        }
+        };
         self.attempts.progress();
-        give_up(&self.core, &place, &error, &mut self.failures);
+        self.failures.push(give_up(&self.core, &place.name(), place.endpoint(), &error));
         Ok(())
     }
 

@@ -30,6 +30,7 @@ use crate::{
 use std::{
     fs::File,
     io::{self, Seek, Write},
+    sync::PoisonError,
 };
 
 /// Where a blob is written to.
@@ -48,6 +49,21 @@ impl BlobTarget for File {
     }
 }
 
+/// Where to ask: mirrors in order, then the registry itself. And what is known already of mirrors that are left out.
+fn endpoints(core: &Core, repository: &Repository, by: By) -> Result<(Vec<Endpoint>, Vec<String>)> {
+    let mut endpoints = core.settings().pull_endpoints(repository, by)?;
+    let lost = core.lost_mirrors.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut failures = Vec::new();
+    endpoints.retain(|endpoint| match lost.get(&endpoint.host).filter(|_| !endpoint.is_origin) {
+        Some(reason) => {
+            failures.push(reason.clone());
+            false
+        }
+        None => true,
+    });
+    Ok((endpoints, failures))
+}
+
 /// Asks mirrors in order, then the registry itself; the first that has it wins.
 fn first_of<T>(
     core: &Core,
@@ -55,8 +71,8 @@ fn first_of<T>(
     by: By,
     mut run: impl FnMut(&Endpoint) -> Result<T>,
 ) -> Result<T> {
-    let mut failures: Vec<String> = Vec::new();
-    for endpoint in core.settings().pull_endpoints(repository, by)? {
+    let (endpoints, mut failures) = endpoints(core, repository, by)?;
+    for endpoint in endpoints {
         let error = match run(&endpoint) {
             Err(error) if !matches!(error, Error::Cancelled) => error,
             result => return result,
@@ -64,7 +80,7 @@ fn first_of<T>(
         if endpoint.is_origin {
             return Err(after_mirrors(error, &failures));
         }
-        give_up(core, &endpoint.host, &error, &mut failures);
+        failures.push(give_up(core, &endpoint.host, Some(&endpoint), &error));
     }
     Err(Error::Settings {
         place: repository.to_string(),
@@ -84,12 +100,20 @@ pub(crate) fn again_if_damaged<T>(mut run: impl FnMut() -> Result<T>) -> Result<
     run()
 }
 
-/// Takes note of a place that failed, and says so.
-fn give_up(core: &Core, place: &str, error: &Error, failures: &mut Vec<String>) {
+/// Says that a place failed; in words, for what comes of it in the end. A mirror that could not be reached is not asked
+/// again: the next blob would wait as long.
+fn give_up(core: &Core, place: &str, endpoint: Option<&Endpoint>, error: &Error) -> String {
     let reason = error.to_string();
     tracing::warn!(place, reason, "this place is given up for the next");
     core.observer.event(Event::NextPlace { what: place, reason: &reason });
-    failures.push(format!("{place}: {reason}"));
+    let failure = format!("{place}: {reason}");
+    let mirror =
+        endpoint.filter(|endpoint| !endpoint.is_origin && matches!(error, Error::Unreachable { .. }));
+    if let Some(mirror) = mirror {
+        let mut lost = core.lost_mirrors.lock().unwrap_or_else(PoisonError::into_inner);
+        lost.insert(mirror.host.clone(), failure.clone());
+    }
+    failure
 }
 
 fn after_mirrors(error: Error, failures: &[String]) -> Error {

@@ -10,6 +10,7 @@ use crate::{
     settings::Endpoint,
 };
 use rbuild_oci::oci_spec::image::{Descriptor, Digest};
+use std::cell::Cell;
 use ureq::http::{Method, StatusCode};
 
 /// What became of a blob.
@@ -23,18 +24,20 @@ pub enum Pushed {
     Uploaded,
 }
 
-/// How bytes are sent.
+/// How a blob is sent where one request with all of it is refused as too large (413): in parts, each half as large as
+/// what was refused last. What a host takes is remembered.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct UploadSizes {
-    /// A blob of up to so many bytes goes in one request.
-    pub whole: u64,
-    /// A larger one goes in parts of so many bytes: what breaks loses no more than one.
+    /// No part has more bytes than this.
     pub part: u64,
+    /// Nothing smaller than this is tried.
+    pub least_part: u64,
 }
 
 impl Default for UploadSizes {
     fn default() -> Self {
-        Self { whole: 32 << 20, part: 32 << 20 }
+        // The smaller one is what nginx takes unless it is told otherwise (client_max_body_size).
+        Self { part: 64 << 20, least_part: 1 << 20 }
     }
 }
 
@@ -83,7 +86,8 @@ pub(crate) fn push_blob(
     if has_blob_at(core, &endpoint, digest, &Scopes::push(&endpoint.path), &what)? {
         return Ok(Pushed::Existing);
     }
-    let upload = Upload { core, endpoint: &endpoint, descriptor, source, sizes, what: &what };
+    let upload =
+        Upload { core, endpoint: &endpoint, descriptor, source, sizes, what: &what, told: Cell::default() };
     for other in sources.iter().filter(|other| *other != repository) {
         let other = core.settings().origin(other)?;
         if other.host != endpoint.host {

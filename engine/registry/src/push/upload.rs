@@ -1,7 +1,9 @@
 //! An upload session (distribution-spec, "Pushing a blob in chunks", "Pushing a blob monolithically").
 //!
-//! A session has an address, which every answer may change. After a break the registry is asked how far it got, and
-//! the rest is sent from there; a session that is gone is begun anew, and so is one whose bytes arrived garbled.
+//! A session has an address, which every answer may change. The blob goes in one request; only where a body of its
+//! size is refused (413) does it go in parts, of half the size, and half of that, until they are taken. After a break
+//! the registry is asked how far it got, and the rest is sent from there; a session that is gone is begun anew, and so
+//! is one whose bytes arrived garbled.
 
 use super::blob::{UploadSizes, has_blob_at};
 use crate::{
@@ -13,6 +15,7 @@ use crate::{
     url::{Url, form_member},
 };
 use rbuild_oci::oci_spec::image::Descriptor;
+use std::{cell::Cell, sync::PoisonError};
 use ureq::http::{Method, StatusCode, header};
 
 /// Breaks in one upload, however much came between them.
@@ -29,6 +32,8 @@ pub(super) struct Upload<'a> {
     pub source: &'a dyn BlobSource,
     pub sizes: &'a UploadSizes,
     pub what: &'a str,
+    /// What was sent so far, at the most: what goes out again is told only from here on.
+    pub told: Cell<u64>,
 }
 
 /// What a request to mount leads to.
@@ -55,8 +60,8 @@ enum Stop {
     Lost(Error),
     /// Begin anew, but not often.
     Garbled(Error),
-    /// Begin anew, in parts.
-    TooLarge(Error),
+    /// Go on with smaller bodies than this one.
+    TooLarge(Error, u64),
 }
 
 impl Upload<'_> {
@@ -80,7 +85,6 @@ impl Upload<'_> {
         let mut session = first;
         let mut attempts = Attempts::new(self.core.transport.policy());
         let (mut breaks, mut garbled) = (0, 0);
-        let mut is_whole = self.descriptor.size() <= self.sizes.whole;
         loop {
             self.core.check_cancelled()?;
             let mut current = match session.take() {
@@ -88,16 +92,17 @@ impl Upload<'_> {
                 None => self.begin()?,
             };
             let before = current.offset;
-            let stop = match self.send_all(&mut current, is_whole) {
+            let stop = match self.send_all(&mut current) {
                 Ok(()) => return Ok(()),
                 Err(stop) => stop,
             };
-            if current.offset > before {
-                attempts.progress();
-            }
-            breaks += 1;
             let (error, next) = match stop {
                 Stop::Final(error) => return Err(error),
+                Stop::TooLarge(error, length) => {
+                    self.lower_limit(&current, length).ok_or(error)?;
+                    session = self.progress_of(&current)?;
+                    continue;
+                }
                 Stop::Broken(error) => {
                     // The last answer may be what was lost.
                     let digest = self.descriptor.digest();
@@ -107,11 +112,6 @@ impl Upload<'_> {
                     (error, self.progress_of(&current)?)
                 }
                 Stop::Lost(error) => (error, None),
-                Stop::TooLarge(error) if !is_whole => return Err(error),
-                Stop::TooLarge(error) => {
-                    is_whole = false;
-                    (error, None)
-                }
                 Stop::Garbled(error) => {
                     garbled += 1;
                     if garbled >= MOST_GARBLED {
@@ -120,6 +120,11 @@ impl Upload<'_> {
                     (error, None)
                 }
             };
+            let reached = next.as_ref().map_or(0, |next| next.offset).max(current.offset);
+            if reached > before {
+                attempts.progress();
+            }
+            breaks += 1;
             session = next;
             match attempts.after_failure(Transience::Yes, None).filter(|_| breaks <= MOST_BREAKS) {
                 Some(wait) => self.core.wait(self.what, &error.to_string(), attempts.failed(), wait)?,
@@ -160,16 +165,33 @@ impl Upload<'_> {
             .map_err(|error| refuse(format!("the registry sends it to nowhere: {error}")))
     }
 
-    fn send_all(&self, session: &mut Session, is_whole: bool) -> Result<(), Stop> {
-        let size = self.descriptor.size();
-        if session.offset == 0 && is_whole {
+    fn send_all(&self, session: &mut Session) -> Result<(), Stop> {
+        let (size, limit) = (self.descriptor.size(), self.limit().max(session.least_part));
+        if session.offset == 0 && size <= limit {
             return self.close(session, 0, size);
         }
-        let part = self.sizes.part.max(session.least_part).max(1);
         while session.offset < size {
-            self.send_part(session, part.min(size - session.offset))?;
+            self.send_part(session, limit.min(size - session.offset))?;
         }
         self.close(session, size, 0)
+    }
+
+    /// How large a body may be, as far as is known of this host.
+    fn limit(&self) -> u64 {
+        let limits = self.core.body_limits.lock().unwrap_or_else(PoisonError::into_inner);
+        limits.get(&self.endpoint.host).copied().unwrap_or(u64::MAX)
+    }
+
+    /// After a body of this length was refused; none if there are no smaller ones.
+    fn lower_limit(&self, session: &Session, refused: u64) -> Option<()> {
+        if refused <= self.sizes.least_part.max(session.least_part) {
+            return None;
+        }
+        let half = refused.div_ceil(2).min(self.sizes.part).max(self.sizes.least_part).max(1);
+        let mut limits = self.core.body_limits.lock().unwrap_or_else(PoisonError::into_inner);
+        let limit = limits.entry(self.endpoint.host.clone()).or_insert(half);
+        *limit = half.min(*limit);
+        Some(())
     }
 
     fn part(
@@ -182,7 +204,13 @@ impl Upload<'_> {
             return send(Payload::Bytes(&[]));
         }
         let digest = self.descriptor.digest();
-        let sent = |bytes| self.core.observer.event(Event::Sent { digest, bytes });
+        let sent = |position: u64| {
+            let told = self.told.get();
+            if position > told {
+                self.told.set(position);
+                self.core.observer.event(Event::Sent { digest, bytes: position - told });
+            }
+        };
         send(Payload::Part { source: self.source, offset, length, sent: &sent })
     }
 
@@ -198,7 +226,7 @@ impl Upload<'_> {
         let response = sent.map_err(broken)?;
         match response.status {
             StatusCode::ACCEPTED | StatusCode::CREATED | StatusCode::NO_CONTENT => {}
-            _ => return Err(self.stop(response)),
+            _ => return Err(self.stop(response, length)),
         }
         session.url = self.location(&response).map_err(Stop::Final)?;
         // What it says it has counts, if that can be: it may have kept less than was sent.
@@ -223,11 +251,11 @@ impl Upload<'_> {
         let response = sent.map_err(broken)?;
         match response.status {
             StatusCode::CREATED | StatusCode::OK | StatusCode::NO_CONTENT => Ok(()),
-            _ => Err(self.stop(response)),
+            _ => Err(self.stop(response, length)),
         }
     }
 
-    fn stop(&self, response: Response) -> Stop {
+    fn stop(&self, response: Response, length: u64) -> Stop {
         let status = response.status;
         let error = self.core.refusal(self.endpoint, response, self.what);
         match status {
@@ -235,7 +263,7 @@ impl Upload<'_> {
             StatusCode::BAD_REQUEST => Stop::Garbled(error),
             StatusCode::NOT_FOUND => Stop::Lost(error),
             // Not the registry's limit, often, but that of a server before it.
-            StatusCode::PAYLOAD_TOO_LARGE => Stop::TooLarge(error),
+            StatusCode::PAYLOAD_TOO_LARGE => Stop::TooLarge(error, length),
             StatusCode::RANGE_NOT_SATISFIABLE => Stop::Broken(error),
             _ if error.is_transient() => Stop::Broken(error),
             _ => Stop::Final(error),

@@ -37,6 +37,11 @@ use ureq::{
     http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header},
 };
 
+/// A body of so many bytes is sent when the server has seen the head of its request and agrees: a refusal (401, 413)
+/// comes before them, and not as a connection that breaks off under them. Servers that say nothing get it a second
+/// later.
+const ASKED_FIRST: u64 = 1 << 20;
+
 /// Bytes that can be read again from anywhere: a push starts over where the registry lost them.
 pub trait BlobSource: Send + Sync {
     /// A reader from this byte on.
@@ -84,6 +89,7 @@ pub(crate) enum Payload<'a> {
         source: &'a dyn BlobSource,
         offset: u64,
         length: u64,
+        /// Is told how far into the blob it got.
         sent: &'a dyn Fn(u64),
     },
 }
@@ -104,6 +110,8 @@ pub(crate) struct Response {
     pub headers: HeaderMap,
     /// Where it came from, after redirects.
     pub url: Url,
+    /// The request said who asks.
+    pub had_authorization: bool,
     body: ureq::Body,
 }
 
@@ -218,15 +226,19 @@ impl Transport {
             }
             Payload::Part { source, offset, length, sent } => {
                 builder = builder.header(header::CONTENT_LENGTH, length);
+                if length >= ASKED_FIRST {
+                    builder = builder.header(header::EXPECT, "100-continue");
+                }
                 let inner = source.open_at(offset).map_err(io_error("reading what is to be pushed"))?;
-                let mut part = Part { inner, left: length, sent, cancel: &self.cancel };
+                let mut part = Part { inner, offset, left: length, sent, cancel: &self.cancel };
                 agent.run(finish(builder, SendBody::from_reader(&mut part))?)
             }
         };
         self.cancel.check()?;
         let response = result.map_err(|error| failure::explain(error, &self.timeouts))?;
         let (parts, body) = response.into_parts();
-        Ok(Response { status: parts.status, headers: parts.headers, url: request.url.clone(), body })
+        let (url, had_authorization) = (request.url.clone(), request.authorization.is_some());
+        Ok(Response { status: parts.status, headers: parts.headers, url, had_authorization, body })
     }
 
     /// Sends a request and follows redirects, if it has no body.
@@ -284,6 +296,8 @@ fn finish<'b>(
 /// A part of a blob on its way out. Its errors are this machine's, not the connection's.
 struct Part<'a> {
     inner: Box<dyn Read + Send + 'a>,
+    /// Of the next byte in the blob.
+    offset: u64,
     left: u64,
     sent: &'a dyn Fn(u64),
     cancel: &'a Cancel,
@@ -305,7 +319,8 @@ impl Read for Part<'_> {
         };
         let count = count.map_err(|error| context(error).into_io())?;
         self.left -= count as u64;
-        (self.sent)(count as u64);
+        self.offset += count as u64;
+        (self.sent)(self.offset);
         Ok(count)
     }
 }

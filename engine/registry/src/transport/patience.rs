@@ -34,7 +34,7 @@ impl<T: Transport> Transport for PatientTransport<T> {
     }
 
     fn await_input(&mut self, mut timeout: NextTimeout) -> Result<bool, Error> {
-        if timeout.reason == Timeout::RecvResponse {
+        if matches!(timeout.reason, Timeout::RecvResponse | Timeout::Await100) {
             timeout.per_read = None;
         }
         self.0.await_input(timeout)

@@ -210,6 +210,32 @@ fn a_401_in_the_middle_asks_for_a_new_token() {
 }
 
 #[test]
+fn what_is_refused_once_is_not_sent_again() {
+    let digest = rbuild_oci::sha256(b"x");
+    let bearer = r#"Bearer realm="https://tokens.invalid/",service="s""#;
+    let password = BASE64_STANDARD.encode(format!("{USER}:{PASSWORD}"));
+    // The first request asks how, a second one tries.
+    for (challenge, entry, requests) in [
+        ("Basic realm=x", String::new(), 1),
+        ("Basic realm=x", format!(r#""auth":"{password}""#), 2),
+        (bearer, r#""registrytoken":"hunter2""#.to_owned(), 2),
+    ] {
+        let server = Server::start(move |_| Reply::new(401).header("WWW-Authenticate", challenge));
+        let world = World::new();
+        if !entry.is_empty() {
+            let host = server.host();
+            world.write(".docker/config.json", &format!(r#"{{"auths":{{"{host}":{{{entry}}}}}}}"#));
+        }
+        let client = world.client();
+        let error = client.has_blob(&repository(&server.host(), "x"), &digest).unwrap_err();
+        assert!(error.is_denied(), "{error}");
+        assert_eq!(server.count("HEAD", "/blobs/"), requests, "{entry}");
+        client.has_blob(&repository(&server.host(), "x"), &digest).unwrap_err();
+        assert_eq!(server.count("HEAD", "/blobs/"), requests + 1, "{entry}: by now it is known how");
+    }
+}
+
+#[test]
 fn credentials_go_nowhere_else() {
     let storage = Server::start(|request| {
         assert_eq!(request.header("authorization"), None, "a redirect takes no credentials along");

@@ -4,21 +4,29 @@
 
 use crate::support::{
     World,
+    http::Line,
     image::{self, Blobs},
     proxy::FaultyLine,
     registry::Registry,
+    tls::Authority,
 };
 use rbuild_oci::sha256;
-use rbuild_registry::{Client, Error, Reference, RetryPolicy, Timeouts, UploadSizes};
+use rbuild_registry::{Client, Error, Reference, RegistryTable, RetryPolicy, Timeouts};
 use serde_json::Value;
 use std::{collections::BTreeSet, time::Duration};
 
 const SEEDS: u64 = 48;
 /// Of all rounds at least so many end right: errors are rare where trying again helps.
 const LEAST_RIGHT: f64 = 0.9;
+/// What the line lets through at once: everything, half of a layer, a small part of it.
+const LARGEST_BODIES: [usize; 3] = [usize::MAX, 64_000, 20_000];
 
-fn world(seed: u64) -> World {
+fn world(line: &FaultyLine, authority: Option<&Authority>) -> World {
     let mut world = World::new();
+    if let Some(authority) = authority {
+        let table = RegistryTable { ca: Some(authority.certificate().into()), ..RegistryTable::default() };
+        world.tables.extend(line.hosts().map(|host| (host, table.clone())));
+    }
     world.options.timeouts = Timeouts {
         connect: Duration::from_millis(150),
         first_byte: Duration::from_millis(150),
@@ -30,11 +38,7 @@ fn world(seed: u64) -> World {
         longest_wait: Duration::from_millis(8),
         ..RetryPolicy::default()
     };
-    world.options.upload = match seed % 3 {
-        0 => UploadSizes { whole: 1 << 20, part: 1 << 20 },
-        1 => UploadSizes { whole: 1000, part: 20_000 },
-        _ => UploadSizes { whole: 0, part: 64_000 },
-    };
+    world.options.upload.least_part = 1000;
     world
 }
 
@@ -67,6 +71,17 @@ fn push(client: &Client, shop: &Reference, blobs: &Blobs, descriptor: &Value) ->
 #[test]
 fn every_round_ends_right_or_clear() {
     needs!("docker-registry", "skopeo");
+    run(None);
+}
+
+#[test]
+fn every_round_over_tls_ends_right_or_clear() {
+    needs!("docker-registry", "skopeo", "openssl");
+    run(Some(&Authority::new()));
+}
+
+fn run(authority: Option<&Authority>) {
+    let tls = authority.map(Authority::server);
     let registry = Registry::start();
     let folder = tempfile::tempdir().unwrap();
     let mut blobs = Blobs::default();
@@ -80,8 +95,9 @@ fn every_round_ends_right_or_clear() {
     let (mut rounds, mut right, mut faults) = (0, 0, BTreeSet::new());
     let mut errors = Vec::new();
     for seed in 0..seeds {
-        let line = FaultyLine::start(&registry.host, seed, 4);
-        let client = world(seed).client();
+        let line = Line { largest_body: LARGEST_BODIES[seed as usize % 3], tls: tls.clone() };
+        let line = FaultyLine::start(&registry.host, seed, 4, &line);
+        let client = world(&line, authority).client();
         let shop: Reference = format!("{}/shop:1", line.server.host()).parse().unwrap();
         let pulled = pull(&client, &shop);
         if let Ok(found) = &pulled {

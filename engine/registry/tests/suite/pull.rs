@@ -7,9 +7,15 @@ use crate::support::{
     registry::Registry,
     run,
 };
-use rbuild_oci::{Platform, sha256};
-use rbuild_registry::{Error, Reference, RegistryTable};
-use std::io::Read;
+use rbuild_oci::{Platform, oci_spec::image::Descriptor, sha256};
+use rbuild_registry::{Client, Error, Reference, RegistryTable};
+use std::{
+    io::Read,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 fn platform(text: &str) -> Platform {
     text.parse().unwrap()
@@ -201,6 +207,62 @@ fn mirrors_come_first_and_wrong_bytes_are_refused() {
     let mut file = tempfile::NamedTempFile::new().unwrap();
     world.client().save_blob(shop.repository(), &found.layers[0].descriptor, file.as_file_mut()).unwrap();
     assert_eq!(std::fs::read(file.path()).unwrap(), layer);
+}
+
+fn read(client: &Client, image: &Reference, descriptor: &Descriptor) -> std::io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    client.blob(image.repository(), descriptor).unwrap().read_to_end(&mut bytes).map(|_| bytes)
+}
+
+#[test]
+fn a_mirror_that_is_not_there_is_asked_once() {
+    let layers = [image::layer(1, 5000), image::layer(2, 5000)];
+    let mut held = Blobs::default();
+    let parts: Vec<_> = layers.iter().map(|layer| held.add(image::LAYER, layer.clone())).collect();
+    let missing = image::descriptor(&Blobs::default().add(image::LAYER, "x"));
+    let origin = Server::start(move |request| match request.path().rsplit('/').next().unwrap() {
+        "" => Reply::ok(""),
+        digest => held.0.get(digest).cloned().map_or(Reply::new(404), Reply::ok),
+    });
+    // It takes connections and answers nothing.
+    let mirror = Server::start(|_| Reply::hang_up());
+    let mut world = World::new();
+    let mirrors = vec![format!("http://{}", mirror.host())];
+    world.tables.insert(origin.host(), RegistryTable { mirrors, ..RegistryTable::default() });
+    let heard = world.listen();
+    let client = world.client();
+    let shop: Reference = format!("{}/shop:1", origin.host()).parse().unwrap();
+    let mut asked = 0;
+    for (part, layer) in parts.iter().zip(&layers) {
+        assert_eq!(read(&client, &shop, &image::descriptor(part)).unwrap(), *layer);
+        let before = std::mem::replace(&mut asked, mirror.requests.lock().unwrap().len());
+        assert!(asked > 0 && (before == 0 || before == asked), "{before} {asked}");
+    }
+    let error = client.resolve(&shop).unwrap_err();
+    assert!(error.is_not_found() && error.to_string().contains(&mirror.host()), "{error}");
+    let error = read(&client, &shop, &missing).unwrap_err().to_string();
+    assert!(error.contains(&mirror.host()) && error.contains("broke off"), "it is told still: {error}");
+    assert_eq!(mirror.requests.lock().unwrap().len(), asked);
+    assert_eq!(heard.places.lock().unwrap().len(), 1, "{:?}", heard.places.lock().unwrap());
+}
+
+/// The registry itself is the last there is.
+#[test]
+fn an_origin_that_was_not_there_is_asked_again() {
+    let bytes = image::layer(1, 5000);
+    let descriptor = image::descriptor(&Blobs::default().add(image::LAYER, bytes.clone()));
+    let is_up = Arc::new(AtomicBool::new(false));
+    let (up, held) = (is_up.clone(), bytes.clone());
+    let origin = Server::start(move |request| match request.path() {
+        "/v2/" => Reply::ok(""),
+        _ if !up.load(Ordering::Relaxed) => Reply::hang_up(),
+        _ => Reply::ok(held.clone()),
+    });
+    let client = World::new().client();
+    let shop: Reference = format!("{}/shop", origin.host()).parse().unwrap();
+    read(&client, &shop, &descriptor).unwrap_err();
+    is_up.store(true, Ordering::Relaxed);
+    assert_eq!(read(&client, &shop, &descriptor).unwrap(), bytes);
 }
 
 #[test]

@@ -2,13 +2,18 @@
 
 use crate::support::{
     World,
-    http::{Reply, Server},
+    http::{Reply, Request, Server},
     image::{self, Blobs},
+    proxy::cut,
     registry::Registry,
     run,
 };
-use rbuild_registry::{Error, Pushed, Reference, RegistryTable, UploadSizes};
-use std::sync::{Arc, Mutex};
+use rbuild_registry::{Client, Error, Pushed, Reference, RegistryTable, Repository};
+use serde_json::{Value, json};
+use std::sync::{
+    Arc, Mutex,
+    atomic::{AtomicBool, Ordering},
+};
 
 fn reference(host: &str, name: &str) -> Reference {
     format!("{host}/{name}").parse().unwrap()
@@ -61,6 +66,76 @@ fn a_new_image_is_what_skopeo_sees() {
     assert_eq!(run("skopeo", &["inspect", "--raw", "--tls-verify=false", &name]), blobs.get(&index));
 }
 
+/// Pushes an image's blobs, and its manifest by digest.
+fn push_image(client: &Client, repository: &Repository, blobs: &Blobs, descriptor: &Value) {
+    let manifest: Value = serde_json::from_slice(blobs.get(descriptor)).unwrap();
+    for part in manifest["layers"].as_array().unwrap().iter().chain([&manifest["config"]]) {
+        client.push_blob(repository, &image::descriptor(part), &blobs.get(part).to_vec(), &[]).unwrap();
+    }
+    let digest = image::descriptor(descriptor).digest().clone();
+    client.push_manifest(&repository.with_digest(digest), blobs.get(descriptor)).unwrap();
+}
+
+#[test]
+fn an_index_of_images_that_are_there() {
+    needs!("docker-registry", "skopeo");
+    let registry = Registry::start();
+    let client = World::new().client();
+    let shop = reference(&registry.host, "team/shop:all");
+    let mut blobs = Blobs::default();
+    let platforms = ["linux/amd64", "linux/arm64"];
+    let images = platforms.map(|platform| blobs.image(platform, &[image::layer(1, 1000)]));
+    let entries =
+        images.iter().zip(platforms).map(|(entry, platform)| image::with_platform(entry.clone(), platform));
+    let index = blobs.index(entries.collect());
+    push_image(&client, shop.repository(), &blobs, &images[0]);
+    let error = client.push_manifest(&shop, blobs.get(&index)).unwrap_err().to_string();
+    assert!(error.contains("MANIFEST_BLOB_UNKNOWN") && error.contains("team/shop:all"), "{error}");
+    push_image(&client, shop.repository(), &blobs, &images[1]);
+    let pushed = client.push_manifest(&shop, blobs.get(&index)).unwrap();
+    assert_eq!(pushed, image::descriptor(&index));
+    let inspect = |key: &str| {
+        let name = format!("docker://{}/team/shop{key}", registry.host);
+        run("skopeo", &["inspect", "--raw", "--tls-verify=false", &name])
+    };
+    assert_eq!(inspect(":all"), blobs.get(&index));
+    for entry in &images {
+        assert_eq!(inspect(&format!("@{}", entry["digest"].as_str().unwrap())), blobs.get(entry));
+    }
+}
+
+/// docker-registry 2.8 has no interface for referrers.
+#[test]
+fn referrers_of_a_registry_that_keeps_them_under_a_tag() {
+    needs!("docker-registry");
+    let registry = Registry::start();
+    let client = World::new().client();
+    let shop = reference(&registry.host, "team/shop");
+    let mut blobs = Blobs::default();
+    let subject = blobs.image("linux/amd64", &[]);
+    let digest = image::descriptor(&subject).digest().clone();
+    push_image(&client, shop.repository(), &blobs, &subject);
+    assert_eq!(client.referrers(shop.repository(), &digest, None).unwrap(), []);
+
+    let config = blobs.add("application/vnd.oci.empty.v1+json", "{}");
+    let layer = blobs.add("application/spdx+json", r#"{"spdxVersion":"SPDX-2.3"}"#);
+    let sbom = json!({
+        "schemaVersion": 2, "mediaType": image::MANIFEST, "artifactType": "application/spdx+json",
+        "config": config, "layers": [layer], "subject": subject,
+    });
+    let mut sbom = blobs.add(image::MANIFEST, sbom.to_string());
+    push_image(&client, shop.repository(), &blobs, &sbom);
+    sbom["artifactType"] = "application/spdx+json".into();
+    let index = blobs.index(vec![sbom.clone()]);
+    let tag = digest.to_string().replace(':', "-");
+    client.push_manifest(&shop.repository().with_tag(&tag).unwrap(), blobs.get(&index)).unwrap();
+    let of_type = |wanted| client.referrers(shop.repository(), &digest, wanted).unwrap();
+    for wanted in [None, Some("application/spdx+json")] {
+        assert_eq!(of_type(wanted), [image::descriptor(&sbom)]);
+    }
+    assert_eq!(of_type(Some("application/x")), []);
+}
+
 #[test]
 fn what_is_pushed_is_asked_of_the_registry_alone() {
     let bytes = br#"{"schemaVersion":2,"manifests":[]}"#;
@@ -87,16 +162,18 @@ fn what_is_pushed_is_asked_of_the_registry_alone() {
 }
 
 #[test]
-fn parts_and_files() {
+fn one_request_for_a_blob_of_any_size() {
     needs!("docker-registry");
     let registry = Registry::start();
+    let upstream = registry.host.clone();
+    let relay = Server::start(move |request| relay(request, &upstream));
     let mut world = World::new();
-    world.options.upload = UploadSizes { whole: 1000, part: 4096 };
     let heard = world.listen();
     let client = world.client();
-    let shop = reference(&registry.host, "shop");
-    for size in [0, 1000, 1001, 4096, 8192, 20_000] {
-        let bytes = image::layer(1, 20_000)[..size].to_vec();
+    let shop = reference(&relay.host(), "shop");
+    let sizes = [0, 1000, 3_000_000];
+    for size in sizes {
+        let bytes = image::layer(1, 3_000_000)[..size].to_vec();
         let part = image::descriptor(&Blobs::default().add(image::LAYER, bytes.clone()));
         let path = world.home().join("blob");
         std::fs::write(&path, &bytes).unwrap();
@@ -104,7 +181,13 @@ fn parts_and_files() {
         assert_eq!(pushed, Pushed::Uploaded, "{size}");
         assert_eq!(registry.stored(part.digest().as_ref()).unwrap(), bytes, "{size}");
     }
-    assert_eq!(*heard.sent.lock().unwrap(), 1000 + 1001 + 4096 + 8192 + 20_000);
+    assert_eq!(*heard.sent.lock().unwrap(), sizes.iter().sum::<usize>() as u64);
+    assert_eq!((relay.count("PUT", "/uploads/"), relay.count("PATCH", "")), (3, 0));
+    // The registry itself, which is asked whether it wants the bytes.
+    let bytes = image::layer(2, 3_000_000);
+    let part = image::descriptor(&Blobs::default().add(image::LAYER, bytes.clone()));
+    client.push_blob(reference(&registry.host, "shop").repository(), &part, &bytes, &[]).unwrap();
+    assert_eq!(registry.stored(part.digest().as_ref()).unwrap(), bytes);
     // A file that has less than it should.
     let part = image::descriptor(&Blobs::default().add(image::LAYER, vec![7; 9000]));
     let error = client.push_blob(shop.repository(), &part, &vec![7_u8; 5000], &[]).unwrap_err();
@@ -161,30 +244,31 @@ fn an_upload_goes_on_where_it_broke_off() {
     let (kept, breaks) = (stored.clone(), Mutex::new(0));
     let server = Server::start(move |request| {
         let mut kept = kept.lock().unwrap();
+        let reached = |kept: &[u8]| format!("0-{}", kept.len() - 1);
         match request.method.as_str() {
             _ if request.target == "/v2/" => Reply::ok(""),
             "HEAD" => Reply::new(404),
             "POST" => Reply::new(202).header("Location", "http://ADDRESS/v2/shop/blobs/uploads/a"),
-            "PATCH" => {
-                let range = request.header("content-range").unwrap();
+            "PUT" | "PATCH" if !request.body.is_empty() => {
+                let range = request.header("content-range").unwrap_or("0-");
                 assert_eq!(range.split('-').next().unwrap(), kept.len().to_string(), "nothing twice");
                 let mut breaks = breaks.lock().unwrap();
                 *breaks += 1;
-                if *breaks % 2 == 1 {
+                if *breaks < 12 {
                     kept.extend(&request.body[..request.body.len() / 3]);
                     return Reply::hang_up();
                 }
                 kept.extend(&request.body);
-                Reply::new(202).header("Range", format!("0-{}", kept.len() - 1)).header("Location", "a")
+                Reply::new(202).header("Range", reached(&kept)).header("Location", "a")
             }
-            "GET" => Reply::new(204).header("Range", format!("0-{}", kept.len() - 1)).header("Location", "a"),
+            "GET" => Reply::new(204).header("Range", reached(&kept)).header("Location", "a"),
             "PUT" => Reply::new(201),
             _ => Reply::new(405),
         }
     });
     // The address is known only now; a relative one does as well.
     let mut world = World::new();
-    world.options.upload = UploadSizes { whole: 0, part: 2000 };
+    let heard = world.listen();
     let bytes = image::layer(1, 9000);
     let part = image::descriptor(&Blobs::default().add(image::LAYER, bytes.clone()));
     let relay_host = server.host();
@@ -192,11 +276,35 @@ fn an_upload_goes_on_where_it_broke_off() {
     let shop = reference(&relay.host(), "shop");
     let pushed = world.client().push_blob(shop.repository(), &part, &bytes, &[]).unwrap();
     assert_eq!((pushed, &*stored.lock().unwrap()), (Pushed::Uploaded, &bytes));
-    assert!(relay.count("GET", "uploads/a") >= 3);
+    assert_eq!(relay.count("GET", "uploads/a"), 11, "more breaks than tries, but each got further");
+    assert_eq!(*heard.sent.lock().unwrap(), bytes.len() as u64, "what goes out again is not told again");
+}
+
+/// docker-registry ends a session whose bytes stopped coming.
+#[test]
+fn a_real_registry_gets_a_broken_request_again() {
+    needs!("docker-registry");
+    let registry = Registry::start();
+    let (upstream, is_first) = (registry.host.clone(), AtomicBool::new(true));
+    let line = Server::start(move |request| {
+        if request.is("PUT", "/uploads/") && is_first.swap(false, Ordering::Relaxed) {
+            return cut(request, &upstream, 400_000);
+        }
+        relay(request, &upstream)
+    });
+    let mut world = World::new();
+    let heard = world.listen();
+    let bytes = image::layer(1, 900_000);
+    let part = image::descriptor(&Blobs::default().add(image::LAYER, bytes.clone()));
+    let shop = reference(&line.host(), "shop");
+    world.client().push_blob(shop.repository(), &part, &bytes, &[]).unwrap();
+    assert_eq!(registry.stored(part.digest().as_ref()).unwrap(), bytes);
+    assert_eq!((line.count("POST", ""), line.count("PUT", "/uploads/")), (2, 2));
+    assert_eq!(*heard.sent.lock().unwrap(), bytes.len() as u64, "what goes out again is not told again");
 }
 
 /// Forwards, and puts its own address where the stub says ADDRESS.
-fn relay(request: &crate::support::http::Request, host: &str) -> Reply {
+fn relay(request: &Request, host: &str) -> Reply {
     let mut reply = crate::support::proxy::forward(request, host).unwrap_or_else(|_| Reply::hang_up());
     for (_, value) in &mut reply.headers {
         *value = value.replace("http://ADDRESS", "");
@@ -242,14 +350,13 @@ fn no_right_to_push_ends_at_once() {
     assert_eq!(server.count("POST", ""), 1);
 }
 
-#[test]
-fn a_server_that_takes_no_large_bodies_gets_parts() {
-    let stored = Arc::new(Mutex::new(Vec::<u8>::new()));
+/// Takes bodies of up to so many bytes, and keeps those of `PATCH`.
+fn limited(largest_body: usize) -> (Server, Arc<Mutex<Vec<u8>>>) {
+    let stored = Arc::new(Mutex::new(Vec::new()));
     let kept = stored.clone();
-    let server = Server::start(move |request| match request.method.as_str() {
+    let server = Server::limited(largest_body, move |request| match request.method.as_str() {
         _ if request.target == "/v2/" => Reply::ok(""),
         "POST" => Reply::new(202).header("Location", "/v2/shop/blobs/uploads/a"),
-        "PUT" | "PATCH" if request.body.len() > 4000 => Reply::new(413),
         "PATCH" => {
             kept.lock().unwrap().extend_from_slice(&request.body);
             Reply::new(202).header("Location", "/v2/shop/blobs/uploads/a")
@@ -257,14 +364,46 @@ fn a_server_that_takes_no_large_bodies_gets_parts() {
         "PUT" => Reply::new(201),
         _ => Reply::new(404),
     });
+    (server, stored)
+}
+
+#[test]
+fn a_server_that_takes_no_large_bodies_gets_parts() {
+    let (server, stored) = limited(4000);
     let mut world = World::new();
-    world.options.upload.part = 3000;
-    let bytes = image::layer(1, 9000);
+    world.options.upload.least_part = 1000;
+    let heard = world.listen();
+    let client = world.client();
+    let bytes = image::layer(1, 10_000);
+    let push = |client: &Client, bytes: &Vec<u8>| {
+        let part = image::descriptor(&Blobs::default().add(image::LAYER, bytes.clone()));
+        client.push_blob(reference(&server.host(), "shop").repository(), &part, bytes, &[])
+    };
+    push(&client, &bytes).unwrap();
+    assert_eq!(*stored.lock().unwrap(), bytes);
+    assert_eq!(*heard.sent.lock().unwrap(), bytes.len() as u64);
+    // All of it and half of it are refused, a quarter is taken.
+    assert_eq!((server.count("PUT", ""), server.count("PATCH", "")), (2, 5));
+    // The next blob goes in such parts at once.
+    push(&client, &bytes).unwrap();
+    assert_eq!((server.count("PUT", ""), server.count("PATCH", "")), (3, 9));
+    // A small one goes in one request still.
+    push(&client, &bytes[..2000].to_vec()).unwrap();
+    assert_eq!((server.count("PUT", ""), server.count("PATCH", "")), (4, 9));
+
+    world.options.upload.least_part = 5000;
+    let error = push(&world.client(), &bytes).unwrap_err().to_string();
+    assert!(error.contains("answered 413"), "{error}");
+}
+
+#[test]
+fn a_large_body_is_not_sent_to_be_refused() {
+    let (server, stored) = limited(1 << 20);
+    let bytes = image::layer(1, 3 << 20);
     let part = image::descriptor(&Blobs::default().add(image::LAYER, bytes.clone()));
     let shop = reference(&server.host(), "shop");
-    world.client().push_blob(shop.repository(), &part, &bytes, &[]).unwrap();
-    assert_eq!(*stored.lock().unwrap(), bytes);
-    world.options.upload.part = 5000;
-    let error = world.client().push_blob(shop.repository(), &part, &bytes, &[]).unwrap_err().to_string();
-    assert!(error.contains("answered 413"), "{error}");
+    World::new().client().push_blob(shop.repository(), &part, &bytes, &[]).unwrap();
+    assert!(*stored.lock().unwrap() == bytes);
+    let sent: usize = server.requests.lock().unwrap().iter().map(|request| request.body.len()).sum();
+    assert_eq!(sent, bytes.len());
 }

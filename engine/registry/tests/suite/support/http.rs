@@ -1,5 +1,6 @@
 //! A server for HTTP that does as it is told, also what no server should.
 
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use std::{
     io::{self, Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
@@ -27,6 +28,10 @@ impl Request {
 
     pub fn path(&self) -> &str {
         self.target.split('?').next().unwrap()
+    }
+
+    fn body_length(&self) -> usize {
+        self.header("content-length").and_then(|text| text.parse().ok()).unwrap_or(0)
     }
 
     pub fn is(&self, method: &str, part: &str) -> bool {
@@ -84,6 +89,20 @@ impl Reply {
     }
 }
 
+/// How it is talked to.
+#[derive(Clone)]
+pub struct Line {
+    /// In one request.
+    pub largest_body: usize,
+    pub tls: Option<Arc<ServerConfig>>,
+}
+
+impl Default for Line {
+    fn default() -> Self {
+        Self { largest_body: usize::MAX, tls: None }
+    }
+}
+
 type Handler = dyn Fn(&Request) -> Reply + Send + Sync;
 
 pub struct Server {
@@ -98,6 +117,23 @@ impl Server {
     }
 
     pub fn on(listener: TcpListener, handler: impl Fn(&Request) -> Reply + Send + Sync + 'static) -> Self {
+        Self::with(listener, Line::default(), handler)
+    }
+
+    /// A body of more bytes than this is answered 413, where the client asks (`Expect`) before it is sent.
+    pub fn limited(largest_body: usize, handler: impl Fn(&Request) -> Reply + Send + Sync + 'static) -> Self {
+        Self::line(&Line { largest_body, tls: None }, handler)
+    }
+
+    pub fn line(line: &Line, handler: impl Fn(&Request) -> Reply + Send + Sync + 'static) -> Self {
+        Self::with(TcpListener::bind("127.0.0.1:0").unwrap(), line.clone(), handler)
+    }
+
+    fn with(
+        listener: TcpListener,
+        line: Line,
+        handler: impl Fn(&Request) -> Reply + Send + Sync + 'static,
+    ) -> Self {
         let address = listener.local_addr().unwrap();
         let requests = Arc::new(Mutex::new(Vec::new()));
         let is_over = Arc::new(AtomicBool::new(false));
@@ -107,8 +143,17 @@ impl Server {
                 if over.load(Ordering::Relaxed) {
                     return;
                 }
-                let (seen, handler) = (seen.clone(), handler.clone());
-                thread::spawn(move || serve(stream, &seen, &*handler));
+                let (line, seen, handler) = (line.clone(), seen.clone(), handler.clone());
+                thread::spawn(move || {
+                    let _ = stream.set_nodelay(true);
+                    match &line.tls {
+                        None => serve(stream, line.largest_body, &seen, &*handler),
+                        Some(tls) => {
+                            let tls = ServerConnection::new(tls.clone()).unwrap();
+                            serve(StreamOwned::new(tls, stream), line.largest_body, &seen, &*handler)
+                        }
+                    }
+                });
             }
         });
         Self { address, requests, is_over }
@@ -136,10 +181,14 @@ impl Drop for Server {
     }
 }
 
-fn serve(mut stream: TcpStream, seen: &Mutex<Vec<Request>>, handler: &Handler) -> Option<()> {
-    let _ = stream.set_nodelay(true);
+fn serve(
+    mut stream: impl Read + Write,
+    largest_body: usize,
+    seen: &Mutex<Vec<Request>>,
+    handler: &Handler,
+) -> Option<()> {
     loop {
-        let request = match read_request(&mut stream).ok()? {
+        let mut request = match read_head(&mut stream).ok()? {
             Some(request) => request,
             None => {
                 // As Go's server answers TLS.
@@ -147,8 +196,17 @@ fn serve(mut stream: TcpStream, seen: &Mutex<Vec<Request>>, handler: &Handler) -
                 return None;
             }
         };
+        let is_refused = request.body_length() > largest_body;
+        let is_asked = request.header("expect").is_some();
+        if is_asked && !is_refused {
+            stream.write_all(b"HTTP/1.1 100 Continue\r\n\r\n").ok()?;
+        }
+        if !(is_asked && is_refused) {
+            request.body.resize(request.body_length(), 0);
+            stream.read_exact(&mut request.body).ok()?;
+        }
         seen.lock().unwrap().push(request.clone());
-        let reply = handler(&request);
+        let reply = if is_refused { Reply::new(413) } else { handler(&request) };
         let is_last = request.header("connection") == Some("close");
         if !write_reply(&mut stream, &request, &reply).ok()? || is_last {
             return None;
@@ -156,8 +214,8 @@ fn serve(mut stream: TcpStream, seen: &Mutex<Vec<Request>>, handler: &Handler) -
     }
 }
 
-/// None for what is TLS.
-pub fn read_request(stream: &mut TcpStream) -> io::Result<Option<Request>> {
+/// A request without its body. None for what is TLS.
+fn read_head(stream: &mut impl Read) -> io::Result<Option<Request>> {
     let mut head = Vec::new();
     let mut byte = [0];
     while !head.ends_with(b"\r\n\r\n") {
@@ -178,15 +236,11 @@ pub fn read_request(stream: &mut TcpStream) -> io::Result<Option<Request>> {
         .filter_map(|line| line.split_once(':'))
         .map(|(name, value)| (name.to_owned(), value.trim().to_owned()))
         .collect();
-    let mut request = Request { method, target, headers, body: Vec::new() };
-    let length = request.header("content-length").and_then(|text| text.parse().ok()).unwrap_or(0);
-    request.body.resize(length, 0);
-    stream.read_exact(&mut request.body)?;
-    Ok(Some(request))
+    Ok(Some(Request { method, target, headers, body: Vec::new() }))
 }
 
 /// Whether the connection lives on.
-pub fn write_reply(stream: &mut TcpStream, request: &Request, reply: &Reply) -> io::Result<bool> {
+fn write_reply(stream: &mut impl Write, request: &Request, reply: &Reply) -> io::Result<bool> {
     reply.delay.iter().for_each(|delay| thread::sleep(*delay));
     if reply.hang_up {
         return Ok(false);

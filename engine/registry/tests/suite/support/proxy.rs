@@ -1,6 +1,6 @@
 //! A line to a registry on which things go wrong, by chance but the same way for the same seed.
 
-use super::http::{Reply, Request, Server};
+use super::http::{Line, Reply, Request, Server};
 use std::{
     io::{self, Read, Write},
     net::TcpStream,
@@ -52,7 +52,7 @@ const ALL: [Fault; 14] = [
 pub struct FaultyLine {
     pub server: Server,
     /// Where redirects lead.
-    _elsewhere: Server,
+    elsewhere: Server,
     pub faults: Arc<Mutex<Vec<Fault>>>,
     /// Requests elsewhere that brought credentials along.
     pub leaks: Arc<AtomicUsize>,
@@ -60,20 +60,21 @@ pub struct FaultyLine {
 
 impl FaultyLine {
     /// One request in `one_in` meets a fault.
-    pub fn start(upstream: &str, seed: u64, one_in: u32) -> Self {
+    pub fn start(upstream: &str, seed: u64, one_in: u32, line: &Line) -> Self {
+        let scheme = if line.tls.is_some() { "https" } else { "http" };
         let leaks = Arc::new(AtomicUsize::new(0));
         let (count, host) = (leaks.clone(), upstream.to_owned());
-        let elsewhere = Server::start(move |request| {
+        let elsewhere = Server::line(&Line { largest_body: usize::MAX, ..line.clone() }, move |request| {
             if request.header("authorization").is_some() {
                 count.fetch_add(1, Ordering::Relaxed);
             }
             forward(request, &host).unwrap_or_else(|_| Reply::hang_up())
         });
-        let other = elsewhere.other_host();
+        let other = format!("{scheme}://{}", elsewhere.other_host());
         let faults = Arc::new(Mutex::new(Vec::new()));
         let (seen, random) = (faults.clone(), Mutex::new(fastrand::Rng::with_seed(seed)));
         let host = upstream.to_owned();
-        let server = Server::start(move |request| {
+        let server = Server::line(line, move |request| {
             if request.path() == "/token" {
                 return Reply::ok(r#"{"token":"hunter2","expires_in":300}"#);
             }
@@ -83,33 +84,44 @@ impl FaultyLine {
                 (fault, random.f64())
             };
             seen.lock().unwrap().extend(fault);
-            pass(request, &host, &other, fault, at).unwrap_or_else(|_| Reply::hang_up())
+            let own = format!("{scheme}://{}", request.header("host").unwrap());
+            pass(request, &host, &own, &other, fault, at).unwrap_or_else(|_| Reply::hang_up())
         });
-        Self { server, _elsewhere: elsewhere, faults, leaks }
+        Self { server, elsewhere, faults, leaks }
+    }
+
+    /// As a client has them.
+    pub fn hosts(&self) -> [String; 2] {
+        [self.server.host(), self.elsewhere.other_host()]
     }
 }
 
-fn pass(request: &Request, upstream: &str, other: &str, fault: Option<Fault>, at: f64) -> io::Result<Reply> {
+/// `own` and `other` are addresses of the line and of where it sends others.
+fn pass(
+    request: &Request,
+    upstream: &str,
+    own: &str,
+    other: &str,
+    fault: Option<Fault>,
+    at: f64,
+) -> io::Result<Reply> {
     let position = |length: usize| ((length as f64) * at) as usize;
     let mut request = request.clone();
+    request.headers.push(("X-Forwarded-Proto".to_owned(), own.split(':').next().unwrap().to_owned()));
     match fault {
         Some(Fault::DropBefore) => return Ok(Reply::hang_up()),
         Some(Fault::Stall) => return Ok(Reply { delay: Some(STALL), ..Reply::hang_up() }),
         Some(Fault::Unauthorized) => {
-            let realm =
-                format!("Bearer realm=\"http://{}/token\",service=\"s\"", request.header("host").unwrap());
+            let realm = format!("Bearer realm=\"{own}/token\",service=\"s\"");
             return Ok(Reply::new(401).header("WWW-Authenticate", realm));
         }
         Some(Fault::TooMany) => return Ok(Reply::new(429).header("Retry-After", "0")),
         Some(Fault::Broken) => return Ok(Reply::new(if at < 0.5 { 500 } else { 503 })),
         Some(Fault::Elsewhere) if request.method == "GET" => {
-            return Ok(Reply::new(307).header("Location", format!("http://{other}{}", request.target)));
+            return Ok(Reply::new(307).header("Location", format!("{other}{}", request.target)));
         }
         Some(Fault::CutRequest) if !request.body.is_empty() => {
-            let length = request.body.len();
-            request.body.truncate(position(length));
-            let _ = exchange(&request, upstream, length, true);
-            return Ok(Reply::hang_up());
+            return Ok(cut(&request, upstream, position(request.body.len())));
         }
         Some(Fault::FlipRequest) if !request.body.is_empty() => {
             let at = position(request.body.len());
@@ -137,6 +149,14 @@ fn pass(request: &Request, upstream: &str, other: &str, fault: Option<Fault>, at
     Ok(reply)
 }
 
+/// Sends so many bytes of a request's body on, and ends the connection on both sides.
+pub fn cut(request: &Request, upstream: &str, at: usize) -> Reply {
+    let mut first = request.clone();
+    first.body.truncate(at);
+    let _ = exchange(&first, upstream, request.body.len(), true);
+    Reply::hang_up()
+}
+
 /// Sends a request on and takes the answer.
 pub fn forward(request: &Request, upstream: &str) -> io::Result<Reply> {
     exchange(request, upstream, request.body.len(), false)
@@ -147,7 +167,7 @@ fn exchange(request: &Request, upstream: &str, length: usize, only_send: bool) -
     let mut stream = TcpStream::connect(upstream)?;
     let mut head = format!("{} {} HTTP/1.0\r\nConnection: close\r\n", request.method, request.target);
     for (name, value) in &request.headers {
-        let dropped = ["authorization", "content-length", "connection"];
+        let dropped = ["authorization", "content-length", "connection", "expect"];
         if !dropped.iter().any(|other| name.eq_ignore_ascii_case(other)) {
             head.push_str(&format!("{name}: {value}\r\n"));
         }

@@ -1,7 +1,11 @@
 //! A CA of our own, by openssl.
 
 use super::run;
-use std::path::Path;
+use rustls::{
+    ServerConfig,
+    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
+};
+use std::{path::Path, sync::Arc};
 
 pub struct Authority {
     folder: tempfile::TempDir,
@@ -37,6 +41,16 @@ impl Authority {
 
     pub fn certificate(&self) -> String {
         self.folder.path().join("ca.crt").display().to_string()
+    }
+
+    /// For a server in this process, under a certificate for 127.0.0.1 and localhost.
+    pub fn server(&self) -> Arc<ServerConfig> {
+        let (certificate, key) = self.issue(self.folder.path(), "line");
+        let chain = CertificateDer::pem_file_iter(certificate).unwrap().map(Result::unwrap).collect();
+        let key = PrivateKeyDer::from_pem_file(key).unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let builder = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+        Arc::new(builder.unwrap().with_no_client_auth().with_single_cert(chain, key).unwrap())
     }
 
     fn key(&self) -> String {
