@@ -1,9 +1,11 @@
 //! What other programs say of what is written: skopeo, umoci, docker, podman.
 
 use crate::support::{
-    Mounted, Project,
+    Mounted, Project, busybox,
     engine::{Docker, Podman},
-    entries, odd, run, said, same_entries, skopeo, umoci_unpack,
+    entries, odd,
+    registry::Registry,
+    run, said, same_entries, skopeo, umoci_unpack,
 };
 
 const COMPRESSIONS: [&str; 3] = ["gzip", "zstd", "none"];
@@ -128,4 +130,85 @@ fn sandbox_podman_loads_and_runs_it() {
     assert_eq!(printed, "hello, podman");
     let labels = podman(&["image", "inspect", "--format={{.Labels}}", "localhost/hello:latest"]);
     assert_eq!(labels, "map[org.opencontainers.image.title:hello]");
+}
+
+const PUSHED: &str = r#"
+[step.more]
+from = "base"
+files = [{ path = "/gone", content = "x" }, { path = "/kept/file", content = "x", owner = "7:8", mode = "4640" }]
+[step.less]
+from = "more"
+remove = ["/gone"]
+"#;
+
+/// Images of three layers, the last of which removes something, pushed as `test/app:gzip` and so on.
+fn pushed() -> (Project, Registry) {
+    let registry = Registry::start();
+    let image = |compression: &str| {
+        let tag = format!("{}/test/app:{compression}", registry.host);
+        format!(
+            "[image.{compression}]\nfrom = 'less'\ncompress = '{compression}'\ntags = ['{tag}']\n\
+             output = [{{ oci = 'dist' }}]\n\
+             config = {{ cmd = ['sh', '-c', 'stat -c %u:%a /kept/file && test ! -e /gone'] }}\n"
+        )
+    };
+    let project = busybox(&(PUSHED.to_owned() + &COMPRESSIONS.map(image).concat()));
+    project.rbuild(["apply"]).success();
+    for compression in COMPRESSIONS {
+        assert_eq!(project.layout("dist").layers(compression).len(), 3);
+        project.rbuild(["push", compression]).success();
+    }
+    (project, registry)
+}
+
+#[test]
+fn skopeo_copies_what_is_pushed() {
+    needs!(busybox, skopeo, "docker-registry");
+    let (project, registry) = pushed();
+    for compression in COMPRESSIONS {
+        let there = format!("docker://{}/test/app:{compression}", registry.host);
+        let here = format!("oci:judged:{compression}");
+        let copy = ["copy", "--quiet", "--preserve-digests", "--src-tls-verify=false", &there, &here];
+        skopeo(&project, &copy);
+        project.layout("judged").check(compression);
+        assert_eq!(project.layout("judged").digest(compression), project.layout("dist").digest(compression));
+    }
+}
+
+#[test]
+fn sandbox_docker_pulls_and_runs_what_is_pushed() {
+    needs!(root, busybox, dockerd, docker, "docker-registry");
+    let ((project, registry), docker) = (pushed(), Docker::start());
+    let version = said(&mut docker.client(&["version", "--format={{.Server.Version}}"]));
+    let major: u32 = version.split('.').next().and_then(|major| major.parse().ok()).expect("a version");
+    for compression in COMPRESSIONS {
+        let name = format!("{}/test/app:{compression}", registry.host);
+        if compression == "zstd" && major < 23 {
+            // Its release notes: docker reads zstd from 23.0 on. That of Debian 12 is older.
+            let pulled = docker.client(&["pull", "--quiet", &name]).output().expect("docker");
+            let told = String::from_utf8_lossy(&pulled.stderr);
+            assert!(told.contains("invalid tar header"), "{told}");
+            continue;
+        }
+        said(&mut docker.client(&["pull", "--quiet", &name]));
+        let digest = said(&mut docker.client(&["image", "inspect", "--format={{.RepoDigests}}", &name]));
+        assert!(digest.contains(&project.layout("dist").digest(compression)), "{digest}");
+        assert_eq!(said(&mut docker.client(&["run", "--rm", "--network=none", &name])), "7:4640");
+        // The next one has the same config, and would be taken for this one.
+        assert!(said(&mut docker.client(&["image", "rm", &name])).contains("Deleted: sha256:"));
+    }
+}
+
+#[test]
+fn sandbox_podman_pulls_and_runs_what_is_pushed() {
+    needs!(root, busybox, podman, runc, "docker-registry");
+    let ((project, registry), podman) = (pushed(), Podman::new());
+    for compression in COMPRESSIONS {
+        let name = format!("{}/test/app:{compression}", registry.host);
+        said(&mut podman.client(&["pull", "--quiet", "--tls-verify=false", &name]));
+        let digest = said(&mut podman.client(&["image", "inspect", "--format={{.Digest}}", &name]));
+        assert_eq!(digest, project.layout("dist").digest(compression));
+        assert_eq!(said(&mut podman.client(&[&Podman::RUN[..], &[&name]].concat())), "7:4640");
+        assert!(said(&mut podman.client(&["image", "rm", &name])).contains("Deleted: "));
+    }
 }
