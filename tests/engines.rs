@@ -3,12 +3,12 @@
 use crate::support::{
     Project, busybox,
     engine::{Docker, Podman},
+    said,
 };
 use std::{
     io::{BufRead, BufReader, Read, Write},
     os::unix::net::{UnixListener, UnixStream},
     path::PathBuf,
-    process::Command,
     sync::mpsc,
 };
 
@@ -26,13 +26,6 @@ fn apply(project: &Project, variable: &str, host: &str) -> String {
     told.stderr
 }
 
-#[track_caller]
-fn run(command: &mut Command) -> String {
-    let output = command.output().expect("the client can be started");
-    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8_lossy(&output.stdout).trim().to_owned()
-}
-
 #[test]
 fn sandbox_docker_has_the_image_and_gets_it_once() {
     needs!(root, busybox, dockerd, docker);
@@ -45,11 +38,11 @@ fn sandbox_docker_has_the_image_and_gets_it_once() {
     ] {
         assert!(told.contains(line), "{told}");
     }
-    assert_eq!(run(&mut docker.client(&["run", "--rm", "--network=none", "app:1"])), "it runs");
+    assert_eq!(said(&mut docker.client(&["run", "--rm", "--network=none", "app:1"])), "it runs");
     // The engine notes when a name was last given to an image, and loading one gives it.
     let look = |tag| {
         let format = "--format={{.Id}} {{.Metadata.LastTagTime}}";
-        run(&mut docker.client(&["image", "inspect", format, tag]))
+        said(&mut docker.client(&["image", "inspect", format, tag]))
     };
     let tags = ["app:1", "registry.example:5000/team/app:latest"];
     let first = tags.map(look);
@@ -57,7 +50,7 @@ fn sandbox_docker_has_the_image_and_gets_it_once() {
     assert_eq!(first[0].split(' ').next().map(str::to_owned), config);
     apply(&project, "DOCKER_HOST", &docker.host());
     assert_eq!(tags.map(look), first, "nothing is sent again");
-    run(&mut docker.client(&["image", "rm", tags[1]]));
+    said(&mut docker.client(&["image", "rm", tags[1]]));
     apply(&project, "DOCKER_HOST", &docker.host());
     assert_eq!(look(tags[1]).split(' ').next(), first[1].split(' ').next());
 }
@@ -71,7 +64,7 @@ fn sandbox_podman_has_the_image_and_gets_it_once() {
         told.contains("written  podman app:1\n") && told.contains("podman image inspect app:1\n"),
         "{told}"
     );
-    let printed = run(&mut podman.client(&[&Podman::RUN[..], &["app:1"]].concat()));
+    let printed = said(&mut podman.client(&[&Podman::RUN[..], &["app:1"]].concat()));
     assert_eq!(printed, "it runs");
     let copies = || podman.log().matches("Copying config ").count();
     let first = copies();

@@ -1,243 +1,19 @@
 //! What other programs say of what is written: skopeo, umoci, docker, podman.
 
 use crate::support::{
-    Project,
+    Mounted, Project, busybox,
     engine::{Docker, Podman},
-    entries,
+    entries, odd,
     registry::Registry,
+    run, said, same_entries, skopeo, umoci_unpack,
 };
-use rustix::fs::{Gid, Timespec, Timestamps, Uid, XattrFlags};
-use std::{
-    collections::BTreeMap,
-    ffi::OsStr,
-    fs,
-    os::unix::{
-        ffi::OsStrExt,
-        fs::{MetadataExt, PermissionsExt, symlink},
-    },
-    path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
-    time::{Duration, Instant},
-};
-
-/// Three images of one tree. Step `root` adds what the archive lacks, and removes and replaces some of it, so that there
-/// are whiteouts to be understood.
-const SPEC: &str = r#"version = 1
-epoch = 1764000000
-[source.odd]
-archive = "odd.tar"
-[step.root]
-from = "odd"
-files = [
-  { path = "/able", content = "can\n", mode = "0755" },
-  { path = "/set-id", content = "changed", mode = "6711", owner = "7:8" },
-  { path = "/gone/back", content = "back" },
-]
-links = [{ path = "/able-too", target = "/able", hard = true }]
-attrs = [{ path = "/able", capabilities = "cap_net_raw,cap_net_bind_service+ep" }]
-remove = ["/pair/first", "/gone/left", "/odd/white*"]
-[step.replaced]
-from = "root"
-copy = [
-  { from = "pieces", src = "/file", dest = "/folder", replace = true },
-  { from = "pieces", src = "/folder/", dest = "/file", replace = true },
-]
-[step.pieces]
-files = [{ path = "/file", content = "1" }, { path = "/folder/inside", content = "2" }]
-[image.gzip]
-from = "replaced"
-tags = ["odd:gzip"]
-output = [{ oci = "dist" }, { oci-archive = "gzip.oci.tar" }, { docker-archive = "gzip.docker.tar" }]
-[image.zstd]
-from = "replaced"
-tags = ["odd:zstd"]
-compress = "zstd"
-output = [{ oci = "dist" }, { oci-archive = "zstd.oci.tar" }, { docker-archive = "zstd.docker.tar" }]
-[image.none]
-from = "replaced"
-tags = ["odd:none"]
-compress = "none"
-output = [{ oci = "dist" }, { oci-archive = "none.oci.tar" }, { docker-archive = "none.docker.tar" }]
-"#;
 
 const COMPRESSIONS: [&str; 3] = ["gzip", "zstd", "none"];
 
-/// A project whose base is an archive, made by GNU tar, of a folder with entries of every kind; built.
 fn project() -> Project {
-    let project = Project::new(SPEC);
-    let folder = project.path("odd");
-    fs::create_dir(&folder).expect("a folder");
-    fill(&folder);
-    let mut tar = Command::new("tar");
-    tar.args(["--format=posix", "--numeric-owner", "--sort=name", "--xattrs", "--xattrs-include=*", "-cf"]);
-    run(tar.arg(project.path("odd.tar")).arg("-C").arg(&folder).arg("."));
+    let project = odd("");
     project.rbuild(["apply"]).success();
     project
-}
-
-fn fill(folder: &Path) {
-    let place = |name: &[u8]| folder.join(OsStr::from_bytes(name));
-    let file = |name: &[u8], content: &[u8]| {
-        let path = place(name);
-        fs::create_dir_all(path.parent().expect("a file has a folder")).expect("folders");
-        fs::write(&path, content).expect("a file");
-        path
-    };
-    for name in [
-        &b"odd/new\nline"[..],
-        b"odd/caf\xe9",
-        "odd/ünïcöde".as_bytes(),
-        b"odd/ space ",
-        b"odd/back\\slash",
-        b"odd/co:lon",
-        b"odd/-dash",
-        b"odd/tab\t",
-        b"odd/*?[a]{b}",
-        b"odd/white1",
-        b"odd/\x01\x7f",
-        b"odd/=equal",
-        b"pair/first",
-        b"gone/left",
-        b"gone/back",
-        b"folder/a",
-        b"file",
-        b"empty",
-    ] {
-        file(name, if name == b"empty" { b"" } else { name });
-    }
-    file(&[b"odd/", &[b'n'; 255][..]].concat(), b"long");
-    file(&[b"odd".to_vec(), vec![b'd'; 200], vec![b'e'; 200], b"deep".to_vec()].join(&b'/'), b"deep");
-    let large: Vec<u8> = (0..3_000_000u32).map(|at| u8::try_from(at / 7 % 251).unwrap_or(0)).collect();
-    own(&file(b"large", &large), 4_204_350, 65_534);
-    for second in ["pair/0", "pair/second", "another"] {
-        fs::hard_link(place(b"pair/first"), folder.join(second)).expect("a hard link");
-    }
-    fill_modes(folder, &file);
-    fill_special(folder);
-    // None without a value: to PAX that is no attribute, and umoci leaves it out.
-    for (name, value) in [("user.note", &b"hello"[..]), ("user.binary", b"\0\xff\n")] {
-        rustix::fs::setxattr(place(b"odd"), name, value, XattrFlags::empty()).expect("an attribute");
-    }
-    fill_times(folder);
-}
-
-fn fill_modes(folder: &Path, file: &dyn Fn(&[u8], &[u8]) -> PathBuf) {
-    for (name, mode, uid) in [("set-id", 0o4755, 3), ("closed", 0, 0), ("read-only", 0o444, 1000)] {
-        let path = file(name.as_bytes(), name.as_bytes());
-        own(&path, uid, 4);
-        fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("permission bits");
-    }
-    for (name, mode, gid) in [("shared", 0o2775, 4), ("sticky", 0o1777, 0), ("sealed", 0, 65_533)] {
-        let path = folder.join(name);
-        fs::create_dir(&path).expect("a folder");
-        own(&path, 0, gid);
-        fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("permission bits");
-    }
-}
-
-fn fill_special(folder: &Path) {
-    use nix::sys::stat::{Mode as Bits, SFlag, makedev, mknod};
-    for (name, kind, mode, device) in [
-        ("queue", SFlag::S_IFIFO, 0o620, 0),
-        ("null", SFlag::S_IFCHR, 0o666, makedev(1, 3)),
-        ("disk", SFlag::S_IFBLK, 0o660, makedev(259, 70_000)),
-    ] {
-        let path = folder.join(name);
-        mknod(&path, kind, Bits::empty(), device).expect("a special file");
-        fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("permission bits");
-    }
-    for (name, target) in
-        [("absolute", "/odd"), ("relative", "odd/../file"), ("dangling", "no/where"), ("loop", "loop")]
-    {
-        symlink(target, folder.join(name)).expect("a link");
-        own(&folder.join(name), 5, 6);
-    }
-    symlink("t".repeat(300), folder.join("long-target")).expect("a link");
-}
-
-/// Old times on everything, some of them with a fraction and one before 1970.
-fn fill_times(folder: &Path) {
-    set_time(&folder.join("file"), 1_234_567_890, 123_456_789);
-    set_time(&folder.join("empty"), -5, 0);
-    for path in [
-        "closed", "sealed", "queue", "null", "disk", "dangling", "loop", "odd", "pair", "gone", "folder", ".",
-    ] {
-        set_time(&folder.join(path), 1_000_000_000, 0);
-    }
-}
-
-fn set_time(path: &Path, tv_sec: i64, tv_nsec: i64) {
-    let time = Timespec { tv_sec, tv_nsec };
-    let times = Timestamps { last_access: time, last_modification: time };
-    let flags = rustix::fs::AtFlags::SYMLINK_NOFOLLOW;
-    rustix::fs::utimensat(rustix::fs::CWD, path, &times, flags).expect("a time");
-}
-
-fn own(path: &Path, uid: u32, gid: u32) {
-    let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
-    let flags = rustix::fs::AtFlags::SYMLINK_NOFOLLOW;
-    rustix::fs::chownat(rustix::fs::CWD, path, Some(uid), Some(gid), flags).expect("an owner");
-}
-
-/// Runs a program that must end well; gives what it printed.
-#[track_caller]
-fn run(command: &mut Command) -> Vec<u8> {
-    let output = command.stdin(Stdio::null()).output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
-    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
-    output.stdout
-}
-
-#[track_caller]
-fn skopeo(project: &Project, arguments: &[&str]) -> Vec<u8> {
-    run(Command::new("skopeo").arg("--insecure-policy").args(arguments).current_dir(project.path("")))
-}
-
-/// A tree shown by `rbuild mount`, until it is dropped.
-struct Mounted {
-    place: PathBuf,
-    server: Child,
-}
-
-impl Mounted {
-    fn new(project: &Project, tree: &str) -> Self {
-        let place = project.path("mounted");
-        fs::create_dir_all(&place).expect("a folder");
-        let device = || fs::metadata(&place).expect("the mountpoint").dev();
-        let before = device();
-        let mut server =
-            project.command().arg("mount").arg(tree).arg(&place).spawn().expect("rbuild can be started");
-        let start = Instant::now();
-        while device() == before {
-            let ended = server.try_wait().expect("the server's state");
-            assert!(
-                ended.is_none() && start.elapsed() < Duration::from_secs(20),
-                "nothing is mounted: {ended:?}"
-            );
-            std::thread::sleep(Duration::from_millis(1));
-        }
-        Self { place, server }
-    }
-}
-
-impl Drop for Mounted {
-    fn drop(&mut self) {
-        // Its server ends when it is unmounted; a failing test must not wait for one that does not.
-        if nix::mount::umount(&self.place).is_err() {
-            let _ = self.server.kill();
-        }
-        let _ = self.server.wait();
-    }
-}
-
-/// As an assertion on two maps, but one line an entry.
-#[track_caller]
-fn same(what: &str, ours: &BTreeMap<String, String>, theirs: &BTreeMap<String, String>) {
-    let paths: std::collections::BTreeSet<&String> = ours.keys().chain(theirs.keys()).collect();
-    let differ = paths.into_iter().filter(|path| ours.get(*path) != theirs.get(*path));
-    let lines: Vec<String> = differ
-        .map(|path| format!("{path}\n  ours   {:?}\n  theirs {:?}", ours.get(path), theirs.get(path)))
-        .collect();
-    assert!(lines.is_empty(), "{what}:\n{}", lines.join("\n"));
 }
 
 #[test]
@@ -250,14 +26,9 @@ fn mount_umoci_unpacks_what_is_mounted() {
     skopeo(&project, &recompress);
     let mounted = entries(&Mounted::new(&project, "image.gzip").place);
     for (layout, reference) in [("dist", "gzip"), ("dist", "none"), ("recompressed", "zstd")] {
-        let (image, bundle) = (format!("{layout}:{reference}"), project.path(&format!("umoci-{reference}")));
-        run(Command::new("umoci")
-            .args(["unpack", "--image", &image])
-            .arg(&bundle)
-            .current_dir(project.path("")));
-        let unpacked = entries(&bundle.join("rootfs"));
+        let unpacked = entries(&umoci_unpack(&project, &format!("{layout}:{reference}")));
         assert!(unpacked.len() > 40, "{unpacked:?}");
-        same(reference, &mounted, &unpacked);
+        same_entries(reference, &mounted, &unpacked);
     }
     let count = |text: &str| mounted.values().filter(|line| line.contains(text)).count();
     assert_eq!(
@@ -266,36 +37,13 @@ fn mount_umoci_unpacks_what_is_mounted() {
     );
 }
 
-/// What comes from a registry is what umoci makes of the same image.
-#[test]
-fn mount_an_image_of_a_registry_is_what_umoci_unpacks() {
-    needs!(root, fuse, umoci, skopeo, "docker-registry");
-    let maker = project();
-    let registry = Registry::start();
-    registry.push(&maker.path("dist"), "gzip", "odd:1");
-    registry.push(&maker.path("dist"), "zstd", "odd:2");
-    let source = |tag: u32| {
-        format!("[source.s{tag}]\nimage = '{}/odd:{tag}'\n[step.t{tag}]\nfrom = 's{tag}'\n", registry.host)
-    };
-    let project = Project::new(&["version = 1\n".to_owned(), source(1), source(2)].concat());
-    project.rbuild(["apply", "t1", "t2"]).success();
-    let bundle = maker.path("umoci");
-    let mut umoci = Command::new("umoci");
-    run(umoci.args(["unpack", "--image", "dist:gzip"]).arg(&bundle).current_dir(maker.path("")));
-    let unpacked = entries(&bundle.join("rootfs"));
-    assert!(unpacked.len() > 40, "{unpacked:?}");
-    for source in ["source.s1", "source.s2"] {
-        same(source, &entries(&Mounted::new(&project, source).place), &unpacked);
-    }
-}
-
 /// The archive is what GNU tar saw, and what is shown of it is that again.
 #[test]
 fn mount_an_archive_shows_what_was_archived() {
     needs!(root, fuse);
     let project = project();
     let mounted = entries(&Mounted::new(&project, "source.odd").place);
-    same("archive", &mounted, &entries(&project.path("odd")));
+    same_entries("archive", &mounted, &entries(&project.path("odd")));
 }
 
 /// The layouts, the archives and the place in the file system are one image.
@@ -305,7 +53,7 @@ fn mount_what_was_written_is_what_was_built() {
     let project = project();
     let built = entries(&Mounted::new(&project, "step.replaced").place);
     for written in ["./zstd.oci.tar", "./gzip.oci.tar", "./none.docker.tar"] {
-        same(written, &built, &entries(&Mounted::new(&project, written).place));
+        same_entries(written, &built, &entries(&Mounted::new(&project, written).place));
     }
 }
 
@@ -365,14 +113,10 @@ fn sandbox_docker_loads_and_runs_it() {
     let project = hello();
     let docker = Docker::start();
     run(docker.client(&["load", "--input"]).arg(project.path("hello.tar")));
-    let printed = run(&mut docker.client(&["run", "--rm", "--network=none", "hello:latest", "docker"]));
-    assert_eq!(String::from_utf8_lossy(&printed), "hello, docker\n");
-    let id = run(&mut docker.client(&["image", "inspect", "--format={{.Id}}", "hello:latest"]));
-    let layout = project.layout("dist/hello");
-    assert_eq!(
-        Some(String::from_utf8_lossy(&id).trim()),
-        layout.manifest("latest")["config"]["digest"].as_str()
-    );
+    let printed = said(&mut docker.client(&["run", "--rm", "--network=none", "hello:latest", "docker"]));
+    assert_eq!(printed, "hello, docker");
+    let id = said(&mut docker.client(&["image", "inspect", "--format={{.Id}}", "hello:latest"]));
+    assert_eq!(project.layout("dist/hello").manifest("latest")["config"]["digest"], id);
 }
 
 #[test]
@@ -380,13 +124,91 @@ fn sandbox_podman_loads_and_runs_it() {
     needs!(root, userns, fuse, cc, podman, runc);
     let project = hello();
     let engine = Podman::new();
-    let podman = |arguments: &[&str]| {
-        let ran = run(engine.client(arguments).current_dir(project.path("")));
-        String::from_utf8_lossy(&ran).into_owned()
-    };
+    let podman = |arguments: &[&str]| said(engine.client(arguments).current_dir(project.path("")));
     podman(&["load", "--quiet", "--input", "hello.tar"]);
     let printed = podman(&[&Podman::RUN[..], &["localhost/hello:latest", "podman"]].concat());
-    assert_eq!(printed, "hello, podman\n");
+    assert_eq!(printed, "hello, podman");
     let labels = podman(&["image", "inspect", "--format={{.Labels}}", "localhost/hello:latest"]);
-    assert_eq!(labels, "map[org.opencontainers.image.title:hello]\n");
+    assert_eq!(labels, "map[org.opencontainers.image.title:hello]");
+}
+
+const PUSHED: &str = r#"
+[step.more]
+from = "base"
+files = [{ path = "/gone", content = "x" }, { path = "/kept/file", content = "x", owner = "7:8", mode = "4640" }]
+[step.less]
+from = "more"
+remove = ["/gone"]
+"#;
+
+/// Images of three layers, the last of which removes something, pushed as `test/app:gzip` and so on.
+fn pushed() -> (Project, Registry) {
+    let registry = Registry::start();
+    let image = |compression: &str| {
+        let tag = format!("{}/test/app:{compression}", registry.host);
+        format!(
+            "[image.{compression}]\nfrom = 'less'\ncompress = '{compression}'\ntags = ['{tag}']\n\
+             output = [{{ oci = 'dist' }}]\n\
+             config = {{ cmd = ['sh', '-c', 'stat -c %u:%a /kept/file && test ! -e /gone'] }}\n"
+        )
+    };
+    let project = busybox(&(PUSHED.to_owned() + &COMPRESSIONS.map(image).concat()));
+    project.rbuild(["apply"]).success();
+    for compression in COMPRESSIONS {
+        assert_eq!(project.layout("dist").layers(compression).len(), 3);
+        project.rbuild(["push", compression]).success();
+    }
+    (project, registry)
+}
+
+#[test]
+fn skopeo_copies_what_is_pushed() {
+    needs!(busybox, skopeo, "docker-registry");
+    let (project, registry) = pushed();
+    for compression in COMPRESSIONS {
+        let there = format!("docker://{}/test/app:{compression}", registry.host);
+        let here = format!("oci:judged:{compression}");
+        let copy = ["copy", "--quiet", "--preserve-digests", "--src-tls-verify=false", &there, &here];
+        skopeo(&project, &copy);
+        project.layout("judged").check(compression);
+        assert_eq!(project.layout("judged").digest(compression), project.layout("dist").digest(compression));
+    }
+}
+
+#[test]
+fn sandbox_docker_pulls_and_runs_what_is_pushed() {
+    needs!(root, busybox, dockerd, docker, "docker-registry");
+    let ((project, registry), docker) = (pushed(), Docker::start());
+    let version = said(&mut docker.client(&["version", "--format={{.Server.Version}}"]));
+    let major: u32 = version.split('.').next().and_then(|major| major.parse().ok()).expect("a version");
+    for compression in COMPRESSIONS {
+        let name = format!("{}/test/app:{compression}", registry.host);
+        if compression == "zstd" && major < 23 {
+            // Its release notes: docker reads zstd from 23.0 on. That of Debian 12 is older.
+            let pulled = docker.client(&["pull", "--quiet", &name]).output().expect("docker");
+            let told = String::from_utf8_lossy(&pulled.stderr);
+            assert!(told.contains("invalid tar header"), "{told}");
+            continue;
+        }
+        said(&mut docker.client(&["pull", "--quiet", &name]));
+        let digest = said(&mut docker.client(&["image", "inspect", "--format={{.RepoDigests}}", &name]));
+        assert!(digest.contains(&project.layout("dist").digest(compression)), "{digest}");
+        assert_eq!(said(&mut docker.client(&["run", "--rm", "--network=none", &name])), "7:4640");
+        // The next one has the same config, and would be taken for this one.
+        assert!(said(&mut docker.client(&["image", "rm", &name])).contains("Deleted: sha256:"));
+    }
+}
+
+#[test]
+fn sandbox_podman_pulls_and_runs_what_is_pushed() {
+    needs!(root, busybox, podman, runc, "docker-registry");
+    let ((project, registry), podman) = (pushed(), Podman::new());
+    for compression in COMPRESSIONS {
+        let name = format!("{}/test/app:{compression}", registry.host);
+        said(&mut podman.client(&["pull", "--quiet", "--tls-verify=false", &name]));
+        let digest = said(&mut podman.client(&["image", "inspect", "--format={{.Digest}}", &name]));
+        assert_eq!(digest, project.layout("dist").digest(compression));
+        assert_eq!(said(&mut podman.client(&[&Podman::RUN[..], &[&name]].concat())), "7:4640");
+        assert!(said(&mut podman.client(&["image", "rm", &name])).contains("Deleted: "));
+    }
 }

@@ -17,6 +17,7 @@ mod host;
 mod images;
 mod judges;
 mod layering;
+mod makers;
 mod malformed_layers;
 mod merges;
 mod metadata;

@@ -140,6 +140,30 @@ impl Drop for Podman {
     }
 }
 
+/// buildah, with containers and images of its own.
+pub struct Buildah {
+    folder: tempfile::TempDir,
+}
+
+impl Buildah {
+    /// Without any.
+    pub fn new() -> Self {
+        let folder = tempfile::Builder::new().prefix("rbuild-buildah-").tempdir();
+        Self { folder: folder.expect("a temporary folder") }
+    }
+
+    /// Itself.
+    pub fn client(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new("buildah");
+        command.arg("--storage-driver=vfs");
+        for (option, name) in [("--root", "root"), ("--runroot", "run")] {
+            command.arg(option).arg(self.folder.path().join(name));
+        }
+        command.args(arguments).env("HOME", self.folder.path());
+        command
+    }
+}
+
 fn end(process: &mut Child) {
     let pid = i32::try_from(process.id()).map(nix::unistd::Pid::from_raw);
     let _ = pid.map(|pid| nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM));

@@ -2,7 +2,7 @@
 
 use rustix::fs::{FileType, Stat, lgetxattr, llistxattr, lstat};
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     ffi::{OsStr, OsString},
     fs,
     os::unix::ffi::OsStrExt,
@@ -22,6 +22,17 @@ pub fn entries(folder: &Path) -> BTreeMap<String, String> {
     let mut reader = Reader { folder, first_names: HashMap::new(), entries: BTreeMap::new() };
     reader.read(Path::new("/"));
     reader.entries
+}
+
+/// As an assertion on two maps, but one line an entry.
+#[track_caller]
+pub fn same_entries(what: &str, ours: &BTreeMap<String, String>, theirs: &BTreeMap<String, String>) {
+    let paths: BTreeSet<&String> = ours.keys().chain(theirs.keys()).collect();
+    let differ = paths.into_iter().filter(|path| ours.get(*path) != theirs.get(*path));
+    let lines: Vec<String> = differ
+        .map(|path| format!("{path}\n  ours   {:?}\n  theirs {:?}", ours.get(path), theirs.get(path)))
+        .collect();
+    assert!(lines.is_empty(), "{what}:\n{}", lines.join("\n"));
 }
 
 struct Reader<'a> {

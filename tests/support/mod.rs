@@ -14,16 +14,22 @@ pub mod engine;
 mod entries;
 mod events;
 mod layout;
+mod mounted;
+mod odd;
 mod output;
 mod process;
+mod programs;
 mod project;
 pub mod registry;
 
 pub use busybox::busybox;
-pub use entries::entries;
+pub use entries::{entries, same_entries};
 pub use events::Build;
+pub use mounted::Mounted;
+pub use odd::odd;
 pub use output::Output;
 pub use process::{adopt_orphans, names, nothing_runs};
+pub use programs::{run, said, skopeo, umoci_unpack};
 pub use project::Project;
 
 /// Compares what a command did with a snapshot that stands in the test, after the redactions of [`output::FILTERS`].
