@@ -144,8 +144,8 @@ impl Project {
                 assert!(told.contains(word), "{source}, {attempt}: {word:?} is not in\n{told}");
             }
         }
-        let scratch = self.store().join("scratch").read_dir().map_or(0, Iterator::count);
-        assert_eq!(scratch, 0, "{source}: the store's scratch folder is empty");
+        let scratch = self.store().join("tmp").read_dir().expect("a folder of the store").count();
+        assert_eq!(scratch, 0, "{source}: nothing half-written stays");
     }
 }
 

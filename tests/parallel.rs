@@ -9,8 +9,10 @@ use nix::{
     unistd::Pid,
 };
 use std::{
+    fs::{self, File},
     io::{BufRead, BufReader, Read},
-    process::Stdio,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
 };
 
 /// Fields of a step that meets others in `/meet`.
@@ -120,6 +122,36 @@ fn sandbox_signals_end_the_build() {
         assert_eq!(next.ran(), ["step.after", "step.slow"], "{signal}");
         project.layout("dist/it").check("latest");
     }
+}
+
+/// An archive of gigabytes is not read to its end first.
+#[test]
+fn a_signal_ends_a_source() {
+    let project = Project::new(
+        "version = 1\n[source.big]\narchive = 'big.tar'\n[image.it]\nfrom = 'big'\noutput = [{ oci = 'dist' }]\n",
+    );
+    let mut tar = Command::new("tar");
+    let made = tar.args(["-cf", "big.tar", "build.toml"]).current_dir(project.path("")).status();
+    assert!(made.is_ok_and(|status| status.success()));
+    let archive = File::options().write(true).open(project.path("big.tar")).expect("the archive");
+    archive.set_len(4 << 30).expect("zeros after its end");
+    let mut command = project.command();
+    command.args(["apply", "--progress", "json"]).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().expect("rbuild can be started");
+    let files = PathBuf::from(format!("/proc/{}/fd", child.id()));
+    let is_read =
+        || files.read_dir().into_iter().flatten().flatten().any(|file| is_named(&file.path(), "big.tar"));
+    while !is_read() {
+        assert_eq!(child.try_wait().expect("its state"), None, "it ended");
+    }
+    kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGINT).expect("it runs");
+    let output = child.wait_with_output().expect("it ends");
+    let told = Build::read(project.output("rbuild apply".into(), &output)).failure(130).output.stdout;
+    assert!(told.contains(r#"{"event":"skipped","node":"source.big","interrupted":true}"#), "{told}");
+}
+
+fn is_named(descriptor: &Path, name: &str) -> bool {
+    fs::read_link(descriptor).is_ok_and(|target| target.ends_with(name))
 }
 
 /// Applies, sends a signal as soon as a step says `ready`, waits.

@@ -77,6 +77,7 @@ impl Copier {
         if let Some(repository) = origin.repository() {
             registries::remember(&self.store, repository, content.blobs.iter().map(Descriptor::digest));
         }
+        self.store.settle()?;
         Ok(Copied {
             place: origin.name.clone(),
             digest: origin.root.digest().to_string(),
@@ -93,7 +94,7 @@ impl Copier {
     pub fn copy(&self, from: &Place, to: &Place, platform: Option<&Platform>) -> Result<Copied> {
         let origin = Origin::open(from, platform, &self.registries, &self.store)?;
         let content = Content::of(&origin)?;
-        match to {
+        let copied = match to {
             Place::Registry(text) => {
                 let reference = self.registries.client()?.reference(text)?;
                 let fetched = self.transfer(&origin, Direction::Pull, &[]);
@@ -103,7 +104,11 @@ impl Copier {
                     repository: origin.repository(),
                 };
                 let (origin, transfer) = (&origin, &fetched);
-                self.registries.push(&image, &reference, |blob| Lazy { origin, blob: blob.clone(), transfer })
+                self.registries.push(&image, &reference, |blob| Lazy {
+                    origin,
+                    blob: blob.clone(),
+                    transfer,
+                })?
             }
             Place::File { kind, path, reference } => {
                 let files = self.files(&origin, &content)?;
@@ -113,14 +118,16 @@ impl Copier {
                     FileKind::OciArchive => write.oci_archive(path, reference.as_deref()),
                     FileKind::DockerArchive => write.docker_archive(path, reference.as_deref()),
                 }?;
-                Ok(Copied {
+                Copied {
                     place: path.display().to_string(),
                     digest: origin.root.digest().to_string(),
                     blobs: content.blobs.len(),
                     present: 0,
-                })
+                }
             }
-        }
+        };
+        self.store.settle()?;
+        Ok(copied)
     }
 
     /// Fetches the blobs that the store does not have; says how many.

@@ -227,6 +227,7 @@ pub(super) fn fetch(engine: &Engine, name: &str) -> Result<Value> {
         lookups: &engine.session.lookups,
         turns: &engine.session.turns,
         deep: engine.session.deep,
+        stopped: &|| engine.cancel.is_stopped(),
         warn: &warn,
     };
     let source = &engine.session.loaded.spec.sources[name];

@@ -15,7 +15,7 @@ use std::{io::BufReader, path::Path};
 
 pub(super) fn import(archive: &ArchiveSource, surroundings: &Surroundings<'_>) -> Result<Snapshot> {
     let path = locate(surroundings.folder, &archive.path)?;
-    let mut input = Input::open(surroundings.store, &path)?;
+    let mut input = Input::open(surroundings, &path)?;
     let mut ingredients = Ingredients::default();
     ingredients.add("source", "archive");
     ingredients.add("digest", input.digest.to_string());
@@ -24,7 +24,7 @@ pub(super) fn import(archive: &ArchiveSource, surroundings: &Surroundings<'_>) -
     // In the key, so that a right digest is checked once and a wrong one always.
     ingredients.add("sha256", archive.sha256.as_deref().map_or("", String::as_str));
     surroundings.once(&ingredients.key(), || {
-        check_sha256(archive, &path, &mut input)?;
+        check_sha256(archive, &path, surroundings, &mut input)?;
         let options = Import {
             strip: archive.strip as usize,
             owner: match archive.owner {
@@ -33,7 +33,7 @@ pub(super) fn import(archive: &ArchiveSource, surroundings: &Surroundings<'_>) -
             },
             ..Import::default()
         };
-        let reader = BufReader::with_capacity(1 << 18, input.bytes()?);
+        let reader = BufReader::with_capacity(1 << 18, surroundings.stoppable(input.bytes()?));
         let mut tar =
             rbuild_oci::decompress(Box::new(reader)).map_err(|error| Error::io("read", &path, error))?;
         let unpacked = rbuild_oci::import(&mut tar, surroundings.store, &options);
@@ -45,9 +45,15 @@ pub(super) fn import(archive: &ArchiveSource, surroundings: &Surroundings<'_>) -
     })
 }
 
-fn check_sha256(archive: &ArchiveSource, path: &Path, input: &mut Input) -> Result<()> {
+fn check_sha256(
+    archive: &ArchiveSource,
+    path: &Path,
+    surroundings: &Surroundings<'_>,
+    input: &mut Input,
+) -> Result<()> {
     let Some(wanted) = &archive.sha256 else { return Ok(()) };
-    let found = sha256_of(input.bytes()?).map_err(|error| Error::io("read", path, error))?;
+    let found = sha256_of(&mut surroundings.stoppable(input.bytes()?))
+        .map_err(|error| Error::io("read", path, error))?;
     if found == **wanted {
         return Ok(());
     }

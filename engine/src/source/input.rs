@@ -1,9 +1,10 @@
 //! A file that is read as a whole: opened once, so that what is hashed and what is unpacked are the same bytes even if
 //! its name is given to another file meanwhile.
 
+use super::Surroundings;
 use crate::{
     error::{Error, Result},
-    store::{FileStamp, Store},
+    store::FileStamp,
 };
 use rbuild_tree::ObjectId;
 use std::{
@@ -23,7 +24,8 @@ pub(super) struct Input {
 
 impl Input {
     /// Opens it and finds its digest, through the stat cache.
-    pub(super) fn open(store: &Store, path: &Path) -> Result<Self> {
+    pub(super) fn open(surroundings: &Surroundings<'_>, path: &Path) -> Result<Self> {
+        let store = surroundings.store;
         let read = SystemTime::now();
         let mut file = File::open(path).map_err(|error| Error::io("open", path, error))?;
         let metadata = file.metadata().map_err(|error| Error::io("look at", path, error))?;
@@ -34,7 +36,9 @@ impl Input {
         let known = store.index().digest(path, &stamp);
         let mut hash = || -> Result<ObjectId> {
             let mut hasher = blake3::Hasher::new();
-            hasher.update_reader(&mut file).map_err(|error| Error::io("read", path, error))?;
+            hasher
+                .update_reader(surroundings.stoppable(&mut file))
+                .map_err(|error| Error::io("read", path, error))?;
             Ok(hasher.finalize().into())
         };
         let digest = known.map_or_else(&mut hash, Ok)?;

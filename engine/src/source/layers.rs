@@ -115,6 +115,7 @@ fn unpack_one(
     blob: Box<dyn Read + Send + '_>,
     below: impl FnOnce() -> Result<Snapshot>,
 ) -> Result<Snapshot> {
+    let blob = Box::new(surroundings.stoppable(blob));
     let mut tar = rbuild_oci::source::tar_of(blob, layer)?;
     let limits = Limits::of_layer(layer.size);
     let snapshot = rbuild_oci::apply_layer_to(&mut tar, below, surroundings.store, limits)?;

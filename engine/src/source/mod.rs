@@ -11,6 +11,7 @@ mod input;
 mod layers;
 mod oci;
 mod path;
+mod stoppable;
 
 pub use host::{HostInput, changed_tree, never_seen};
 pub(crate) use layers::keep_blob;
@@ -55,6 +56,8 @@ pub struct Surroundings<'a> {
     pub(crate) turns: &'a Turns,
     /// What is remembered must be whole down to the last object.
     pub deep: bool,
+    /// Whether the build is to stop.
+    pub stopped: &'a (dyn Fn() -> bool + Sync),
     /// Takes warnings, with their codes.
     pub warn: &'a (dyn Fn(&'static str, String) + Sync),
 }

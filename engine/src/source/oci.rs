@@ -15,7 +15,7 @@ pub(super) fn import(name: &str, image: &OciSource, surroundings: &Surroundings<
     let opened = ImageSource::open(&path, reference, surroundings.platform)?;
     for (index, layer) in opened.layers.iter().enumerate() {
         layers::keep_blob(surroundings.store, &layer.digest, |file| {
-            let copied = io::copy(&mut opened.open_layer(index)?, file);
+            let copied = io::copy(&mut surroundings.stoppable(opened.open_layer(index)?), file);
             copied.map(|_| ()).map_err(|error| layers::mismatch(layer, error))
         })?;
     }

@@ -47,14 +47,14 @@ pub(super) fn import(source: &PathSource, surroundings: &Surroundings<'_>) -> Re
     let above = if source.gitignore { ignores_above(&root)? } else { Vec::new() };
     let top = Folder { on_disk: &root, path: &TreePath::root(), ignores: &above, out: false };
     collect(&top, &rules, surroundings, &mut found)?;
-    let digests = digest_files(&root, &found, surroundings.store)?;
+    let digests = digest_files(&root, &found, surroundings)?;
     let mut entries = found.into_iter().zip(digests).peekable();
     let tree = build(&TreePath::root(), &mut entries, surroundings)?;
     Ok(Snapshot { root: Metadata::root(0o755, surroundings.epoch), tree, links: Links::default() })
 }
 
 fn single_file(path: &Path, name: &OsStr, surroundings: &Surroundings<'_>) -> Result<Snapshot> {
-    let digest = Input::open(surroundings.store, path)?.digest;
+    let digest = Input::open(surroundings, path)?.digest;
     let metadata = fs::metadata(path).map_err(|error| Error::io("look at", path, error))?;
     let file = Found { path: TreePath::root(), absolute: path.to_owned(), what: What::of_file(&metadata) };
     let object = keep(surroundings.store, &file, digest)?;
@@ -204,6 +204,7 @@ fn collect(
     surroundings: &Surroundings<'_>,
     found: &mut Vec<Found>,
 ) -> Result<()> {
+    surroundings.check_stopped()?;
     let own = if rules.gitignore { ignore_of(folder.on_disk)? } else { None };
     let ignores: Vec<Gitignore> = folder.ignores.iter().cloned().chain(own).collect();
     let failed = |error| Error::io("list", folder.on_disk, error);
@@ -261,7 +262,12 @@ fn look(absolute: &Path, kind: FileType, surroundings: &Surroundings<'_>) -> Res
 }
 
 /// The digest of each file, none for what is no file; unknown ones are read by all processors.
-fn digest_files(root: &Path, found: &[Found], store: &Store) -> Result<Vec<Option<(ObjectId, u64)>>> {
+fn digest_files(
+    root: &Path,
+    found: &[Found],
+    surroundings: &Surroundings<'_>,
+) -> Result<Vec<Option<(ObjectId, u64)>>> {
+    let store = surroundings.store;
     tracing::debug!(?root, entries = found.len(), "collected");
     let read = SystemTime::now();
     let digests: Vec<Option<(ObjectId, u64, bool)>> = found
@@ -272,6 +278,7 @@ fn digest_files(root: &Path, found: &[Found], store: &Store) -> Result<Vec<Optio
             if let Some(known) = known {
                 return Ok(Some((known, *size, false)));
             }
+            surroundings.check_stopped()?;
             let (object, size) = read_in(store, file)?;
             Ok(Some((object, size, true)))
         })

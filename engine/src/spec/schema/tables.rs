@@ -306,7 +306,11 @@ fn image() -> Value {
             ("from", "Its tree.", word(REFERENCE)),
             ("tags", "`name:tag`.", arrays(word("^[^@]+:[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$"), 0)),
             ("layers", "Where layers are cut: a word, or the steps to cut after.", layers),
-            ("compress", "Of new layers.", choice(&["gzip", "zstd", "none"])),
+            (
+                "compress",
+                "Of new layers; docker before 23.0 reads no zstd.",
+                choice(&["gzip", "zstd", "none"]),
+            ),
             ("config", "Joined to the inherited config.", reference("config")),
             ("annotations", "On the manifest.", map("", false)),
             ("tests", "Tests that must pass first.", arrays(word(NAME), 0)),
