@@ -335,6 +335,33 @@ fn a_session_that_is_gone_is_begun_anew() {
 }
 
 #[test]
+fn a_session_where_nobody_answers_is_begun_anew() {
+    let gone = crate::support::registry::free_host();
+    let count = Mutex::new(0);
+    let server = Server::start(move |request| match request.method.as_str() {
+        _ if request.target == "/v2/" => Reply::ok(""),
+        "POST" => {
+            let mut count = count.lock().unwrap();
+            *count += 1;
+            let host = if *count == 1 { format!("http://{gone}") } else { String::new() };
+            Reply::new(202).header("Location", format!("{host}/v2/shop/blobs/uploads/{count}"))
+        }
+        "PUT" => Reply::new(201),
+        _ => Reply::new(404),
+    });
+    let mut world = World::new();
+    let heard = world.listen();
+    let bytes = image::layer(1, 100);
+    let part = image::descriptor(&Blobs::default().add(image::LAYER, bytes.clone()));
+    let shop = reference(&server.host(), "shop");
+    world.client().push_blob(shop.repository(), &part, &bytes, &[]).unwrap();
+    assert_eq!((server.count("POST", ""), server.count("PUT", "uploads/2")), (2, 1));
+    for retry in heard.retries.lock().unwrap().iter() {
+        assert_eq!(retry.matches("blob sha256:").count(), 1, "{retry}");
+    }
+}
+
+#[test]
 fn no_right_to_push_ends_at_once() {
     let server = Server::start(|request| match request.method.as_str() {
         "POST" => Reply::new(403).body(r#"{"errors":[{"code":"DENIED","message":"read\u001b[31m only"}]}"#),
