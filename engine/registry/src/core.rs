@@ -121,7 +121,7 @@ impl Core {
                     let transience = if passes { Transience::Yes } else { Transience::Never };
                     (transience, retry_after(response), format!("the answer is {status}"))
                 }
-                Err(failure) => (failure.transience, None, failure.reason()),
+                Err(failure) => (failure.transience, None, failure.reason(&call.what)),
             };
             let wait = attempts.after_failure(transience, asked).filter(|_| call.is_repeatable);
             let Some(wait) = wait else { return result.map(|(response, _)| response) };
@@ -172,7 +172,7 @@ impl Core {
                 Err(failure) => failure,
             };
             match attempts.after_failure(failure.transience, None) {
-                Some(wait) => self.wait(what, &failure.reason(), attempts.failed(), wait)?,
+                Some(wait) => self.wait(what, &failure.reason(what), attempts.failed(), wait)?,
                 None => return Err(failure.about(what)),
             }
         }

@@ -23,8 +23,7 @@ pub(crate) use retry::{Attempts, retry_after};
 use crate::{
     Error, Result, Secret, Settings,
     error::io_error,
-    settings::Endpoint,
-    settings::Protocol,
+    settings::{Endpoint, Protocol, Proxy},
     url::{Origin, Url},
 };
 use std::{
@@ -126,8 +125,8 @@ impl Response {
         self.header(header::CONTENT_LENGTH).and_then(|text| text.trim().parse().ok())
     }
 
-    pub fn into_reader(self) -> Box<dyn Read + Send> {
-        Box::new(self.body.into_reader())
+    pub fn into_reader(self) -> Body {
+        Body { inner: self.body.into_reader(), url: self.url }
     }
 
     /// The whole body, if it has no more bytes than this.
@@ -135,6 +134,18 @@ impl Response {
         let mut bytes = Vec::new();
         self.body.into_reader().take(limit + 1).read_to_end(&mut bytes)?;
         Ok((bytes.len() as u64 <= limit).then_some(bytes))
+    }
+}
+
+/// An answer's body, and where it comes from.
+pub(crate) struct Body {
+    inner: ureq::BodyReader<'static>,
+    pub url: Url,
+}
+
+impl Read for Body {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.inner.read(buffer)
     }
 }
 
@@ -235,7 +246,7 @@ impl Transport {
             }
         };
         self.cancel.check()?;
-        let response = result.map_err(|error| failure::explain(error, &self.timeouts))?;
+        let response = result.map_err(|error| self.failure(error, &request.url))?;
         let (parts, body) = response.into_parts();
         let (url, had_authorization) = (request.url.clone(), request.authorization.is_some());
         Ok(Response { status: parts.status, headers: parts.headers, url, had_authorization, body })
@@ -247,11 +258,17 @@ impl Transport {
     }
 
     /// What went wrong while a body was read, in words.
-    pub fn read_failure(&self, error: io::Error) -> Failure {
+    pub fn read_failure(&self, error: io::Error, url: &Url) -> Failure {
         match self.cancel.check() {
-            Ok(()) => failure::explain(ureq::Error::from(error), &self.timeouts),
+            Ok(()) => self.failure(ureq::Error::from(error), url),
             Err(cancelled) => cancelled.into(),
         }
+    }
+
+    fn failure(&self, error: ureq::Error, url: &Url) -> Failure {
+        let origin = url.origin();
+        let proxy = self.settings.proxies().for_origin(&origin);
+        failure::explain(error, &self.timeouts).at(origin.authority(), proxy.map(Proxy::host))
     }
 
     /// Whether a host is one that may be talked to without TLS.
