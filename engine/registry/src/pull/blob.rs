@@ -151,7 +151,7 @@ impl Blob {
         self.offset += bytes.len() as u64;
         self.attempts.progress();
         let digest = self.descriptor.digest();
-        self.core.observer.event(Event::Received { digest, bytes: bytes.len() as u64 });
+        self.core.transport.tell(Event::Received { digest, bytes: bytes.len() as u64 });
         if let Some(endpoint) = self.places.front().and_then(Place::endpoint)
             && !endpoint.is_origin
             && !self.givers.contains(&endpoint.host)
@@ -191,7 +191,7 @@ impl Blob {
             self.attempts.after_failure(failure.transience, None).filter(|_| self.breaks <= MOST_BREAKS);
         match wait {
             Some(wait) => {
-                self.core.wait(&self.what, &failure.reason(&self.what), self.attempts.failed(), wait)
+                self.core.transport.wait(&self.what, &failure.reason(&self.what), self.attempts.failed(), wait)
             }
             None => self.leave(failure.about(&self.what)),
         }

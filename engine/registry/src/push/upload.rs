@@ -131,7 +131,7 @@ impl Upload<'_> {
                     let text = error.to_string();
                     let reason =
                         text.strip_prefix(self.what).map_or(&*text, |rest| rest.trim_start_matches(": "));
-                    self.core.wait(self.what, reason, attempts.failed(), wait)?;
+                    self.core.transport.wait(self.what, reason, attempts.failed(), wait)?;
                 }
                 None => return Err(error),
             }
@@ -213,7 +213,7 @@ impl Upload<'_> {
             let told = self.told.get();
             if position > told {
                 self.told.set(position);
-                self.core.observer.event(Event::Sent { digest, bytes: position - told });
+                self.core.transport.tell(Event::Sent { digest, bytes: position - told });
             }
         };
         send(Payload::Part { source: self.source, offset, length, sent: &sent })

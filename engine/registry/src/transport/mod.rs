@@ -21,7 +21,7 @@ pub use retry::RetryPolicy;
 pub(crate) use retry::{Attempts, retry_after};
 
 use crate::{
-    Error, Result, Secret, Settings,
+    Error, Event, Observer, Options, Result, Secret, Settings,
     error::io_error,
     settings::{Endpoint, Protocol, Proxy},
     url::{Origin, Url},
@@ -29,7 +29,8 @@ use crate::{
 use std::{
     collections::BTreeMap,
     io::{self, Read},
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 use ureq::{
     Agent, SendBody,
@@ -154,6 +155,7 @@ pub(crate) struct Transport {
     settings: Settings,
     timeouts: Timeouts,
     policy: RetryPolicy,
+    observer: Arc<dyn Observer>,
     cancel: Cancel,
     agents: Mutex<BTreeMap<Origin, Agent>>,
     /// Hosts that could be talked to in two ways, and whether they have TLS.
@@ -161,8 +163,10 @@ pub(crate) struct Transport {
 }
 
 impl Transport {
-    pub fn new(settings: Settings, timeouts: Timeouts, policy: RetryPolicy, cancel: Cancel) -> Self {
-        Self { settings, timeouts, policy, cancel, agents: Mutex::default(), probed: Mutex::default() }
+    pub fn new(settings: Settings, options: &Options, cancel: Cancel) -> Self {
+        let (timeouts, policy) = (options.timeouts.clone(), options.retry.clone());
+        let observer = options.observer.clone();
+        Self { settings, timeouts, policy, observer, cancel, agents: Mutex::default(), probed: Mutex::default() }
     }
 
     pub fn settings(&self) -> &Settings {
@@ -175,6 +179,17 @@ impl Transport {
 
     pub fn cancel(&self) -> &Cancel {
         &self.cancel
+    }
+
+    pub fn tell(&self, event: Event<'_>) {
+        self.observer.event(event);
+    }
+
+    /// Waits before another try, and says so.
+    pub fn wait(&self, what: &str, reason: &str, failed: u32, wait: Duration) -> Result<()> {
+        tracing::debug!(what, reason, failed, ?wait, "trying again");
+        self.tell(Event::Retry { what, reason, failed, wait });
+        self.cancel.sleep(wait)
     }
 
     /// The address of a path on an endpoint's host, with the scheme that the host talks.
