@@ -190,9 +190,12 @@ impl Blob {
         let wait =
             self.attempts.after_failure(failure.transience, None).filter(|_| self.breaks <= MOST_BREAKS);
         match wait {
-            Some(wait) => {
-                self.core.transport.wait(&self.what, &failure.reason(&self.what), self.attempts.failed(), wait)
-            }
+            Some(wait) => self.core.transport.wait(
+                &self.what,
+                &failure.reason(&self.what),
+                self.attempts.failed(),
+                wait,
+            ),
             None => self.leave(failure.about(&self.what)),
         }
     }

@@ -216,7 +216,7 @@ impl Upload<'_> {
                 self.core.transport.tell(Event::Sent { digest, bytes: position - told });
             }
         };
-        send(Payload::Part { source: self.source, offset, length, sent: &sent })
+        send(Payload::Part { source: self.source, offset, length, what: self.what, sent: &sent })
     }
 
     fn send_part(&self, session: &mut Session, length: u64) -> Result<(), Stop> {

@@ -29,6 +29,7 @@ use crate::{
 use std::{
     collections::BTreeMap,
     io::{self, Read},
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -49,6 +50,11 @@ pub trait BlobSource: Send + Sync {
     /// # Errors
     /// What opening or seeking gave.
     fn open_at(&self, offset: u64) -> io::Result<Box<dyn Read + Send + '_>>;
+
+    /// The file they are in, for errors.
+    fn file(&self) -> Option<&Path> {
+        None
+    }
 }
 
 impl BlobSource for [u8] {
@@ -64,18 +70,26 @@ impl BlobSource for Vec<u8> {
     }
 }
 
-impl BlobSource for std::path::Path {
+impl BlobSource for Path {
     fn open_at(&self, offset: u64) -> io::Result<Box<dyn Read + Send + '_>> {
         use std::io::Seek;
         let mut file = std::fs::File::open(self)?;
         file.seek(io::SeekFrom::Start(offset))?;
         Ok(Box::new(file))
     }
+
+    fn file(&self) -> Option<&Path> {
+        Some(self)
+    }
 }
 
-impl BlobSource for std::path::PathBuf {
+impl BlobSource for PathBuf {
     fn open_at(&self, offset: u64) -> io::Result<Box<dyn Read + Send + '_>> {
         self.as_path().open_at(offset)
+    }
+
+    fn file(&self) -> Option<&Path> {
+        Some(self)
     }
 }
 
@@ -89,6 +103,8 @@ pub(crate) enum Payload<'a> {
         source: &'a dyn BlobSource,
         offset: u64,
         length: u64,
+        /// The blob, for errors.
+        what: &'a str,
         /// Is told how far into the blob it got.
         sent: &'a dyn Fn(u64),
     },
@@ -166,7 +182,15 @@ impl Transport {
     pub fn new(settings: Settings, options: &Options, cancel: Cancel) -> Self {
         let (timeouts, policy) = (options.timeouts.clone(), options.retry.clone());
         let observer = options.observer.clone();
-        Self { settings, timeouts, policy, observer, cancel, agents: Mutex::default(), probed: Mutex::default() }
+        Self {
+            settings,
+            timeouts,
+            policy,
+            observer,
+            cancel,
+            agents: Mutex::default(),
+            probed: Mutex::default(),
+        }
     }
 
     pub fn settings(&self) -> &Settings {
@@ -250,13 +274,15 @@ impl Transport {
                 builder = builder.header(header::CONTENT_LENGTH, bytes.len());
                 agent.run(finish(builder, SendBody::from_reader(&mut bytes))?)
             }
-            Payload::Part { source, offset, length, sent } => {
+            Payload::Part { source, offset, length, what, sent } => {
                 builder = builder.header(header::CONTENT_LENGTH, length);
                 if length >= ASKED_FIRST {
                     builder = builder.header(header::EXPECT, "100-continue");
                 }
-                let inner = source.open_at(offset).map_err(io_error("reading what is to be pushed"))?;
-                let mut part = Part { inner, offset, left: length, sent, cancel: &self.cancel };
+                let file = source.file().map(|file| format!(" ({})", file.display())).unwrap_or_default();
+                let context = format!("reading {what}, which is to be pushed{file}");
+                let inner = source.open_at(offset).map_err(io_error(context.as_str()))?;
+                let mut part = Part { inner, offset, left: length, context, sent, cancel: &self.cancel };
                 agent.run(finish(builder, SendBody::from_reader(&mut part))?)
             }
         };
@@ -331,6 +357,7 @@ struct Part<'a> {
     /// Of the next byte in the blob.
     offset: u64,
     left: u64,
+    context: String,
     sent: &'a dyn Fn(u64),
     cancel: &'a Cancel,
 }
@@ -342,14 +369,13 @@ impl Read for Part<'_> {
         if most == 0 {
             return Ok(0);
         }
-        let context = io_error("reading what is to be pushed");
         let count = match self.inner.read(&mut buffer[..most]) {
             Ok(0) => {
                 Err(io::Error::new(io::ErrorKind::UnexpectedEof, "it has fewer bytes than were announced"))
             }
             result => result,
         };
-        let count = count.map_err(|error| context(error).into_io())?;
+        let count = count.map_err(|error| io_error(self.context.as_str())(error).into_io())?;
         self.left -= count as u64;
         self.offset += count as u64;
         (self.sent)(self.offset);

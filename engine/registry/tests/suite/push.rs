@@ -192,6 +192,12 @@ fn one_request_for_a_blob_of_any_size() {
     let part = image::descriptor(&Blobs::default().add(image::LAYER, vec![7; 9000]));
     let error = client.push_blob(shop.repository(), &part, &vec![7_u8; 5000], &[]).unwrap_err();
     assert!(matches!(error, Error::Io { .. }) && error.to_string().contains("fewer bytes"), "{error}");
+    assert!(error.to_string().contains(part.digest().as_ref()), "{error}");
+    for (path, reason) in [(world.home().join("gone"), "No such file"), (world.home().into(), "directory")] {
+        let error = client.push_blob(shop.repository(), &part, &path, &[]).unwrap_err().to_string();
+        let place = format!("blob {} of {shop}, which is to be pushed ({})", part.digest(), path.display());
+        assert!(error.contains(&place.replace(":latest", "")) && error.contains(reason), "{error}");
+    }
     // And one that has others.
     let error = client.push_blob(shop.repository(), &part, &vec![8_u8; 9000], &[]).unwrap_err();
     assert!(error.to_string().contains("DIGEST_INVALID"), "{error}");
