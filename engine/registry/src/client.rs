@@ -241,9 +241,8 @@ fn core_of(
     cancel: Cancel,
 ) -> Core {
     Core {
-        transport: Transport::new(settings, options.timeouts.clone(), options.retry.clone(), cancel),
+        transport: Transport::new(settings, options, cancel),
         authorizer: Authorizer::new(credentials.clone(), fixed),
-        observer: options.observer.clone(),
         documents: options.documents.clone(),
         distrusted: Mutex::default(),
         lost_mirrors: Mutex::default(),

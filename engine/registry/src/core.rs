@@ -1,7 +1,7 @@
 //! One call to a registry: address, authorization, tries, and what a refusal means.
 
 use crate::{
-    Documents, Error, Event, Observer, Result,
+    Documents, Error, Result,
     auth::{Authorizer, Scopes},
     error::{is_transient_status, quoted},
     settings::{Endpoint, Settings},
@@ -12,7 +12,6 @@ use serde::Deserialize;
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex},
-    time::Duration,
 };
 use ureq::http::{HeaderName, Method, StatusCode};
 
@@ -25,7 +24,6 @@ const LARGEST_REFUSAL: u64 = 64 << 10;
 pub(crate) struct Core {
     pub transport: Transport,
     pub authorizer: Authorizer,
-    pub observer: Arc<dyn Observer>,
     pub documents: Arc<dyn Documents>,
     /// Hosts that gave wrong bytes for a digest, with the digest.
     pub distrusted: Mutex<BTreeSet<(String, String)>>,
@@ -121,11 +119,11 @@ impl Core {
                     let transience = if passes { Transience::Yes } else { Transience::Never };
                     (transience, retry_after(response), format!("the answer is {status}"))
                 }
-                Err(failure) => (failure.transience, None, failure.reason()),
+                Err(failure) => (failure.transience, None, failure.reason(&call.what)),
             };
             let wait = attempts.after_failure(transience, asked).filter(|_| call.is_repeatable);
             let Some(wait) = wait else { return result.map(|(response, _)| response) };
-            self.wait(&call.what, &reason, attempts.failed(), wait)?;
+            self.transport.wait(&call.what, &reason, attempts.failed(), wait)?;
         }
     }
 
@@ -172,17 +170,10 @@ impl Core {
                 Err(failure) => failure,
             };
             match attempts.after_failure(failure.transience, None) {
-                Some(wait) => self.wait(what, &failure.reason(), attempts.failed(), wait)?,
+                Some(wait) => self.transport.wait(what, &failure.reason(what), attempts.failed(), wait)?,
                 None => return Err(failure.about(what)),
             }
         }
-    }
-
-    /// Waits before another try, and says so.
-    pub fn wait(&self, what: &str, reason: &str, failed: u32, wait: Duration) -> Result<()> {
-        tracing::debug!(what, reason, failed, ?wait, "trying again");
-        self.observer.event(Event::Retry { what, reason, failed, wait });
-        self.transport.cancel().sleep(wait)
     }
 
     /// What an answer means that is not the one that was hoped for.

@@ -53,17 +53,30 @@
 //! a limit on silence apart from the one on the first byte, proxies chosen by scheme and `NO_PROXY` with networks and
 //! domains, redirects followed here so that `Authorization` stays with its host, and everything about registries.
 //!
-//! # The distribution specification
+//! # Conformance
 //!
-//! | category | used | for |
-//! |---|---|---|
-//! | pull | `GET`, `HEAD` of manifests by tag and digest; `GET` (with `Range`), `HEAD` of blobs | images; resuming |
-//! | push | `POST` with `mount` and `from`; `POST` + `PUT`, after 413 `POST` + `PATCH` + `PUT`; `GET` of a session | blobs; resuming |
-//! | push | `PUT` of manifests by tag and digest | images, indexes, artifacts |
-//! | content discovery | `tags/list` with `Link`; `referrers`, and its tag where there is none | what there is |
-//! | content management | nothing | nothing is deleted |
+//! The end-points of the OCI distribution specification 1.1 ("Endpoints"), by its categories: pull (1-3), push (4-7, 11,
+//! 13), content discovery (8, 12), content management (9, 10). The tests are those of `tests/suite`; `faults` has all
+//! that pull and push use on a bad line, `RBUILD_FAULT_SEEDS` says for how long.
 //!
-//! `POST` with `digest` (a push in one request) is left out: too few registries know it.
+//! | end-point | request | used for | tests |
+//! |---|---|---|---|
+//! | end-1 | `GET /v2/` | [`Client::ping`], [`Client::login`]; which of TLS and plain http a host talks | `access::basic_authentication_and_login`, `access::a_private_ca_by_table_and_by_directory` |
+//! | end-2 | `GET`, `HEAD` of a blob | pulls, with `Range` after a break; whether it is there already | `pull::an_image_comes_as_it_was_put_in`, `network::a_broken_download_goes_on_by_range`, `push::a_new_image_is_what_skopeo_sees` |
+//! | end-3 | `GET`, `HEAD` of a manifest, by tag and digest | pulls, [`Client::resolve`]; `GET` where `HEAD` does not say enough | `pull::an_image_comes_as_it_was_put_in`, `network::a_head_that_is_refused_for_good_is_not_asked_again_by_get` |
+//! | end-4a | `POST` for a session | each blob that is sent | `push::one_request_for_a_blob_of_any_size` |
+//! | end-4b | `POST` with `digest` and the blob | nothing: few registries take it, and what breaks could not go on | |
+//! | end-5 | `PATCH` of a session | the rest after a break; parts where one request is refused as too large (413) | `push::an_upload_goes_on_where_it_broke_off`, `push::a_server_that_takes_no_large_bodies_gets_parts` |
+//! | end-6 | `PUT` of a session, with the blob or after its parts | each blob that is sent | `push::one_request_for_a_blob_of_any_size` |
+//! | end-7 | `PUT` of a manifest, by tag and digest | images, indexes, artifacts | `push::a_new_image_is_what_skopeo_sees`, `push::an_index_of_images_that_are_there` |
+//! | end-8a | `GET` of tags | nothing: a page is asked for | |
+//! | end-8b | `GET` of tags with `n`, further pages as `Link` says | [`Client::tags`] | `pull::an_image_comes_as_it_was_put_in`, `pull::tags_come_page_by_page` |
+//! | end-9 | `DELETE` of a manifest or tag | nothing: a builder deletes nothing of others | |
+//! | end-10 | `DELETE` of a blob | nothing, as end-9 | |
+//! | end-11 | `POST` with `mount` and `from` | blobs that another repository of the registry has; what is refused is sent | `push::mounts_from_the_same_registry`, `push::a_refused_mount_goes_on_in_its_session`, `access::tokens_and_mounts` |
+//! | end-12a | `GET` of referrers | [`Client::referrers`]; after 404 the tag that stands for them | `pull::referrers_by_interface_and_by_tag`, `push::referrers_of_a_registry_that_keeps_them_under_a_tag` |
+//! | end-12b | the same with `artifactType` | nothing: registries may leave the filter out, so it is here | |
+//! | end-13 | `GET` of a session | how far an upload got that broke off | `push::an_upload_goes_on_where_it_broke_off`, `push::a_session_where_nobody_answers_is_begun_anew` |
 //!
 //! # Limits
 //!

@@ -82,15 +82,15 @@ impl TokenServer {
                 Some(Credential::IdentityToken(token)) => self.refresh(transport, scopes, token),
                 other => self.get(transport, scopes, other),
             };
-            let (transience, asked) = match &sent {
+            let (transience, asked, reason) = match &sent {
                 Ok(response) if is_transient_status(response.status.as_u16()) => {
-                    (Transience::Yes, retry_after(response))
+                    (Transience::Yes, retry_after(response), format!("the answer is {}", response.status))
                 }
-                Ok(_) => (Transience::Never, None),
-                Err(failure) => (failure.transience, None),
+                Ok(_) => (Transience::Never, None, String::new()),
+                Err(failure) => (failure.transience, None, failure.reason(&what)),
             };
             match attempts.after_failure(transience, asked) {
-                Some(wait) => transport.cancel().sleep(wait)?,
+                Some(wait) => transport.wait(&what, &reason, attempts.failed(), wait)?,
                 None => break sent.map_err(|failure| failure.about(&what))?,
             }
         };

@@ -12,7 +12,7 @@ use crate::{
     digest,
     reference::is_loopback,
     settings::{By, Endpoint},
-    transport::{Attempts, Failure, Payload, Request, Response, Transience},
+    transport::{Attempts, Body, Failure, Payload, Request, Response, Transience},
     url::Url,
 };
 use rbuild_oci::oci_spec::image::Descriptor;
@@ -36,7 +36,7 @@ pub struct Blob {
     what: String,
     places: VecDeque<Place>,
     failures: Vec<String>,
-    body: Option<Box<dyn Read + Send>>,
+    body: Option<Body>,
     /// None once the end was found right.
     hasher: Option<Sha256>,
     offset: u64,
@@ -137,7 +137,7 @@ impl Blob {
                     return Ok(count);
                 }
                 Err(error) => {
-                    let failure = self.core.transport.read_failure(error);
+                    let failure = self.core.transport.read_failure(error, &body.url);
                     self.after(failure)?;
                 }
             }
@@ -151,7 +151,7 @@ impl Blob {
         self.offset += bytes.len() as u64;
         self.attempts.progress();
         let digest = self.descriptor.digest();
-        self.core.observer.event(Event::Received { digest, bytes: bytes.len() as u64 });
+        self.core.transport.tell(Event::Received { digest, bytes: bytes.len() as u64 });
         if let Some(endpoint) = self.places.front().and_then(Place::endpoint)
             && !endpoint.is_origin
             && !self.givers.contains(&endpoint.host)
@@ -190,7 +190,12 @@ impl Blob {
         let wait =
             self.attempts.after_failure(failure.transience, None).filter(|_| self.breaks <= MOST_BREAKS);
         match wait {
-            Some(wait) => self.core.wait(&self.what, &failure.reason(), self.attempts.failed(), wait),
+            Some(wait) => self.core.transport.wait(
+                &self.what,
+                &failure.reason(&self.what),
+                self.attempts.failed(),
+                wait,
+            ),
             None => self.leave(failure.about(&self.what)),
         }
     }
@@ -206,7 +211,7 @@ impl Blob {
     }
 
     /// A body that begins at the offset. What is final about this place leads on to the next.
-    fn connect(&mut self) -> Result<Result<Box<dyn Read + Send>, Failure>> {
+    fn connect(&mut self) -> Result<Result<Body, Failure>> {
         loop {
             let answer = match self.places.front() {
                 Some(Place::Registry(endpoint)) => self.ask_registry(endpoint),
@@ -254,7 +259,7 @@ impl Blob {
         (self.offset > 0).then(|| (header::RANGE, format!("bytes={}-", self.offset)))
     }
 
-    fn body_of(&self, response: Response) -> Result<Box<dyn Read + Send>, Failure> {
+    fn body_of(&self, response: Response) -> Result<Body, Failure> {
         let (offset, size) = (self.offset, self.size());
         let is_part = response.status == StatusCode::PARTIAL_CONTENT;
         let refuse = |reason: String| Failure::network(Transience::Yes, reason);
@@ -273,7 +278,7 @@ impl Blob {
         if !is_part && offset > 0 {
             // The server knows no ranges: what is known already is passed over.
             let skipped = io::copy(&mut body.by_ref().take(offset), &mut io::sink());
-            let skipped = skipped.map_err(|error| self.core.transport.read_failure(error))?;
+            let skipped = skipped.map_err(|error| self.core.transport.read_failure(error, &body.url))?;
             if skipped < offset {
                 return Err(refuse(format!("the answer ends after {skipped} of {size} bytes")));
             }

@@ -107,10 +107,10 @@ fn pages(
             .with_header(header::ACCEPT, format!("application/json, {}", MediaType::ImageIndex));
         let (bytes, next) = core.repeat(what, || {
             let response = core.expect(endpoint, &call, &[StatusCode::OK])?;
-            let next = next_page(&response)?;
+            let (next, url) = (next_page(&response)?, response.url.clone());
             Ok(match response.into_bytes(LARGEST_MANIFEST) {
                 Ok(bytes) => Ok((bytes, next)),
-                Err(error) => Err(core.transport.read_failure(error)),
+                Err(error) => Err(core.transport.read_failure(error, &url)),
             })
         })?;
         let refuse = |reason: String| Error::Malformed { what: what.to_owned(), reason };

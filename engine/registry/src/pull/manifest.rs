@@ -112,6 +112,7 @@ pub(super) fn fetch_at(core: &Core, endpoint: &Endpoint, reference: &Reference) 
     core.repeat(&get.what, || {
         let response = core.expect(endpoint, &get, &[StatusCode::OK])?;
         let said = response.header(DIGEST_HEADER).map(|text| text.trim().to_owned());
+        let url = response.url.clone();
         let content_type = response.header(header::CONTENT_TYPE).map(str::to_owned);
         let bytes = match response.into_bytes(LARGEST_MANIFEST) {
             Ok(Some(bytes)) => bytes,
@@ -119,7 +120,7 @@ pub(super) fn fetch_at(core: &Core, endpoint: &Endpoint, reference: &Reference) 
                 let reason = format!("its manifest has more than {LARGEST_MANIFEST} bytes");
                 return Err(Error::Malformed { what: get.what.clone(), reason });
             }
-            Err(error) => return Ok(Err(core.transport.read_failure(error))),
+            Err(error) => return Ok(Err(core.transport.read_failure(error, &url))),
         };
         let digest = match digest_of(&get.what, &bytes, reference.digest(), said.as_deref())? {
             Ok(digest) => digest,

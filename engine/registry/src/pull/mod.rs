@@ -105,7 +105,7 @@ pub(crate) fn again_if_damaged<T>(mut run: impl FnMut() -> Result<T>) -> Result<
 fn give_up(core: &Core, place: &str, endpoint: Option<&Endpoint>, error: &Error) -> String {
     let reason = error.to_string();
     tracing::warn!(place, reason, "this place is given up for the next");
-    core.observer.event(Event::NextPlace { what: place, reason: &reason });
+    core.transport.tell(Event::NextPlace { what: place, reason: &reason });
     let failure = format!("{place}: {reason}");
     let mirror =
         endpoint.filter(|endpoint| !endpoint.is_origin && matches!(error, Error::Unreachable { .. }));

@@ -127,7 +127,12 @@ impl Upload<'_> {
             breaks += 1;
             session = next;
             match attempts.after_failure(Transience::Yes, None).filter(|_| breaks <= MOST_BREAKS) {
-                Some(wait) => self.core.wait(self.what, &error.to_string(), attempts.failed(), wait)?,
+                Some(wait) => {
+                    let text = error.to_string();
+                    let reason =
+                        text.strip_prefix(self.what).map_or(&*text, |rest| rest.trim_start_matches(": "));
+                    self.core.transport.wait(self.what, reason, attempts.failed(), wait)?;
+                }
                 None => return Err(error),
             }
         }
@@ -208,10 +213,10 @@ impl Upload<'_> {
             let told = self.told.get();
             if position > told {
                 self.told.set(position);
-                self.core.observer.event(Event::Sent { digest, bytes: position - told });
+                self.core.transport.tell(Event::Sent { digest, bytes: position - told });
             }
         };
-        send(Payload::Part { source: self.source, offset, length, sent: &sent })
+        send(Payload::Part { source: self.source, offset, length, what: self.what, sent: &sent })
     }
 
     fn send_part(&self, session: &mut Session, length: u64) -> Result<(), Stop> {
@@ -270,10 +275,13 @@ impl Upload<'_> {
         }
     }
 
-    /// How far a session got; none if it is gone.
+    /// How far a session got; none if it is gone, or where it is nobody answers.
     fn progress_of(&self, session: &Session) -> Result<Option<Session>> {
         let call = self.call(Method::GET, session.url.clone(), Payload::None);
-        let response = self.core.send(self.endpoint, &call)?;
+        let response = match self.core.send(self.endpoint, &call) {
+            Err(Error::Unreachable { .. }) => return Ok(None),
+            result => result?,
+        };
         if !matches!(response.status, StatusCode::NO_CONTENT | StatusCode::ACCEPTED | StatusCode::OK) {
             return Ok(None);
         }

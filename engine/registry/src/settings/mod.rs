@@ -22,7 +22,7 @@ mod table;
 pub use table::{RegistryTable, RegistryTables};
 
 pub(crate) use certificates::TlsFiles;
-pub(crate) use proxy::Proxies;
+pub(crate) use proxy::{Proxies, Proxy};
 
 use crate::{
     Environment, Error, Reference, Repository, Result,

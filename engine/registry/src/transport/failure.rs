@@ -22,6 +22,8 @@ pub(crate) struct Failure {
     pub transience: Transience,
     /// The host answered, but with no TLS.
     pub is_no_tls: bool,
+    /// Who failed, if it is known.
+    host: Option<String>,
     cause: Cause,
 }
 
@@ -34,26 +36,39 @@ enum Cause {
 
 impl Failure {
     pub fn network(transience: Transience, reason: impl Into<String>) -> Self {
-        Self { transience, is_no_tls: false, cause: Cause::Network(reason.into()) }
+        Self { transience, is_no_tls: false, host: None, cause: Cause::Network(reason.into()) }
     }
 
     /// An error with words of its own.
     pub fn own(transience: Transience, error: Error) -> Self {
-        Self { transience, is_no_tls: false, cause: Cause::Own(error) }
+        Self { transience, is_no_tls: false, host: None, cause: Cause::Own(error) }
+    }
+
+    /// Says which host it was, and through which proxy it was talked to.
+    pub fn at(mut self, host: String, proxy: Option<&str>) -> Self {
+        if let (Cause::Network(reason), Some(proxy)) = (&mut self.cause, proxy) {
+            reason.push_str(&format!(" (through the proxy {proxy})"));
+        }
+        self.host = Some(host);
+        self
     }
 
     /// The error, about this.
     pub fn about(self, what: &str) -> Error {
+        let reason = self.reason(what);
         match self.cause {
             Cause::Own(error) => error,
-            Cause::Network(reason) => Error::Unreachable { what: what.to_owned(), reason },
+            Cause::Network(_) => Error::Unreachable { what: what.to_owned(), reason },
         }
     }
 
-    pub fn reason(&self) -> String {
-        match &self.cause {
-            Cause::Own(error) => error.to_string(),
-            Cause::Network(reason) => reason.clone(),
+    /// In words, for a text that begins with this: the host is named unless it is there. A registry may send one
+    /// elsewhere, or answer at another host than its name says.
+    pub fn reason(&self, what: &str) -> String {
+        match (&self.cause, &self.host) {
+            (Cause::Own(error), _) => error.to_string(),
+            (Cause::Network(reason), Some(host)) if !what.contains(host) => format!("{host}: {reason}"),
+            (Cause::Network(reason), _) => reason.clone(),
         }
     }
 

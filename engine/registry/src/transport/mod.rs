@@ -21,16 +21,17 @@ pub use retry::RetryPolicy;
 pub(crate) use retry::{Attempts, retry_after};
 
 use crate::{
-    Error, Result, Secret, Settings,
+    Error, Event, Observer, Options, Result, Secret, Settings,
     error::io_error,
-    settings::Endpoint,
-    settings::Protocol,
+    settings::{Endpoint, Protocol, Proxy},
     url::{Origin, Url},
 };
 use std::{
     collections::BTreeMap,
     io::{self, Read},
-    sync::{Mutex, PoisonError},
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 use ureq::{
     Agent, SendBody,
@@ -49,6 +50,11 @@ pub trait BlobSource: Send + Sync {
     /// # Errors
     /// What opening or seeking gave.
     fn open_at(&self, offset: u64) -> io::Result<Box<dyn Read + Send + '_>>;
+
+    /// The file they are in, for errors.
+    fn file(&self) -> Option<&Path> {
+        None
+    }
 }
 
 impl BlobSource for [u8] {
@@ -64,18 +70,26 @@ impl BlobSource for Vec<u8> {
     }
 }
 
-impl BlobSource for std::path::Path {
+impl BlobSource for Path {
     fn open_at(&self, offset: u64) -> io::Result<Box<dyn Read + Send + '_>> {
         use std::io::Seek;
         let mut file = std::fs::File::open(self)?;
         file.seek(io::SeekFrom::Start(offset))?;
         Ok(Box::new(file))
     }
+
+    fn file(&self) -> Option<&Path> {
+        Some(self)
+    }
 }
 
-impl BlobSource for std::path::PathBuf {
+impl BlobSource for PathBuf {
     fn open_at(&self, offset: u64) -> io::Result<Box<dyn Read + Send + '_>> {
         self.as_path().open_at(offset)
+    }
+
+    fn file(&self) -> Option<&Path> {
+        Some(self)
     }
 }
 
@@ -89,6 +103,8 @@ pub(crate) enum Payload<'a> {
         source: &'a dyn BlobSource,
         offset: u64,
         length: u64,
+        /// The blob, for errors.
+        what: &'a str,
         /// Is told how far into the blob it got.
         sent: &'a dyn Fn(u64),
     },
@@ -126,8 +142,8 @@ impl Response {
         self.header(header::CONTENT_LENGTH).and_then(|text| text.trim().parse().ok())
     }
 
-    pub fn into_reader(self) -> Box<dyn Read + Send> {
-        Box::new(self.body.into_reader())
+    pub fn into_reader(self) -> Body {
+        Body { inner: self.body.into_reader(), url: self.url }
     }
 
     /// The whole body, if it has no more bytes than this.
@@ -138,11 +154,24 @@ impl Response {
     }
 }
 
+/// An answer's body, and where it comes from.
+pub(crate) struct Body {
+    inner: ureq::BodyReader<'static>,
+    pub url: Url,
+}
+
+impl Read for Body {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.inner.read(buffer)
+    }
+}
+
 /// Sends requests.
 pub(crate) struct Transport {
     settings: Settings,
     timeouts: Timeouts,
     policy: RetryPolicy,
+    observer: Arc<dyn Observer>,
     cancel: Cancel,
     agents: Mutex<BTreeMap<Origin, Agent>>,
     /// Hosts that could be talked to in two ways, and whether they have TLS.
@@ -150,8 +179,18 @@ pub(crate) struct Transport {
 }
 
 impl Transport {
-    pub fn new(settings: Settings, timeouts: Timeouts, policy: RetryPolicy, cancel: Cancel) -> Self {
-        Self { settings, timeouts, policy, cancel, agents: Mutex::default(), probed: Mutex::default() }
+    pub fn new(settings: Settings, options: &Options, cancel: Cancel) -> Self {
+        let (timeouts, policy) = (options.timeouts.clone(), options.retry.clone());
+        let observer = options.observer.clone();
+        Self {
+            settings,
+            timeouts,
+            policy,
+            observer,
+            cancel,
+            agents: Mutex::default(),
+            probed: Mutex::default(),
+        }
     }
 
     pub fn settings(&self) -> &Settings {
@@ -164,6 +203,17 @@ impl Transport {
 
     pub fn cancel(&self) -> &Cancel {
         &self.cancel
+    }
+
+    pub fn tell(&self, event: Event<'_>) {
+        self.observer.event(event);
+    }
+
+    /// Waits before another try, and says so.
+    pub fn wait(&self, what: &str, reason: &str, failed: u32, wait: Duration) -> Result<()> {
+        tracing::debug!(what, reason, failed, ?wait, "trying again");
+        self.tell(Event::Retry { what, reason, failed, wait });
+        self.cancel.sleep(wait)
     }
 
     /// The address of a path on an endpoint's host, with the scheme that the host talks.
@@ -224,18 +274,20 @@ impl Transport {
                 builder = builder.header(header::CONTENT_LENGTH, bytes.len());
                 agent.run(finish(builder, SendBody::from_reader(&mut bytes))?)
             }
-            Payload::Part { source, offset, length, sent } => {
+            Payload::Part { source, offset, length, what, sent } => {
                 builder = builder.header(header::CONTENT_LENGTH, length);
                 if length >= ASKED_FIRST {
                     builder = builder.header(header::EXPECT, "100-continue");
                 }
-                let inner = source.open_at(offset).map_err(io_error("reading what is to be pushed"))?;
-                let mut part = Part { inner, offset, left: length, sent, cancel: &self.cancel };
+                let file = source.file().map(|file| format!(" ({})", file.display())).unwrap_or_default();
+                let context = format!("reading {what}, which is to be pushed{file}");
+                let inner = source.open_at(offset).map_err(io_error(context.as_str()))?;
+                let mut part = Part { inner, offset, left: length, context, sent, cancel: &self.cancel };
                 agent.run(finish(builder, SendBody::from_reader(&mut part))?)
             }
         };
         self.cancel.check()?;
-        let response = result.map_err(|error| failure::explain(error, &self.timeouts))?;
+        let response = result.map_err(|error| self.failure(error, &request.url))?;
         let (parts, body) = response.into_parts();
         let (url, had_authorization) = (request.url.clone(), request.authorization.is_some());
         Ok(Response { status: parts.status, headers: parts.headers, url, had_authorization, body })
@@ -247,11 +299,17 @@ impl Transport {
     }
 
     /// What went wrong while a body was read, in words.
-    pub fn read_failure(&self, error: io::Error) -> Failure {
+    pub fn read_failure(&self, error: io::Error, url: &Url) -> Failure {
         match self.cancel.check() {
-            Ok(()) => failure::explain(ureq::Error::from(error), &self.timeouts),
+            Ok(()) => self.failure(ureq::Error::from(error), url),
             Err(cancelled) => cancelled.into(),
         }
+    }
+
+    fn failure(&self, error: ureq::Error, url: &Url) -> Failure {
+        let origin = url.origin();
+        let proxy = self.settings.proxies().for_origin(&origin);
+        failure::explain(error, &self.timeouts).at(origin.authority(), proxy.map(Proxy::host))
     }
 
     /// Whether a host is one that may be talked to without TLS.
@@ -299,6 +357,7 @@ struct Part<'a> {
     /// Of the next byte in the blob.
     offset: u64,
     left: u64,
+    context: String,
     sent: &'a dyn Fn(u64),
     cancel: &'a Cancel,
 }
@@ -310,14 +369,13 @@ impl Read for Part<'_> {
         if most == 0 {
             return Ok(0);
         }
-        let context = io_error("reading what is to be pushed");
         let count = match self.inner.read(&mut buffer[..most]) {
             Ok(0) => {
                 Err(io::Error::new(io::ErrorKind::UnexpectedEof, "it has fewer bytes than were announced"))
             }
             result => result,
         };
-        let count = count.map_err(|error| context(error).into_io())?;
+        let count = count.map_err(|error| io_error(self.context.as_str())(error).into_io())?;
         self.left -= count as u64;
         self.offset += count as u64;
         (self.sent)(self.offset);

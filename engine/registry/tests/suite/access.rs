@@ -210,6 +210,29 @@ fn a_401_in_the_middle_asks_for_a_new_token() {
 }
 
 #[test]
+fn waiting_for_a_token_is_told() {
+    let count = std::sync::Mutex::new(0);
+    let server = Server::start(move |request| {
+        if request.path() == "/token" {
+            let mut count = count.lock().unwrap();
+            *count += 1;
+            return if *count < 3 { Reply::new(503) } else { Reply::ok(r#"{"token":"hunter2"}"#) };
+        }
+        let host = request.header("host").unwrap();
+        match request.header("authorization") {
+            Some("Bearer hunter2") => Reply::ok(""),
+            _ => Reply::new(401).header("WWW-Authenticate", format!("Bearer realm=\"http://{host}/token\"")),
+        }
+    });
+    let mut world = World::new();
+    let heard = world.listen();
+    world.client().ping(&server.host()).unwrap();
+    let expected = format!("a token for {0} from http://{0}/token: the answer is 503", server.host());
+    let retries = heard.retries.lock().unwrap();
+    assert!(retries.len() == 2 && retries.iter().all(|retry| retry.starts_with(&expected)), "{retries:?}");
+}
+
+#[test]
 fn what_is_refused_once_is_not_sent_again() {
     let digest = rbuild_oci::sha256(b"x");
     let bearer = r#"Bearer realm="https://tokens.invalid/",service="s""#;

@@ -224,6 +224,37 @@ fn hosts_that_are_not_there_are_named() {
 }
 
 #[test]
+fn who_failed_is_named_where_it_is_another_than_was_asked() {
+    let gone = crate::support::registry::free_host();
+    let bytes = image::layer(1, 100_000);
+    let storage = serving(&bytes, |_, _, bytes| Reply { cut: Some(50_000), ..Reply::ok(bytes) });
+    let mut world = World::new();
+    world.options.retry.attempts = 2;
+    for (elsewhere, reason) in
+        [(gone, "the connection is refused"), (storage.other_host(), "the connection broke off")]
+    {
+        let target = format!("http://{elsewhere}/blobs/x");
+        let server = serving(&bytes, move |_, _, _| Reply::new(307).header("Location", &target));
+        let heard = world.listen();
+        let error = read(&world, &server.host(), &blob(&bytes)).unwrap_err().to_string();
+        for text in [&error, &heard.retries.lock().unwrap()[0]] {
+            assert!(text.contains(&format!("{elsewhere}: {reason}")), "{text}");
+            assert!(text.contains(&format!("of {}/shop", server.host())), "{text}");
+        }
+    }
+    // The host that was asked is named once.
+    let gone = crate::support::registry::free_host();
+    let error = read(&world, &gone, &blob(&bytes)).unwrap_err().to_string();
+    assert_eq!(error.matches(&gone).count(), 1, "{error}");
+    // And the proxy, without the password in its address.
+    let proxy = crate::support::registry::free_host();
+    world.variables.push(("HTTPS_PROXY".to_owned(), format!("http://me:hunter2@{proxy}")));
+    let error = world.client().ping("registry.invalid").unwrap_err().to_string();
+    assert!(error.contains("registry.invalid") && error.contains(&format!("proxy {proxy})")), "{error}");
+    assert!(!error.contains("hunter2"), "{error}");
+}
+
+#[test]
 fn a_proxy_is_used_by_scheme_and_not_for_exceptions() {
     let proxy = Server::start(|request| match request.method.as_str() {
         "CONNECT" => Reply::new(502),

@@ -192,6 +192,12 @@ fn one_request_for_a_blob_of_any_size() {
     let part = image::descriptor(&Blobs::default().add(image::LAYER, vec![7; 9000]));
     let error = client.push_blob(shop.repository(), &part, &vec![7_u8; 5000], &[]).unwrap_err();
     assert!(matches!(error, Error::Io { .. }) && error.to_string().contains("fewer bytes"), "{error}");
+    assert!(error.to_string().contains(part.digest().as_ref()), "{error}");
+    for (path, reason) in [(world.home().join("gone"), "No such file"), (world.home().into(), "directory")] {
+        let error = client.push_blob(shop.repository(), &part, &path, &[]).unwrap_err().to_string();
+        let place = format!("blob {} of {shop}, which is to be pushed ({})", part.digest(), path.display());
+        assert!(error.contains(&place.replace(":latest", "")) && error.contains(reason), "{error}");
+    }
     // And one that has others.
     let error = client.push_blob(shop.repository(), &part, &vec![8_u8; 9000], &[]).unwrap_err();
     assert!(error.to_string().contains("DIGEST_INVALID"), "{error}");
@@ -332,6 +338,33 @@ fn a_session_that_is_gone_is_begun_anew() {
     let pushed = World::new().client().push_blob(shop.repository(), &part, &bytes, &[]).unwrap();
     assert_eq!(pushed, Pushed::Uploaded);
     assert_eq!((server.count("POST", ""), server.count("PUT", "")), (2, 2));
+}
+
+#[test]
+fn a_session_where_nobody_answers_is_begun_anew() {
+    let gone = crate::support::registry::free_host();
+    let count = Mutex::new(0);
+    let server = Server::start(move |request| match request.method.as_str() {
+        _ if request.target == "/v2/" => Reply::ok(""),
+        "POST" => {
+            let mut count = count.lock().unwrap();
+            *count += 1;
+            let host = if *count == 1 { format!("http://{gone}") } else { String::new() };
+            Reply::new(202).header("Location", format!("{host}/v2/shop/blobs/uploads/{count}"))
+        }
+        "PUT" => Reply::new(201),
+        _ => Reply::new(404),
+    });
+    let mut world = World::new();
+    let heard = world.listen();
+    let bytes = image::layer(1, 100);
+    let part = image::descriptor(&Blobs::default().add(image::LAYER, bytes.clone()));
+    let shop = reference(&server.host(), "shop");
+    world.client().push_blob(shop.repository(), &part, &bytes, &[]).unwrap();
+    assert_eq!((server.count("POST", ""), server.count("PUT", "uploads/2")), (2, 1));
+    for retry in heard.retries.lock().unwrap().iter() {
+        assert_eq!(retry.matches("blob sha256:").count(), 1, "{retry}");
+    }
 }
 
 #[test]

@@ -68,7 +68,7 @@ impl FaultyLine {
             if request.header("authorization").is_some() {
                 count.fetch_add(1, Ordering::Relaxed);
             }
-            forward(request, &host).unwrap_or_else(|_| Reply::hang_up())
+            forward(&told(request, scheme), &host).unwrap_or_else(|_| Reply::hang_up())
         });
         let other = format!("{scheme}://{}", elsewhere.other_host());
         let faults = Arc::new(Mutex::new(Vec::new()));
@@ -85,7 +85,7 @@ impl FaultyLine {
             };
             seen.lock().unwrap().extend(fault);
             let own = format!("{scheme}://{}", request.header("host").unwrap());
-            pass(request, &host, &own, &other, fault, at).unwrap_or_else(|_| Reply::hang_up())
+            pass(&told(request, scheme), &host, &own, &other, fault, at).unwrap_or_else(|_| Reply::hang_up())
         });
         Self { server, elsewhere, faults, leaks }
     }
@@ -94,6 +94,13 @@ impl FaultyLine {
     pub fn hosts(&self) -> [String; 2] {
         [self.server.host(), self.elsewhere.other_host()]
     }
+}
+
+/// The registry behind gives addresses of what is before it.
+fn told(request: &Request, scheme: &str) -> Request {
+    let mut request = request.clone();
+    request.headers.push(("X-Forwarded-Proto".to_owned(), scheme.to_owned()));
+    request
 }
 
 /// `own` and `other` are addresses of the line and of where it sends others.
@@ -107,7 +114,6 @@ fn pass(
 ) -> io::Result<Reply> {
     let position = |length: usize| ((length as f64) * at) as usize;
     let mut request = request.clone();
-    request.headers.push(("X-Forwarded-Proto".to_owned(), own.split(':').next().unwrap().to_owned()));
     match fault {
         Some(Fault::DropBefore) => return Ok(Reply::hang_up()),
         Some(Fault::Stall) => return Ok(Reply { delay: Some(STALL), ..Reply::hang_up() }),
