@@ -115,11 +115,22 @@ fn mount_what_podman_commits_and_pushes() {
     let run = Podman::RUN.into_iter().filter(|option| *option != "--rm");
     let run: Vec<&str> = run.chain(["--name=changed", "base:1"]).chain(CHANGE).collect();
     client(&run);
-    for (format, tag) in [("oci", "podman-oci"), ("docker", "podman-docker")] {
-        let name = format!("{}/made:{tag}", registry.host);
+    // The last ends in frames that are none of the layer's content.
+    for (format, compression, part) in [
+        ("docker", "gzip", "image.rootfs.diff.tar.gzip\""),
+        ("oci", "gzip", "layer.v1.tar+gzip\""),
+        ("oci", "zstd", "layer.v1.tar+zstd\""),
+        ("oci", "zstd:chunked", "zstd-chunked.manifest-position\""),
+    ] {
+        let tag = format!("made:podman-{format}-{}", compression.replace(':', "-"));
+        let name = format!("{}/{tag}", registry.host);
         client(&["commit", "--quiet", "--format", format, "changed", &name]);
-        client(&["push", "--quiet", "--tls-verify=false", &name]);
-        judge_changed(&project, &registry, &format!("made:{tag}"));
+        client(&["push", "--quiet", "--tls-verify=false", "--compression-format", compression, &name]);
+        let there = format!("docker://{name}");
+        let manifest = skopeo(&project, &["inspect", "--raw", "--tls-verify=false", &there]);
+        let manifest = String::from_utf8_lossy(&manifest);
+        assert!(manifest.contains(part), "{manifest}");
+        judge_changed(&project, &registry, &tag);
     }
 }
 
