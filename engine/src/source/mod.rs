@@ -95,6 +95,8 @@ impl Surroundings<'_> {
 pub fn fetch(source: &Source, surroundings: &Surroundings<'_>) -> Result<Value> {
     let name = source.name.as_str();
     let failed = |error: Error| match error.code() {
+        // Whatever reading ended in.
+        _ if (surroundings.stopped)() => Error::interrupted(),
         None => error.coded("source-failed"),
         Some(_) => error,
     };
