@@ -8,6 +8,9 @@ use rbuild_oci::{
 use sha2::{Digest as _, Sha256};
 use std::fmt::Write;
 
+/// Of a manifest, as the registry says it (distribution-spec, "Pulling manifests").
+pub(crate) const HEADER: &str = "docker-content-digest";
+
 /// Whether a digest is one that can be checked here.
 pub(crate) fn is_supported(digest: &Digest) -> bool {
     *digest.algorithm() == DigestAlgorithm::Sha256

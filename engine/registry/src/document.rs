@@ -23,8 +23,8 @@ pub const MOST_LAYERS: usize = 1024;
 /// Entries of one index.
 pub const MOST_ENTRIES: usize = 4096;
 
-pub(crate) const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
-pub(crate) const DOCKER_INDEX: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
+const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
+const DOCKER_INDEX: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
 const DOCKER_CONFIGURATION: &str = "application/vnd.docker.container.image.v1+json";
 const DOCKER_SCHEMA_1: &str = "application/vnd.docker.distribution.manifest.v1+";
 const DOCKER_LAYER: &str = "application/vnd.docker.image.rootfs.";
@@ -134,6 +134,11 @@ pub(crate) fn is_index(media_type: &MediaType) -> bool {
     *media_type == MediaType::ImageIndex || media_type.to_string() == DOCKER_INDEX
 }
 
+/// Whether a media type is that of one image.
+pub(crate) fn is_manifest(media_type: &MediaType) -> bool {
+    *media_type == MediaType::ImageManifest || media_type.to_string() == DOCKER_MANIFEST
+}
+
 /// Whether an entry of an index holds what was said about an image (in-toto) and not an image.
 pub(crate) fn is_attestation(entry: &Descriptor) -> bool {
     let annotated = |name: &str| entry.annotations().as_ref().is_some_and(|all| all.contains_key(name));
@@ -186,7 +191,7 @@ fn media_type(image: &str, value: &Value, content_type: Option<&str>) -> Result<
     };
     let Some(said) = own.map(str::to_owned).or(header) else { return Ok(guessed) };
     let said = MediaType::from(said.as_str());
-    let is_image = said == MediaType::ImageManifest || said.to_string() == DOCKER_MANIFEST;
+    let is_image = is_manifest(&said);
     match (is_index(&said), is_image) {
         (true, _) if is_index(&guessed) => Ok(said),
         (_, true) if !is_index(&guessed) => Ok(said),

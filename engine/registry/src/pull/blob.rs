@@ -24,9 +24,6 @@ use std::{
 };
 use ureq::http::{Method, StatusCode, header};
 
-/// Breaks in one blob, however much came between them.
-const MOST_BREAKS: u32 = 200;
-
 /// Reads a blob. An error of reading holds an [`Error`] ([`Error::from_io`]). Wrong bytes are noticed at the end, as
 /// [`Error::Damaged`]: what was read before it is to be thrown away, and opening the blob again passes over the mirror
 /// that gave them.
@@ -41,7 +38,6 @@ pub struct Blob {
     hasher: Option<Sha256>,
     offset: u64,
     attempts: Attempts,
-    breaks: u32,
     /// Mirrors that gave some of the bytes.
     givers: Vec<String>,
 }
@@ -97,7 +93,6 @@ impl Blob {
             hasher: Some(Sha256::new()),
             offset: 0,
             attempts: Attempts::new(core.transport.policy()),
-            breaks: 0,
             givers: Vec::new(),
         })
     }
@@ -186,10 +181,7 @@ impl Blob {
         if failure.is_cancelled() {
             return Err(Error::Cancelled);
         }
-        self.breaks += 1;
-        let wait =
-            self.attempts.after_failure(failure.transience, None).filter(|_| self.breaks <= MOST_BREAKS);
-        match wait {
+        match self.attempts.after_failure(failure.transience, None) {
             Some(wait) => self.core.transport.wait(
                 &self.what,
                 &failure.reason(&self.what),

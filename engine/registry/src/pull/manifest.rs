@@ -5,7 +5,7 @@ use crate::{
     Error, Reference, Result,
     auth::Scopes,
     core::{Call, Core, Target},
-    digest::{check_supported, verify},
+    digest::{self, check_supported, verify},
     document::{self, LARGEST_MANIFEST},
     error::{is_transient_status, quoted},
     settings::{By, Endpoint},
@@ -21,7 +21,6 @@ use ureq::http::{Method, StatusCode, header};
 pub(super) const ACCEPT: &str = "application/vnd.oci.image.index.v1+json, \
      application/vnd.docker.distribution.manifest.list.v2+json, application/vnd.oci.image.manifest.v1+json, \
      application/vnd.docker.distribution.manifest.v2+json";
-const DIGEST_HEADER: &str = "docker-content-digest";
 
 /// A document as the registry has it. Its bytes are those of its digest.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -95,14 +94,12 @@ fn resolve_at(core: &Core, endpoint: &Endpoint, reference: &Reference) -> Result
 }
 
 fn described(response: &Response, reference: &Reference) -> Option<Descriptor> {
-    let digest = document::checked_digest(response.header(DIGEST_HEADER)?.trim()).ok()?;
+    let digest = document::checked_digest(response.header(digest::HEADER)?.trim()).ok()?;
     if reference.digest().is_some_and(|wanted| *wanted != digest) {
         return None;
     }
     let media_type = MediaType::from(response.header(header::CONTENT_TYPE)?.split(';').next()?.trim());
-    let is_known = document::is_index(&media_type)
-        || media_type == MediaType::ImageManifest
-        || media_type.to_string() == document::DOCKER_MANIFEST;
+    let is_known = document::is_index(&media_type) || document::is_manifest(&media_type);
     let size = response.content_length().filter(|size| is_known && (1..=LARGEST_MANIFEST).contains(size))?;
     Some(Descriptor::new(media_type, size, digest))
 }
@@ -111,7 +108,7 @@ pub(super) fn fetch_at(core: &Core, endpoint: &Endpoint, reference: &Reference) 
     let get = call(Method::GET, endpoint, reference)?;
     core.repeat(&get.what, || {
         let response = core.expect(endpoint, &get, &[StatusCode::OK])?;
-        let said = response.header(DIGEST_HEADER).map(|text| text.trim().to_owned());
+        let said = response.header(digest::HEADER).map(|text| text.trim().to_owned());
         let url = response.url.clone();
         let content_type = response.header(header::CONTENT_TYPE).map(str::to_owned);
         let bytes = match response.into_bytes(LARGEST_MANIFEST) {

@@ -3,9 +3,11 @@
 //! | module | what |
 //! |---|---|
 //! | `blob` | one blob: already there, mounted, or uploaded |
-//! | `upload` | an upload session, taken up again where it broke off |
+//! | `upload` | bytes on their way, taken up again where they broke off |
+//! | `session` | where they go, and how far they got |
 
 mod blob;
+mod session;
 mod upload;
 
 pub use blob::{Pushed, UploadSizes};
@@ -49,7 +51,7 @@ pub(crate) fn push_manifest(core: &Core, reference: &Reference, bytes: &[u8]) ->
     // What arrived as something else has the tag now: it is replaced, and told only if that does not help.
     core.repeat(&what, || {
         let response = core.expect(&endpoint, &call, &statuses)?;
-        let said = response.header("docker-content-digest").map(str::trim).unwrap_or_default();
+        let said = response.header(crate::digest::HEADER).map(str::trim).unwrap_or_default();
         let is_comparable = said.split(':').next() == digest.as_ref().split(':').next();
         if !is_comparable || said == digest.as_ref() {
             return Ok(Ok(()));

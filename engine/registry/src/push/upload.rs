@@ -5,23 +5,22 @@
 //! the registry is asked how far it got, and the rest is sent from there; a session that is gone is begun anew, and so
 //! is one whose bytes arrived garbled.
 
-use super::blob::{UploadSizes, has_blob_at};
+use super::{
+    blob::{UploadSizes, has_blob_at},
+    session::{self, Session},
+};
 use crate::{
     BlobSource, Error, Event, Result,
     auth::Scopes,
     core::{Call, Core, Target},
     settings::Endpoint,
-    transport::{Attempts, Payload, Response, Transience},
+    transport::{Attempts, Part, Payload, Response, Transience},
     url::{Url, form_member},
 };
 use rbuild_oci::oci_spec::image::Descriptor;
 use std::{cell::Cell, sync::PoisonError};
 use ureq::http::{Method, StatusCode, header};
 
-/// Breaks in one upload, however much came between them.
-const MOST_BREAKS: u32 = 200;
-/// What registries may ask parts to be (distribution-spec).
-const LEAST_PART: &str = "oci-chunk-min-length";
 /// Whole uploads of one blob, if its bytes arrive as others.
 const MOST_GARBLED: u32 = 3;
 
@@ -40,14 +39,6 @@ pub(super) struct Upload<'a> {
 pub(super) enum Start {
     Mounted,
     Session(Session),
-}
-
-/// Where the next bytes go.
-pub(super) struct Session {
-    url: Url,
-    /// Bytes the registry has.
-    offset: u64,
-    least_part: u64,
 }
 
 /// What stopped an upload.
@@ -76,7 +67,7 @@ impl Upload<'_> {
             self.core.expect(self.endpoint, &call, &[StatusCode::CREATED, StatusCode::ACCEPTED])?;
         match response.status {
             StatusCode::CREATED => Ok(Start::Mounted),
-            _ => self.session(&response).map(Start::Session),
+            _ => Session::opened(&response, self.what).map(Start::Session),
         }
     }
 
@@ -84,7 +75,7 @@ impl Upload<'_> {
     pub fn run(&self, first: Option<Session>) -> Result<()> {
         let mut session = first;
         let mut attempts = Attempts::new(self.core.transport.policy());
-        let (mut breaks, mut garbled) = (0, 0);
+        let mut garbled = 0;
         loop {
             self.core.check_cancelled()?;
             let mut current = match session.take() {
@@ -124,9 +115,8 @@ impl Upload<'_> {
             if reached > before {
                 attempts.progress();
             }
-            breaks += 1;
             session = next;
-            match attempts.after_failure(Transience::Yes, None).filter(|_| breaks <= MOST_BREAKS) {
+            match attempts.after_failure(Transience::Yes, None) {
                 Some(wait) => {
                     let text = error.to_string();
                     let reason =
@@ -151,23 +141,7 @@ impl Upload<'_> {
         let call =
             Call::new(Method::POST, target, self.scopes(), self.what).with_payload(Payload::Bytes(&[]));
         let response = self.core.expect(self.endpoint, &call, &[StatusCode::ACCEPTED])?;
-        self.session(&response)
-    }
-
-    fn session(&self, response: &Response) -> Result<Session> {
-        let least = response.header(LEAST_PART).and_then(|text| text.trim().parse().ok());
-        Ok(Session { url: self.location(response)?, offset: 0, least_part: least.unwrap_or(0) })
-    }
-
-    fn location(&self, response: &Response) -> Result<Url> {
-        let refuse = |reason: String| Error::Malformed { what: self.what.to_owned(), reason };
-        let location = response.header(header::LOCATION);
-        let location =
-            location.ok_or_else(|| refuse("the registry does not say where to send it".to_owned()))?;
-        response
-            .url
-            .join(location)
-            .map_err(|error| refuse(format!("the registry sends it to nowhere: {error}")))
+        Session::opened(&response, self.what)
     }
 
     fn send_all(&self, session: &mut Session) -> Result<(), Stop> {
@@ -216,7 +190,7 @@ impl Upload<'_> {
                 self.core.transport.tell(Event::Sent { digest, bytes: position - told });
             }
         };
-        send(Payload::Part { source: self.source, offset, length, what: self.what, sent: &sent })
+        send(Payload::Part(Part { source: self.source, offset, length, what: self.what, sent: &sent }))
     }
 
     fn send_part(&self, session: &mut Session, length: u64) -> Result<(), Stop> {
@@ -233,9 +207,9 @@ impl Upload<'_> {
             StatusCode::ACCEPTED | StatusCode::CREATED | StatusCode::NO_CONTENT => {}
             _ => return Err(self.stop(response, length)),
         }
-        session.url = self.location(&response).map_err(Stop::Final)?;
+        session.url = session::location(&response, self.what).map_err(Stop::Final)?;
         // What it says it has counts, if that can be: it may have kept less than was sent.
-        let has = response.header(header::RANGE).and_then(has_bytes);
+        let has = session::reached(&response);
         session.offset = has.filter(|has| (offset..=end).contains(has)).unwrap_or(end);
         if session.offset == offset {
             let reason = "the registry keeps nothing of what is sent".to_owned();
@@ -285,12 +259,12 @@ impl Upload<'_> {
         if !matches!(response.status, StatusCode::NO_CONTENT | StatusCode::ACCEPTED | StatusCode::OK) {
             return Ok(None);
         }
-        let Some(offset) = response.header(header::RANGE).and_then(has_bytes) else { return Ok(None) };
+        let Some(offset) = session::reached(&response) else { return Ok(None) };
         if offset > self.descriptor.size() {
             return Ok(None);
         }
         let url = match response.header(header::LOCATION) {
-            Some(_) => self.location(&response)?,
+            Some(_) => session::location(&response, self.what)?,
             None => session.url.clone(),
         };
         Ok(Some(Session { url, offset, least_part: session.least_part }))
@@ -301,35 +275,5 @@ fn broken(error: Error) -> Stop {
     match error {
         Error::Unreachable { .. } => Stop::Broken(error),
         error => Stop::Final(error),
-    }
-}
-
-/// The count of bytes that `Range: 0-LAST` stands for. `0-0` is what registries say of none, too, as there is no other
-/// way to say it; taking one byte for none costs one byte.
-fn has_bytes(text: &str) -> Option<u64> {
-    let text = text.trim();
-    let range = text.strip_prefix("bytes=").or_else(|| text.strip_prefix("bytes ")).unwrap_or(text);
-    let (first, last) = range.split_once('-')?;
-    let last: u64 = last.trim().parse().ok()?;
-    (first.trim() == "0").then_some(if last == 0 { 0 } else { last.checked_add(1)? })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn ranges() {
-        for (text, bytes) in [
-            ("0-9", Some(10)),
-            ("bytes=0-9", Some(10)),
-            ("0-0", Some(0)),
-            ("5-9", None),
-            ("0-", None),
-            ("", None),
-            ("0-18446744073709551615", None),
-        ] {
-            assert_eq!(has_bytes(text), bytes, "{text}");
-        }
     }
 }

@@ -151,10 +151,10 @@ impl Settings {
     }
 
     /// A registry as a whole.
-    pub(crate) fn registry(&self, registry: &str) -> Result<Endpoint> {
+    pub(crate) fn registry(&self, registry: &str) -> Endpoint {
         let (host, path) = (host_of(registry).to_owned(), String::new());
         let protocol = self.protocol(registry);
-        Ok(Endpoint { registry: registry.to_owned(), host, path, protocol, is_origin: true })
+        Endpoint { registry: registry.to_owned(), host, path, protocol, is_origin: true }
     }
 
     fn endpoint(

@@ -2,34 +2,34 @@
 //!
 //! ureq gives HTTP/1.1 over pooled connections. Added here: agents by host (each has its own certificates and proxy),
 //! a limit on silence that differs from the limit on the first byte (`patience`), redirects that lose their
-//! `Authorization` (`redirect`), words for what goes wrong (`failure`), an end from outside (`cancel`), and waiting
-//! between tries (`retry`).
+//! `Authorization` (`redirect`), bodies that are read while they go out (`payload`), words for what goes wrong
+//! (`failure`), an end from outside (`cancel`), and waiting between tries (`retry`).
 
 mod agent;
 mod cancel;
 mod failure;
 mod patience;
+mod payload;
 mod redirect;
 mod retry;
 
 pub use agent::Timeouts;
 pub use cancel::Cancel;
-
-pub(crate) use failure::{Failure, Transience};
+pub use payload::BlobSource;
 pub use retry::RetryPolicy;
 
+pub(crate) use failure::{Failure, Transience};
+pub(crate) use payload::{Part, Payload};
 pub(crate) use retry::{Attempts, retry_after};
 
 use crate::{
     Error, Event, Observer, Options, Result, Secret, Settings,
-    error::io_error,
     settings::{Endpoint, Protocol, Proxy},
     url::{Origin, Url},
 };
 use std::{
     collections::BTreeMap,
     io::{self, Read},
-    path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -37,78 +37,6 @@ use ureq::{
     Agent, SendBody,
     http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header},
 };
-
-/// A body of so many bytes is sent when the server has seen the head of its request and agrees: a refusal (401, 413)
-/// comes before them, and not as a connection that breaks off under them. Servers that say nothing get it a second
-/// later.
-const ASKED_FIRST: u64 = 1 << 20;
-
-/// Bytes that can be read again from anywhere: a push starts over where the registry lost them.
-pub trait BlobSource: Send + Sync {
-    /// A reader from this byte on.
-    ///
-    /// # Errors
-    /// What opening or seeking gave.
-    fn open_at(&self, offset: u64) -> io::Result<Box<dyn Read + Send + '_>>;
-
-    /// The file they are in, for errors.
-    fn file(&self) -> Option<&Path> {
-        None
-    }
-}
-
-impl BlobSource for [u8] {
-    fn open_at(&self, offset: u64) -> io::Result<Box<dyn Read + Send + '_>> {
-        let offset = usize::try_from(offset).unwrap_or(usize::MAX);
-        Ok(Box::new(self.get(offset..).unwrap_or_default()))
-    }
-}
-
-impl BlobSource for Vec<u8> {
-    fn open_at(&self, offset: u64) -> io::Result<Box<dyn Read + Send + '_>> {
-        self.as_slice().open_at(offset)
-    }
-}
-
-impl BlobSource for Path {
-    fn open_at(&self, offset: u64) -> io::Result<Box<dyn Read + Send + '_>> {
-        use std::io::Seek;
-        let mut file = std::fs::File::open(self)?;
-        file.seek(io::SeekFrom::Start(offset))?;
-        Ok(Box::new(file))
-    }
-
-    fn file(&self) -> Option<&Path> {
-        Some(self)
-    }
-}
-
-impl BlobSource for PathBuf {
-    fn open_at(&self, offset: u64) -> io::Result<Box<dyn Read + Send + '_>> {
-        self.as_path().open_at(offset)
-    }
-
-    fn file(&self) -> Option<&Path> {
-        Some(self)
-    }
-}
-
-/// What is sent with a request.
-#[derive(Clone, Copy)]
-pub(crate) enum Payload<'a> {
-    None,
-    Bytes(&'a [u8]),
-    /// A part of a blob.
-    Part {
-        source: &'a dyn BlobSource,
-        offset: u64,
-        length: u64,
-        /// The blob, for errors.
-        what: &'a str,
-        /// Is told how far into the blob it got.
-        sent: &'a dyn Fn(u64),
-    },
-}
 
 /// A request, which can be sent more than once.
 #[derive(Clone)]
@@ -274,16 +202,13 @@ impl Transport {
                 builder = builder.header(header::CONTENT_LENGTH, bytes.len());
                 agent.run(finish(builder, SendBody::from_reader(&mut bytes))?)
             }
-            Payload::Part { source, offset, length, what, sent } => {
-                builder = builder.header(header::CONTENT_LENGTH, length);
-                if length >= ASKED_FIRST {
+            Payload::Part(part) => {
+                builder = builder.header(header::CONTENT_LENGTH, part.length);
+                if part.is_asked_first() {
                     builder = builder.header(header::EXPECT, "100-continue");
                 }
-                let file = source.file().map(|file| format!(" ({})", file.display())).unwrap_or_default();
-                let context = format!("reading {what}, which is to be pushed{file}");
-                let inner = source.open_at(offset).map_err(io_error(context.as_str()))?;
-                let mut part = Part { inner, offset, left: length, context, sent, cancel: &self.cancel };
-                agent.run(finish(builder, SendBody::from_reader(&mut part))?)
+                let mut reader = part.open(&self.cancel)?;
+                agent.run(finish(builder, SendBody::from_reader(&mut reader))?)
             }
         };
         self.cancel.check()?;
@@ -349,36 +274,4 @@ fn finish<'b>(
     builder
         .body(body)
         .map_err(|error| Error::Malformed { what: "request".to_owned(), reason: error.to_string() })
-}
-
-/// A part of a blob on its way out. Its errors are this machine's, not the connection's.
-struct Part<'a> {
-    inner: Box<dyn Read + Send + 'a>,
-    /// Of the next byte in the blob.
-    offset: u64,
-    left: u64,
-    context: String,
-    sent: &'a dyn Fn(u64),
-    cancel: &'a Cancel,
-}
-
-impl Read for Part<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.cancel.check().map_err(Error::into_io)?;
-        let most = usize::try_from(self.left).unwrap_or(usize::MAX).min(buffer.len());
-        if most == 0 {
-            return Ok(0);
-        }
-        let count = match self.inner.read(&mut buffer[..most]) {
-            Ok(0) => {
-                Err(io::Error::new(io::ErrorKind::UnexpectedEof, "it has fewer bytes than were announced"))
-            }
-            result => result,
-        };
-        let count = count.map_err(|error| io_error(self.context.as_str())(error).into_io())?;
-        self.left -= count as u64;
-        self.offset += count as u64;
-        (self.sent)(self.offset);
-        Ok(count)
-    }
 }

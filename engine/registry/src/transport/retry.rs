@@ -5,6 +5,9 @@ use jiff::Timestamp;
 use std::time::Duration;
 use ureq::http::header;
 
+/// Failures of one operation, however much came between them.
+const MOST_FAILURES: u32 = 200;
+
 /// How often and how long.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct RetryPolicy {
@@ -32,12 +35,14 @@ impl Default for RetryPolicy {
 /// Counts the tries of one operation.
 pub(crate) struct Attempts {
     policy: RetryPolicy,
+    /// In a row.
     failed: u32,
+    all: u32,
 }
 
 impl Attempts {
     pub fn new(policy: &RetryPolicy) -> Self {
-        Self { policy: policy.clone(), failed: 0 }
+        Self { policy: policy.clone(), failed: 0, all: 0 }
     }
 
     /// Something moved on: what failed before no longer counts.
@@ -53,12 +58,14 @@ impl Attempts {
     /// Counts a failure; how long to wait before the next try, or none if there shall not be one.
     pub fn after_failure(&mut self, transience: Transience, asked: Option<Duration>) -> Option<Duration> {
         self.failed += 1;
+        self.all += 1;
         let most = match transience {
             Transience::Never => return None,
             Transience::Brief => self.policy.attempts.min(3),
             Transience::Yes => self.policy.attempts,
         };
-        if self.failed >= most || asked.is_some_and(|asked| asked > self.policy.longest_asked) {
+        let is_enough = self.failed >= most || self.all > MOST_FAILURES;
+        if is_enough || asked.is_some_and(|asked| asked > self.policy.longest_asked) {
             return None;
         }
         let doubled = self.policy.first_wait.saturating_mul(1 << (self.failed - 1).min(16));
@@ -119,5 +126,11 @@ mod tests {
         assert_eq!(attempts.after_failure(Transience::Yes, Some(asked)), Some(asked));
         assert_eq!(attempts.after_failure(Transience::Yes, Some(Duration::from_secs(121))), None);
         assert_eq!(Attempts::new(&policy).after_failure(Transience::Never, None), None);
+        let mut attempts = Attempts::new(&policy);
+        let goes_on = |_: &u32| {
+            attempts.progress();
+            attempts.after_failure(Transience::Yes, None).is_some()
+        };
+        assert_eq!((0..1000).take_while(goes_on).count(), 200);
     }
 }
