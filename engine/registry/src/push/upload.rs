@@ -170,6 +170,7 @@ impl Upload<'_> {
         let mut limits = self.core.body_limits.lock().unwrap_or_else(PoisonError::into_inner);
         let limit = limits.entry(self.endpoint.host.clone()).or_insert(half);
         *limit = half.min(*limit);
+        tracing::debug!(self.what, refused, limit, "the body is too large for this host");
         Some(())
     }
 
