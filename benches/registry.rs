@@ -140,7 +140,7 @@ fn buildah_pull(name: &str) -> Duration {
     let pulled =
         run::time(buildah.args(["pull", "--quiet", "--tls-verify=false", name]).current_dir(&folder));
     // Its storage is mounted on itself; the folder could not be removed.
-    let _ = Command::new("umount").arg(folder.join("storage/overlay")).status();
+    let _ = Command::new("umount").arg(folder.join("storage/overlay")).output();
     pulled
 }
 
