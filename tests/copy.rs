@@ -166,3 +166,43 @@ fn sandbox_what_is_copied_is_told_as_data_if_wanted() {
     assert_eq!(pulled.last().expect("events")["digest"], digest.as_str());
     assert_eq!(project.rbuild(["copy", "oci:dist", "oci:b", "--progress", "quiet"]).stderr, "");
 }
+
+#[test]
+fn sandbox_what_comes_and_what_goes_is_counted() {
+    needs!(fuse, busybox, "docker-registry", "skopeo");
+    let (from, to, project) = (Registry::start(), Registry::start(), maker());
+    let name = |registry: &Registry| format!("{}/app:1", registry.host);
+    project.rbuild(["copy", "oci:dist", &name(&from)]).success();
+    let told = project
+        .rbuild(["copy", "--store", "other", &name(&from), &name(&to), "--progress", "json"])
+        .success();
+    let events: Vec<Value> = told.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    let manifest = project.layout("dist").manifest("latest");
+    let sizes = manifest["layers"].as_array().expect("layers").iter().chain([&manifest["config"]]);
+    let bytes: u64 = sizes.map(|blob| blob["size"].as_u64().expect("a size")).sum();
+    for direction in ["pull", "push"] {
+        let ends = |event: &&Value| event["direction"] == direction && event["finished"] == true;
+        let end = events.iter().find(ends).unwrap_or_else(|| panic!("{direction}: {told}"));
+        let counted = ["bytes", "total-bytes", "blobs", "total-blobs"].map(|key| end[key].as_u64());
+        assert_eq!(counted, [Some(bytes), Some(bytes), Some(3), Some(3)], "{direction}: {told}");
+    }
+}
+
+#[test]
+fn sandbox_a_name_without_a_tag_gets_one_in_a_docker_archive() {
+    needs!(fuse, busybox, "docker-registry", "skopeo");
+    let (registry, project) = (Registry::start(), maker());
+    let name = format!("{}/app", registry.host);
+    project.rbuild(["copy", "oci:dist", &name]).success();
+    for (from, to, tag) in [
+        ("oci:dist", "docker-archive:a.tar:app".to_owned(), "app:latest".to_owned()),
+        (&name, "docker-archive:b.tar".to_owned(), format!("{name}:latest")),
+    ] {
+        project.rbuild(["copy", from, &to]).success();
+        let file = to.split(':').nth(1).expect("a file");
+        let mut tar = Command::new("tar");
+        let listed = tar.args(["-xOf", file, "manifest.json"]).current_dir(project.path("")).output();
+        let listed: Value = serde_json::from_slice(&listed.expect("tar").stdout).expect("JSON");
+        assert_eq!(listed[0]["RepoTags"], json!([tag]), "{to}");
+    }
+}

@@ -22,6 +22,7 @@ mod malformed_layers;
 mod merges;
 mod metadata;
 mod mounts;
+mod networks;
 mod outputs;
 mod parallel;
 mod path_sources;

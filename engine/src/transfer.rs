@@ -108,30 +108,31 @@ impl Transfer {
 
 /// Which transfer the bytes of a blob belong to.
 #[derive(Default)]
-pub(crate) struct OnTheWay(Mutex<HashMap<String, Arc<Transfer>>>);
+pub(crate) struct OnTheWay(Mutex<HashMap<(Direction, String), Arc<Transfer>>>);
 
 impl OnTheWay {
     /// The blob of this digest belongs to `transfer` until the guard goes.
-    pub(crate) fn enter<'a>(&'a self, digest: &'a str, transfer: &Arc<Transfer>) -> impl Drop + 'a {
-        struct Leave<'a>(&'a OnTheWay, &'a str);
+    pub(crate) fn enter(&self, digest: &str, transfer: &Arc<Transfer>) -> impl Drop {
+        struct Leave<'a>(&'a OnTheWay, (Direction, String));
         impl Drop for Leave<'_> {
             fn drop(&mut self) {
-                self.0.table().remove(self.1);
+                self.0.table().remove(&self.1);
             }
         }
-        self.table().insert(digest.to_owned(), transfer.clone());
-        Leave(self, digest)
+        let key = (transfer.direction, digest.to_owned());
+        self.table().insert(key.clone(), transfer.clone());
+        Leave(self, key)
     }
 
-    /// Counts bytes of a blob.
-    pub(crate) fn add(&self, digest: &str, bytes: u64) {
-        let transfer = self.table().get(digest).cloned();
+    /// Counts bytes of a blob that come or go.
+    pub(crate) fn add(&self, direction: Direction, digest: &str, bytes: u64) {
+        let transfer = self.table().get(&(direction, digest.to_owned())).cloned();
         if let Some(transfer) = transfer {
             transfer.add(bytes);
         }
     }
 
-    fn table(&self) -> MutexGuard<'_, HashMap<String, Arc<Transfer>>> {
+    fn table(&self) -> MutexGuard<'_, HashMap<(Direction, String), Arc<Transfer>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

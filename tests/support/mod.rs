@@ -21,6 +21,7 @@ mod process;
 mod programs;
 mod project;
 pub mod registry;
+pub mod spoiler;
 
 pub use busybox::busybox;
 pub use entries::{entries, same_entries};

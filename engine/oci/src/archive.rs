@@ -3,10 +3,11 @@
 //! The same image always gives the same bytes: entries in a fixed order, root:root, time 0.
 
 use crate::{
-    Error, Exported, Image, LayerDescriptor, Result, canonical_json, decompress,
+    Error, Exported, Image, LayerDescriptor, Result, canonical_json,
     digest::Verified,
     error::io_error,
     layout::{BlobPaths, INDEX_FILE, LAYOUT_FILE, blob_name, empty_index, layout_file, with_references},
+    source::tar_of,
     tar::write::{Item, Writer},
 };
 use oci_spec::image::Digest;
@@ -106,11 +107,11 @@ fn write_uncompressed(
     layer: &LayerDescriptor,
     blobs: &BlobPaths<'_>,
 ) -> io::Result<()> {
-    let open =
-        || -> io::Result<Box<dyn Read + Send>> { decompress(Box::new(File::open(blobs(&layer.digest)?)?)) };
+    let open = || -> io::Result<Box<dyn Read + Send>> {
+        tar_of(Box::new(File::open(blobs(&layer.digest)?)?), layer).map_err(io::Error::other)
+    };
     let size = io::copy(&mut open()?, &mut io::sink())?;
-    let mut verified = Verified::new(open()?, "uncompressed layer", layer.diff_id.clone(), Some(size));
-    write_stream(archive, name, size, &mut verified)
+    write_stream(archive, name, size, &mut open()?)
 }
 
 fn write_stream(archive: &mut Writer<'_>, name: &str, size: u64, reader: &mut dyn Read) -> io::Result<()> {

@@ -10,6 +10,8 @@ use std::collections::HashSet;
 const DEEPEST_INDEX: usize = 4;
 /// Manifests of one name: platforms, and what goes with them.
 const MOST_MANIFESTS: usize = 1000;
+/// Their bytes: they are in memory.
+const MOST_BYTES: usize = 64 << 20;
 
 /// Documents and blobs of an image, or of an index of several.
 #[derive(Debug, Default)]
@@ -23,8 +25,13 @@ pub(super) struct Content {
 impl Content {
     /// Reads the documents of an image.
     pub(super) fn of(origin: &Origin<'_>) -> Result<Self> {
-        let mut gather =
-            Gather { origin, content: Self::default(), manifests: HashSet::new(), blobs: HashSet::new() };
+        let mut gather = Gather {
+            origin,
+            content: Self::default(),
+            manifests: HashSet::new(),
+            blobs: HashSet::new(),
+            bytes: 0,
+        };
         gather.take(&origin.root, 0)?;
         Ok(gather.content)
     }
@@ -43,6 +50,7 @@ struct Gather<'a> {
     content: Content,
     manifests: HashSet<Digest>,
     blobs: HashSet<Digest>,
+    bytes: usize,
 }
 
 impl Gather<'_> {
@@ -61,6 +69,10 @@ impl Gather<'_> {
         if bytes.len() as u64 != descriptor.size() {
             let said = descriptor.size();
             return Err(self.refuse(descriptor, format!("it has {} bytes instead of {said}", bytes.len())));
+        }
+        self.bytes += bytes.len();
+        if self.bytes > MOST_BYTES {
+            return Err(self.refuse(descriptor, "its manifests have more than 64 MiB".to_owned()));
         }
         let unreadable =
             |error: serde_json::Error| self.refuse(descriptor, format!("it can't be read: {error}"));

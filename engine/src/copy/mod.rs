@@ -37,7 +37,10 @@ use std::{
     fs::File,
     io::{self, Read, Seek, SeekFrom},
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 use write::Write;
 
@@ -97,18 +100,22 @@ impl Copier {
         let copied = match to {
             Place::Registry(text) => {
                 let reference = self.registries.client()?.reference(text)?;
-                let fetched = self.transfer(&origin, Direction::Pull, &[]);
+                let far: Vec<&Descriptor> = content.blobs.iter().filter(|blob| origin.is_far(blob)).collect();
+                let fetched = self.transfer(&origin, Direction::Pull, &far);
                 let image = Outgoing {
                     manifests: &content.manifests,
                     blobs: &content.blobs,
                     repository: origin.repository(),
                 };
-                let (origin, transfer) = (&origin, &fetched);
-                self.registries.push(&image, &reference, |blob| Lazy {
-                    origin,
+                let copied = self.registries.push(&image, &reference, |blob| Lazy {
+                    origin: &origin,
                     blob: blob.clone(),
-                    transfer,
-                })?
+                    transfer: &fetched,
+                    is_far: origin.is_far(blob),
+                    is_fetched: AtomicBool::new(false),
+                })?;
+                fetched.end();
+                copied
             }
             Place::File { kind, path, reference } => {
                 let files = self.files(&origin, &content)?;
@@ -162,13 +169,26 @@ struct Lazy<'a> {
     origin: &'a Origin<'a>,
     blob: Descriptor,
     transfer: &'a Arc<Transfer>,
+    is_far: bool,
+    is_fetched: AtomicBool,
 }
 
 impl BlobSource for Lazy<'_> {
     fn open_at(&self, offset: u64) -> io::Result<Box<dyn Read + Send + '_>> {
         let path = self.origin.file(&self.blob, self.transfer).map_err(io::Error::other)?;
+        self.is_fetched.store(true, Ordering::Relaxed);
         let mut file = File::open(path)?;
         file.seek(SeekFrom::Start(offset))?;
         Ok(Box::new(file))
+    }
+}
+
+impl Drop for Lazy<'_> {
+    fn drop(&mut self) {
+        match (self.is_far, self.is_fetched.load(Ordering::Relaxed)) {
+            (true, true) => self.transfer.blob_done(),
+            (true, false) => self.transfer.blob_skipped(self.blob.size()),
+            (false, _) => {}
+        }
     }
 }

@@ -6,12 +6,15 @@ use crate::{
     image::replace,
 };
 use rbuild_oci::{
-    Exported, Image, Platform, oci_spec::image::Digest, write_docker_archive, write_layout, write_oci_archive,
+    Exported, Image, Platform,
+    oci_spec::image::{Descriptor, Digest},
+    write_docker_archive, write_layout, write_oci_archive,
 };
-use rbuild_registry::Reference;
+use rbuild_registry::{Reference, document::LARGEST_CONFIGURATION};
 use std::{
     collections::{BTreeMap, HashMap},
-    io,
+    fs::File,
+    io::{self, Read},
     path::{Path, PathBuf},
 };
 
@@ -42,9 +45,9 @@ impl Write<'_> {
             Error::usage(format!("{} is an index, and a docker-archive holds one image", self.origin.name))
                 .hint("say which: --platform linux/amd64")
         })?;
-        let configuration = self.file(manifest.config().digest()).and_then(std::fs::read);
-        let configuration =
-            configuration.map_err(|error| Error::environment("cannot read the config").caused_by(error))?;
+        let configuration = self.configuration(manifest.config()).map_err(|error| {
+            Error::environment(format!("cannot read the config of {}", self.origin.name)).caused_by(error)
+        })?;
         let (parsed, layers) = rbuild_registry::document::read_configuration(
             &self.origin.name,
             &configuration,
@@ -56,16 +59,29 @@ impl Write<'_> {
             variant: parsed.variant().clone(),
         };
         let image = Image::of_configuration(platform, configuration, layers, &BTreeMap::new())?;
-        let tags: Vec<String> = match (name, self.from) {
-            (Some(name), _) => vec![name.to_owned()],
-            (None, Place::Registry(reference)) if !reference.contains('@') => vec![reference.clone()],
-            (None, Place::File { reference: Some(name), kind: FileKind::DockerArchive, .. }) => {
-                vec![name.clone()]
-            }
-            _ => Vec::new(),
-        };
+        let tags: Vec<String> = self.docker_name(name).into_iter().collect();
         replace(path, |out| Ok(write_docker_archive(out, &image, &tags, &|digest| self.file(digest))?))?;
         Ok(())
+    }
+
+    fn configuration(&self, config: &Descriptor) -> io::Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        File::open(self.file(config.digest())?)?.take(LARGEST_CONFIGURATION + 1).read_to_end(&mut bytes)?;
+        if bytes.len() as u64 > LARGEST_CONFIGURATION {
+            return Err(io::Error::other("it is larger than any"));
+        }
+        Ok(bytes)
+    }
+
+    /// The name in a docker-archive: the one that is wanted, else the one it had; docker wants a tag in it.
+    fn docker_name(&self, wanted: Option<&str>) -> Option<String> {
+        let name = wanted.map(str::to_owned).or_else(|| match self.from {
+            Place::Registry(reference) => (!reference.contains('@')).then(|| self.origin.name.clone()),
+            Place::File { reference, kind: FileKind::DockerArchive, .. } => reference.clone(),
+            Place::File { .. } => None,
+        })?;
+        let tagged = name.rsplit('/').next().is_some_and(|last| last.contains(':'));
+        Some(if tagged { name } else { name + ":latest" })
     }
 
     /// The name in a layout: the one that is wanted, else the one it had, else `latest`.

@@ -194,8 +194,11 @@ struct Told {
 impl Observer for Told {
     fn event(&self, event: Happening<'_>) {
         let message = match event {
-            Happening::Received { digest, bytes } | Happening::Sent { digest, bytes } => {
-                return self.on_the_way.add(digest.as_ref(), bytes);
+            Happening::Received { digest, bytes } => {
+                return self.on_the_way.add(Direction::Pull, digest.as_ref(), bytes);
+            }
+            Happening::Sent { digest, bytes } => {
+                return self.on_the_way.add(Direction::Push, digest.as_ref(), bytes);
             }
             Happening::Retry { what, reason, wait, .. } => {
                 format!("{what}: {reason}; trying again in {:.1} s", wait.as_secs_f64())

@@ -112,6 +112,15 @@ impl<'a> Download<'a> {
         self.misled.load(Ordering::SeqCst)
     }
 
+    /// Whether what somebody read and could not understand was thrown away: waits until that is known.
+    pub(super) fn was_misleading(&self) -> bool {
+        let stands = |state: &mut State| state.ended.is_none();
+        let state = self.changed.wait_while(self.state(), stands).unwrap_or_else(PoisonError::into_inner);
+        let misleading = state.ended == Some(true) && state.restarts > 0;
+        self.misled.fetch_or(misleading, Ordering::SeqCst);
+        misleading
+    }
+
     /// Reads it from its beginning, as far as it is there.
     pub(super) fn follow(&self) -> impl Read + Send {
         Follower { download: self, file: None, restarts: 0, offset: 0 }

@@ -7,7 +7,7 @@
 use super::{
     Surroundings,
     download::Download,
-    layers::{self, Layered},
+    layers::{self, Blobs, Layered},
 };
 use crate::{
     error::{Error, Result},
@@ -18,9 +18,9 @@ use crate::{
     value::Value,
 };
 use rbuild_oci::{LayerDescriptor, oci_spec::image::Digest};
-use rbuild_registry::{Client, Reference, RemoteImage, RemoteLayer};
+use rbuild_registry::{Client, Reference, RemoteImage, RemoteLayer, Repository};
 use rbuild_tree::Snapshot;
-use std::{collections::HashSet, thread};
+use std::{collections::HashSet, io::Read, thread};
 
 /// Layers on their way at once: more gain nothing from one registry.
 const MOST_AT_ONCE: usize = 6;
@@ -116,44 +116,83 @@ fn fetch_and_unpack(
     let missing = missing(image, surroundings)?;
     let sizes = missing.iter().map(|layer| layer.layer.size);
     let transfer = surroundings.registries.transfer(&format!("source.{name}"), Direction::Pull, sizes);
-    let downloads: Vec<_> = missing.into_iter().map(|layer| Download::new(layer, &transfer)).collect();
-    let failure = FirstFailure::default();
-    let fetch = |download: &Download<'_>| {
-        let done = failure.note(download.run(client, image.reference.repository(), surroundings));
-        download.end(done.is_some());
-        done.ok_or_else(Error::interrupted)
-    };
-    let unpack = || {
-        layers::unpack(surroundings, layers, &|index| {
-            let layer = &layers[index];
-            match downloads.iter().find(|download| download.is_of(layer)) {
-                Some(download) => Ok(Box::new(download.follow())),
-                None => Ok(Box::new(layers::open_blob(surroundings, layer)?)),
-            }
-        })
-    };
+    let downloads = missing.into_iter().map(|layer| Download::new(layer, &transfer)).collect();
+    let coming = Coming { surroundings, layers, downloads, failure: FirstFailure::default() };
     let unpacked = thread::scope(|scope| {
-        scope.spawn(|| match parallel::each(&downloads, MOST_AT_ONCE, |_, download| fetch(download)) {
-            Ok(()) => {
-                let fetched = downloads.iter().map(Download::digest);
-                registries::remember(surroundings.store, image.reference.repository(), fetched);
+        scope.spawn(|| {
+            if coming.fetch(client, image.reference.repository()) {
                 transfer.end();
             }
-            // Some may not have been begun any more.
-            Err(_) => downloads.iter().for_each(|download| download.end(false)),
         });
-        let unpacked = unpack();
-        if unpacked.is_err() && downloads.iter().any(Download::has_misled) {
-            return None;
-        }
-        let unpacked = failure.note(unpacked);
-        if unpacked.is_none() {
-            downloads.iter().for_each(Download::give_up);
-        }
-        unpacked
+        layers::unpack(surroundings, layers, &coming)
     });
-    failure.end().map_err(|error| error.within(&image.reference.to_string()))?;
+    if coming.downloads.iter().any(Download::has_misled) {
+        return Ok(None);
+    }
+    let unpacked = coming.failure.note(unpacked);
+    coming.failure.end().map_err(|error| error.within(&image.reference.to_string()))?;
     Ok(unpacked)
+}
+
+/// The layers of an image, some of them on their way.
+struct Coming<'a> {
+    surroundings: &'a Surroundings<'a>,
+    layers: &'a [LayerDescriptor],
+    downloads: Vec<Download<'a>>,
+    /// Of a download or of a layer, whichever comes first.
+    failure: FirstFailure,
+}
+
+impl Coming<'_> {
+    /// Fetches them all; says whether they came.
+    fn fetch(&self, client: &Client, repository: &Repository) -> bool {
+        let fetched = parallel::each(&self.downloads, MOST_AT_ONCE, |_, download| {
+            let done = self.failure.note(download.run(client, repository, self.surroundings));
+            if done.is_none() {
+                self.give_up();
+            }
+            download.end(done.is_some());
+            done.ok_or_else(Error::interrupted)
+        });
+        match fetched {
+            Ok(()) => {
+                let fetched = self.downloads.iter().map(Download::digest);
+                registries::remember(self.surroundings.store, repository, fetched);
+            }
+            // Some may not have been begun any more.
+            Err(_) => self.downloads.iter().for_each(|download| download.end(false)),
+        }
+        fetched.is_ok()
+    }
+
+    fn download_of(&self, index: usize) -> Option<&Download<'_>> {
+        self.downloads.iter().find(|download| download.is_of(&self.layers[index]))
+    }
+
+    /// The image fails whatever else comes.
+    fn give_up(&self) {
+        self.downloads.iter().for_each(Download::give_up);
+    }
+}
+
+impl Blobs for Coming<'_> {
+    fn open(&self, index: usize) -> Result<Box<dyn Read + Send + '_>> {
+        match self.download_of(index) {
+            Some(download) => Ok(Box::new(download.follow())),
+            None => Ok(Box::new(layers::open_blob(self.surroundings, &self.layers[index])?)),
+        }
+    }
+
+    /// Bytes that made no sense may be the network's doing: only its digest tells.
+    fn failed(&self, index: usize, error: Error) -> Error {
+        let misled = !self.surroundings.is_stopped()
+            && self.download_of(index).is_some_and(|download| download.was_misleading());
+        if !misled {
+            self.failure.note::<()>(Err(error));
+            self.give_up();
+        }
+        Error::interrupted()
+    }
 }
 
 /// Layers whose blobs the store does not have, each once.

@@ -27,8 +27,19 @@ use std::{
 /// Layers that are unpacked at once: each takes memory for what is on its way.
 const MOST_AT_ONCE: usize = 6;
 
-/// Opens the blob of the layer with this index, from the lowest up.
-pub(super) type OpenBlob<'a> = dyn Fn(usize) -> Result<Box<dyn Read + Send + 'a>> + Sync + 'a;
+/// The blobs of an image's layers, from the lowest up.
+pub(super) trait Blobs: Sync {
+    /// Opens the blob of the layer with this index.
+    ///
+    /// # Errors
+    /// It is not there.
+    fn open(&self, index: usize) -> Result<Box<dyn Read + Send + '_>>;
+
+    /// Unpacking the layer with this index ended in an error; says in what the image ends.
+    fn failed(&self, _index: usize, error: Error) -> Error {
+        error
+    }
+}
 
 /// An image whose layers' blobs are in the store.
 pub(super) struct Layered<'a> {
@@ -69,7 +80,7 @@ impl Layered<'_> {
 pub(super) fn unpack(
     surroundings: &Surroundings<'_>,
     layers: &[LayerDescriptor],
-    open: &OpenBlob<'_>,
+    blobs: &dyn Blobs,
 ) -> Result<Snapshot> {
     let keys = chain_keys(layers);
     let known =
@@ -85,10 +96,11 @@ pub(super) fn unpack(
     let unpacked = parallel::each(&promises, at_once, |at, promise| {
         let index = first + at;
         promise.keep(|| {
-            let made = open(index)
+            let made = blobs
+                .open(index)
                 .and_then(|blob| unpack_one(surroundings, &layers[index], blob, || below(at)))
                 .and_then(|snapshot| surroundings.remember(&keys[index], snapshot))
-                .map_err(|error| error.within(&format!("layer {}", index + 1)));
+                .map_err(|error| blobs.failed(index, error.within(&format!("layer {}", index + 1))));
             failure.note(made).ok_or_else(Error::interrupted)
         })
     });
@@ -142,9 +154,12 @@ pub fn keep_blob(store: &Store, digest: &Digest, write: impl FnOnce(&mut File) -
     let fresh = store.scratch().fresh();
     let mut options = File::options();
     let file = options.read(true).write(true).create_new(true).open(&fresh);
-    write(&mut file.map_err(|error| Error::io("make", &fresh, error))?)?;
-    store.put_blob(sha256, &fresh)?;
-    Ok(())
+    let written = write(&mut file.map_err(|error| Error::io("make", &fresh, error))?)
+        .and_then(|()| Ok(store.put_blob(sha256, &fresh).map(|_| ())?));
+    if written.is_err() {
+        let _ = std::fs::remove_file(&fresh); // the scratch folder goes at the end anyway
+    }
+    written
 }
 
 /// The error of a layer whose bytes are not what its digests say.

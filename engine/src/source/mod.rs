@@ -96,7 +96,7 @@ pub fn fetch(source: &Source, surroundings: &Surroundings<'_>) -> Result<Value> 
     let name = source.name.as_str();
     let failed = |error: Error| match error.code() {
         // Whatever reading ended in.
-        _ if (surroundings.stopped)() => Error::interrupted(),
+        _ if surroundings.is_stopped() => Error::interrupted(),
         None => error.coded("source-failed"),
         Some(_) => error,
     };

@@ -2,12 +2,12 @@
 
 use super::{
     Surroundings,
-    layers::{self, Layered},
+    layers::{self, Blobs, Layered},
     locate,
 };
 use crate::{error::Result, spec::types::OciSource, value::Value};
-use rbuild_oci::ImageSource;
-use std::io;
+use rbuild_oci::{ImageSource, LayerDescriptor};
+use std::io::{self, Read};
 
 pub(super) fn import(name: &str, image: &OciSource, surroundings: &Surroundings<'_>) -> Result<Value> {
     let path = locate(surroundings.folder, &image.path)?;
@@ -19,10 +19,21 @@ pub(super) fn import(name: &str, image: &OciSource, surroundings: &Surroundings<
             copied.map(|_| ()).map_err(|error| layers::mismatch(layer, error))
         })?;
     }
-    let snapshot = layers::unpack(surroundings, &opened.layers, &|index| {
-        Ok(Box::new(layers::open_blob(surroundings, &opened.layers[index])?))
-    });
+    let blobs = InStore { surroundings, layers: &opened.layers };
+    let snapshot = layers::unpack(surroundings, &opened.layers, &blobs);
     let snapshot = snapshot.map_err(|error| error.within(&image.path.display().to_string()))?;
     let (configuration, parsed) = (&opened.configuration, opened.parsed());
     Layered { configuration, parsed, layers: &opened.layers }.value(name, snapshot, surroundings)
+}
+
+/// Blobs that are in the store.
+struct InStore<'a> {
+    surroundings: &'a Surroundings<'a>,
+    layers: &'a [LayerDescriptor],
+}
+
+impl Blobs for InStore<'_> {
+    fn open(&self, index: usize) -> Result<Box<dyn Read + Send + '_>> {
+        Ok(Box::new(layers::open_blob(self.surroundings, &self.layers[index])?))
+    }
 }

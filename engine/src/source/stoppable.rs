@@ -25,8 +25,13 @@ impl<'a> Surroundings<'a> {
         Stoppable { inner, stopped: self.stopped }
     }
 
-    /// Fails if the build is to stop.
+    /// Whether the build is to stop.
+    pub(super) fn is_stopped(&self) -> bool {
+        (self.stopped)()
+    }
+
+    /// Fails if it is.
     pub(super) fn check_stopped(&self) -> Result<()> {
-        if (self.stopped)() { Err(Error::interrupted()) } else { Ok(()) }
+        if self.is_stopped() { Err(Error::interrupted()) } else { Ok(()) }
     }
 }

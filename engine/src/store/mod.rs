@@ -35,7 +35,8 @@ pub use scratch::Scratch;
 
 use durability::Durability;
 use std::{
-    fs, io,
+    fs,
+    io::{self, Read},
     os::unix::fs::{DirBuilderExt, PermissionsExt},
     path::{Path, PathBuf},
     sync::Arc,
@@ -44,6 +45,8 @@ use trees::TreeCache;
 
 /// The format of the folder; another number is refused.
 const VERSION: &str = "1\n";
+/// Manifests, indexes and configurations have less: a digest may be that of a layer.
+const LARGEST_DOCUMENT: u64 = 32 << 20;
 
 /// An I/O failure in the store, with what was being done.
 #[derive(Debug, thiserror::Error)]
@@ -163,9 +166,15 @@ impl Store {
     /// A document of the blobs, as it is there: whoever takes it compares it with its digest.
     ///
     /// # Errors
-    /// As from reading a file.
+    /// As from reading a file; it is larger than documents are.
     pub fn document(&self, sha256: &str) -> io::Result<Vec<u8>> {
-        fs::read(self.blob_path(sha256))
+        let file = fs::File::open(self.blob_path(sha256))?;
+        if file.metadata()?.len() > LARGEST_DOCUMENT {
+            return Err(io::Error::other("it is no document: it has more than 32 MiB"));
+        }
+        let mut bytes = Vec::new();
+        file.take(LARGEST_DOCUMENT).read_to_end(&mut bytes)?;
+        Ok(bytes)
     }
 
     /// Whether the blob of this sha256 is there and its bytes are what its name says; a damaged one is removed. Looked

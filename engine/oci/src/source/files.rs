@@ -3,7 +3,7 @@
 //! A tar is read through once to learn where its entries are, then read at these places. A compressed one is unpacked
 //! into an unnamed temporary file first.
 
-use super::LARGEST_DOCUMENT;
+use super::{LARGEST_DOCUMENT, bounded::Bounded};
 use crate::{
     Error, Result,
     decompress::{Format, decompress},
@@ -142,7 +142,8 @@ fn seekable(mut file: File) -> io::Result<File> {
         return Ok(file);
     }
     let mut unpacked = tempfile::tempfile()?;
-    io::copy(&mut decompress(Box::new(file))?, &mut unpacked)?;
+    let size = file.metadata()?.len();
+    io::copy(&mut Bounded::new(decompress(Box::new(file))?, size), &mut unpacked)?;
     unpacked.seek(SeekFrom::Start(0))?;
     Ok(unpacked)
 }

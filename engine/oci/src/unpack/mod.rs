@@ -5,8 +5,8 @@
 //! matter of paths inside that tree. `/x` and `./x` are `x`; `..` is refused; symbolic links that lie on the way are
 //! followed inside the tree, as in a chroot (`lib -> usr/lib`, then `lib/x`, is the everyday case).
 //!
-//! Memory: what is in flight (8 MiB of content, 16,384 entries), the directories of the tree (their attributes and long
-//! paths: 256 MiB), and a constant. Not the content.
+//! Memory: what is in flight (8 MiB of content, 16,384 entries), the directories of the tree and the names in them (some
+//! 200 bytes an entry; attributes and long paths: 256 MiB), and a constant. Not the content.
 //!
 //! | module | what |
 //! |---|---|
@@ -83,10 +83,13 @@ impl Default for Limits {
 
 impl Limits {
     /// Of a layer whose blob has this many bytes: its files may have 1 GiB, since zeros compress well and an image may
-    /// have a few, and 500 times the blob. Programs and text reach 10 times; gzip can't do more than 1032.
+    /// have a few, and 500 times the blob. Programs and text reach 10 times; gzip can't do more than 1032. Its entries,
+    /// whose paths are in memory, may be a million and one for each 16 bytes.
     pub fn of_layer(blob: u64) -> Self {
         let content = blob.saturating_mul(500).saturating_add(1 << 30);
-        Self { content: content.min(Self::default().content), ..Self::default() }
+        let entries = (blob / 16).saturating_add(1_000_000);
+        let most = Self::default();
+        Self { content: content.min(most.content), entries: entries.min(most.entries), ..most }
     }
 }
 

@@ -18,9 +18,15 @@ pub(super) fn candidates(variables: &BTreeMap<String, String>) -> Result<Vec<Pat
             None => Err(not_a_socket(name, value)),
         };
     }
-    let of_user = set("XDG_RUNTIME_DIR").map(|folder| PathBuf::from(folder).join("podman/podman.sock"));
-    let everywhere = ["/var/run/docker.sock", "/run/podman/podman.sock"].map(PathBuf::from);
-    Ok(everywhere.into_iter().chain(of_user).collect())
+    let of_user = |name: &str| set("XDG_RUNTIME_DIR").map(|folder| PathBuf::from(folder).join(name));
+    let everywhere = |path: &str| Some(PathBuf::from(path));
+    let all = [
+        everywhere("/var/run/docker.sock"),
+        of_user("docker.sock"),
+        everywhere("/run/podman/podman.sock"),
+        of_user("podman/podman.sock"),
+    ];
+    Ok(all.into_iter().flatten().collect())
 }
 
 fn not_a_socket(name: &str, value: &str) -> Error {
@@ -51,7 +57,9 @@ mod tests {
         assert_eq!(found(&[("DOCKER_HOST", ""), ("CONTAINER_HOST", "unix:///p.sock")]).unwrap(), ["/p.sock"]);
         let everywhere = ["/var/run/docker.sock", "/run/podman/podman.sock"];
         assert_eq!(found(&[]).unwrap(), everywhere);
-        assert_eq!(found(&[own]).unwrap(), [&everywhere[..], &["/run/user/7/podman/podman.sock"]].concat());
+        let [docker, podman] = everywhere;
+        let all = [docker, "/run/user/7/docker.sock", podman, "/run/user/7/podman/podman.sock"];
+        assert_eq!(found(&[own]).unwrap(), all);
     }
 
     #[test]

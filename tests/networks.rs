@@ -1,0 +1,46 @@
+//! Base images through a network that is not as it should be. (What the client makes of faults by itself is tested in
+//! its crate.)
+
+use crate::support::{Project, busybox, registry::Registry, spoiler::Spoiler};
+
+/// An image with two small layers, and one between them that takes a few reads.
+fn seed(registry: &Registry) -> Project {
+    let maker = busybox(
+        "[step.large]\nfrom = 'base'\ncopy = [{ from = 'code', src = '/large', dest = '/large' }]\n\
+         [source.code]\npath = 'code'\n\
+         [step.top]\nfrom = 'large'\nfiles = [{ path = '/top', content = 'x' }]\n\
+         [image.root]\nfrom = 'top'\noutput = [{ oci = 'dist' }]\n",
+    );
+    let number = |at: u32| (u64::from(at) * 2_654_435_761 % 4_294_967_296).to_string();
+    maker.write("code/large", (0..900_000).map(number).collect::<Vec<_>>().join("\n"));
+    maker.build();
+    registry.push(&maker.path("dist"), "latest", "test/base:1");
+    maker
+}
+
+fn user(registry: &Registry, mirror: &Spoiler) -> Project {
+    let spec = format!(
+        "version = 1\n[source.base]\nimage = '{}/test/base:1'\n[image.it]\nfrom = 'base'\noutput = [{{ oci = 'dist' }}]\n",
+        registry.host
+    );
+    let config = format!("[registries.'{}']\nmirrors = ['http://{}']\n", registry.host, mirror.host);
+    Project::new(&spec).file("home/rbuild/config.toml", config)
+}
+
+/// Bytes that make no sense as gzip are asked for again, not only those whose digest is another.
+#[test]
+fn sandbox_a_layer_that_comes_damaged_comes_again() {
+    needs!(fuse, busybox, "docker-registry", "skopeo");
+    let registry = Registry::start();
+    let maker = seed(&registry);
+    let layers = maker.layout("dist").layers("latest");
+    let mirror = Spoiler::start(&registry.host, &layers[1]);
+    let project = user(&registry, &mirror);
+    let environment = project.path("home").display().to_string();
+    project.rbuild_with(&[("XDG_CONFIG_HOME", &environment)], ["apply"]).success();
+    assert!(mirror.has_spoiled());
+    assert_eq!(project.layout("dist").layers("latest"), layers);
+    project.layout("dist").check("latest");
+    let listing = project.rbuild(["inspect", "--tree", "source.base"]).success();
+    assert!(listing.contains(" /large") && listing.contains(" /top"), "{listing}");
+}
