@@ -206,3 +206,44 @@ fn sandbox_a_name_without_a_tag_gets_one_in_a_docker_archive() {
         assert_eq!(listed[0]["RepoTags"], json!([tag]), "{to}");
     }
 }
+
+#[test]
+fn sandbox_an_image_is_for_its_machine_and_a_place_says_its_kind() {
+    needs!(fuse, busybox, "docker-registry", "skopeo");
+    let (registry, project) = (Registry::start(), maker());
+    let name = format!("{}/app:1", registry.host);
+    project.rbuild(["copy", "oci:dist", &name]).success();
+    for command in [&["pull", &name][..], &["copy", &name, "oci:other"]] {
+        let told = project.rbuild(command.iter().chain(&["--platform", "linux/s390x"])).failure(3);
+        assert!(told.contains(&format!("{name} is for linux/amd64, not for linux/s390x")), "{told}");
+    }
+    for (command, told) in [
+        (&["copy", "dist", "oci:x"][..], "\"dist\" does not say what kind of place it is"),
+        (&["copy", &name, "app.tar"], "\"app.tar\" does not say what kind of place it is"),
+        (&["copy", "dir:dist", "oci:x"], "`dir:` is no kind of place here"),
+        (&["pull", "oci:dist"], "\"oci:dist\" is no image of a registry"),
+        (&["push", "app", "oci:dist"], "\"oci:dist\" is no image of a registry"),
+    ] {
+        let error = project.rbuild(command).failure(2);
+        assert!(error.contains(told), "{error}");
+    }
+}
+
+/// Nobody is asked, and nothing waited for, once Ctrl-C was pressed.
+#[test]
+fn an_interrupted_pull_says_so() {
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let name = format!("{}/app:1", silent.local_addr().expect("its port"));
+    let project = Project::empty();
+    let mut command = project.command();
+    command.args(["pull", &name]).stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
+    let child = command.spawn().expect("rbuild can be started");
+    let _asked = silent.accept().expect("a request");
+    let pid = nix::unistd::Pid::from_raw(child.id().cast_signed());
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGINT).expect("it runs");
+    let output = child.wait_with_output().expect("it ends");
+    let told = project.output("rbuild pull".to_owned(), &output).failure(130);
+    assert_eq!(told, "error: interrupted\n");
+    let kept = project.store().join("tmp").read_dir().map_or(0, Iterator::count);
+    assert_eq!(kept, 0, "nothing half-written stays");
+}

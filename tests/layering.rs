@@ -11,7 +11,7 @@ fn library() -> PathBuf {
 }
 
 /// The modules of the library, each using only those before it.
-const ORDER: [&str; 23] = [
+const ORDER: [&str; 24] = [
     "spec",
     "error",
     "key",
@@ -23,6 +23,7 @@ const ORDER: [&str; 23] = [
     "graph",
     "operations",
     "parallel",
+    "interrupts",
     "transfer",
     "lookups",
     "registries",

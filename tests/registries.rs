@@ -262,3 +262,34 @@ fn a_config_that_is_wrong_is_told_with_its_line() {
     std::fs::create_dir(project.path("home/rbuild/config.toml")).expect("a folder");
     assert!(apply().failure(3).contains("config.toml"));
 }
+
+/// The tags of a file depend on the values of its variables; an image has those it was built with.
+#[test]
+fn sandbox_an_image_is_not_pushed_by_tags_it_was_not_built_with() {
+    needs!(fuse, busybox, "docker-registry", "skopeo");
+    let registry = Registry::start();
+    let project = busybox(&format!(
+        "[vars]\ntag = '1'\n[step.it]\nfrom = 'base'\nfiles = [{{ path = '/v', content = '${{tag}}', expand = true }}]\n\
+         [image.app]\nfrom = 'it'\ntags = ['{}/app:${{tag}}']\noutput = []\n",
+        registry.host
+    ));
+    project.rbuild(["apply", "--set", "tag=2"]).success();
+    let told = project.rbuild(["push", "app"]).failure(2);
+    let (built, now) = (format!("{}/app:2", registry.host), format!("{}/app:1", registry.host));
+    assert!(told.contains(&format!("{built}, not {now}")) && told.contains("say where: "), "{told}");
+    project.rbuild(["push", "app", "--set", "tag=2"]).success();
+    assert!(registry.digest("app:2").starts_with("sha256:"));
+}
+
+#[test]
+fn sandbox_what_was_pushed_before_a_failure_is_told() {
+    needs!(fuse, busybox, "docker-registry", "skopeo");
+    let (registry, other) = (Registry::start(), Registry::for_user("me", "word"));
+    let project = busybox("[step.it]\nfrom = 'base'\n[image.app]\nfrom = 'it'\noutput = []\n");
+    project.build();
+    let (first, second) = (format!("{}/app:1", registry.host), format!("{}/app:1", other.host));
+    let pushed = project.rbuild(["push", "app", &first, &second, "localhost:1/third"]);
+    assert!(pushed.stdout.starts_with(&first), "{pushed}");
+    let told = pushed.failure(3);
+    assert!(told.contains("hint: not tried after this: localhost:1/third"), "{told}");
+}

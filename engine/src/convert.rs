@@ -7,9 +7,7 @@ pub const STORE_DAMAGED: &str = "store-damaged";
 
 impl From<StoreError> for Error {
     fn from(error: StoreError) -> Self {
-        let full = error.source.raw_os_error() == Some(nix::errno::Errno::ENOSPC as i32);
-        let told = Self::environment(format!("can't {}", error.doing)).caused_by(error.source);
-        if full { told.hint("free some space, or put the store elsewhere with RBUILD_STORE") } else { told }
+        Self::environment(format!("can't {}", error.doing)).caused_by(error.source)
     }
 }
 
@@ -73,6 +71,7 @@ impl From<rbuild_registry::Error> for Error {
         match error {
             Registry::Cancelled => Self::interrupted(),
             Registry::Reference { .. } => Self::spec("bad-value", error.to_string()),
+            Registry::Io { .. } => Self::environment(error.to_string()),
             Registry::Damaged { .. } => Self::source("digest-mismatch", error.to_string()),
             other => Self::source("registry-failed", other.to_string()),
         }

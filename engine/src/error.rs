@@ -57,7 +57,9 @@ pub struct Error {
 
 impl Error {
     fn new(kind: Kind, code: Option<&'static str>, message: impl Into<String>) -> Self {
-        Self { kind, code, message: message.into(), cause: None, hints: Vec::new(), diagnostics: None }
+        let message = without_errno(&message.into());
+        let error = Self { kind, code, message, cause: None, hints: Vec::new(), diagnostics: None };
+        if error.message.contains(DISK_FULL) { error.hint(MAKE_SPACE) } else { error }
     }
 
     /// The command line is wrong.
@@ -112,7 +114,7 @@ impl Error {
     #[must_use]
     pub fn caused_by(mut self, cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         self.cause = Some(cause.into());
-        self
+        if self.causes().iter().any(|cause| cause.contains(DISK_FULL)) { self.hint(MAKE_SPACE) } else { self }
     }
 
     /// The same error, said of something: `WHAT: message`.
@@ -169,7 +171,7 @@ impl Error {
         let mut texts: Vec<String> = Vec::new();
         let mut next = std::error::Error::source(self);
         while let Some(cause) = next {
-            let text = cause.to_string();
+            let text = without_errno(&cause.to_string());
             if texts.last().is_none_or(|last| !last.ends_with(&text)) {
                 texts.push(text);
             }
@@ -218,6 +220,20 @@ impl From<Refusal> for Error {
             None => error,
         }
     }
+}
+
+/// What the C library says of ENOSPC.
+const DISK_FULL: &str = "No space left on device";
+const MAKE_SPACE: &str = "free some space, or put the store elsewhere with RBUILD_STORE";
+
+/// The number says nothing that the words before it don't.
+fn without_errno(text: &str) -> String {
+    let mut parts = text.split(" (os error ");
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |told, part| match part.split_once(')') {
+        Some((number, rest)) if number.bytes().all(|byte| byte.is_ascii_digit()) => told + rest,
+        _ => told + " (os error " + part,
+    })
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ pub mod error;
 pub mod execute;
 pub mod graph;
 pub mod image;
+mod interrupts;
 pub mod key;
 pub mod lookups;
 pub mod mount;

@@ -9,15 +9,15 @@ use crate::{
     convert::STORE_DAMAGED,
     error::{Error, Result},
     execute::{Cancel, Engine, Summary, execute},
+    interrupts::{Interrupts, Stopping},
     paths::absolute,
     report::{Event, Reporter},
     store::Build,
 };
-use signal_hook::{
-    consts::{SIGHUP, SIGINT, SIGTERM},
-    iterator::{Handle, Signals},
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Instant,
 };
-use std::{sync::Arc, thread, time::Instant};
 
 /// How a build went. Failures of nodes were told as events.
 pub struct Outcome {
@@ -36,7 +36,8 @@ pub fn apply(request: &Request, reporter: Arc<dyn Reporter>) -> Result<Outcome> 
     let noted = Noted::new(request, &reporter)?;
     let reporter = noted.clone().map_or(reporter, |noted| noted);
     let cancel = Arc::new(Cancel::default());
-    let signals = Interrupts::watch(cancel.clone())?;
+    let current = Arc::new(Mutex::new(cancel.clone()));
+    let _interrupts = watch(current.clone())?;
     let (mut engine, mut summary) = once(request, &reporter, &cancel, false)?;
     let damaged = summary.error.as_ref().is_some_and(|error| error.code() == Some(STORE_DAMAGED));
     if damaged && !cancel.is_interrupted() {
@@ -48,11 +49,21 @@ pub fn apply(request: &Request, reporter: Arc<dyn Reporter>) -> Result<Outcome> 
                 .to_owned(),
         });
         let again = Arc::new(Cancel::default());
-        signals.redirect(again.clone());
+        *current.lock().unwrap_or_else(PoisonError::into_inner) = again.clone();
         drop(engine);
         (engine, summary) = once(request, &reporter, &again, true)?;
     }
     finish(request, &engine, summary, noted.as_deref(), start)
+}
+
+/// A signal ends the build; a second one the process, whose sandboxes end with it.
+fn watch(current: Arc<Mutex<Arc<Cancel>>>) -> Result<Interrupts> {
+    Interrupts::watch(move || {
+        let cancel = current.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let stopping = if cancel.is_interrupted() { Stopping::Already } else { Stopping::Now };
+        cancel.interrupt();
+        stopping
+    })
 }
 
 fn once(
@@ -99,45 +110,4 @@ fn finish(
         duration: u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX),
     });
     Ok(Outcome { success: error.is_none(), error })
-}
-
-/// Ctrl-C, SIGTERM and SIGHUP end the build; a second one ends the process, whose sandboxes end with it.
-struct Interrupts {
-    handle: Handle,
-    thread: Option<thread::JoinHandle<()>>,
-    target: Arc<std::sync::Mutex<Arc<Cancel>>>,
-}
-
-impl Interrupts {
-    fn watch(cancel: Arc<Cancel>) -> Result<Self> {
-        let failed = |error: std::io::Error| Error::environment("signals can't be watched").caused_by(error);
-        let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).map_err(failed)?;
-        let handle = signals.handle();
-        let target = Arc::new(std::sync::Mutex::new(cancel));
-        let current = target.clone();
-        let work = move || {
-            for signal in signals.forever() {
-                let cancel = current.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
-                if cancel.is_interrupted() {
-                    let _ = signal_hook::low_level::emulate_default_handler(signal);
-                }
-                cancel.interrupt();
-            }
-        };
-        let thread = thread::Builder::new().name("signals".to_owned()).spawn(work).map_err(failed)?;
-        Ok(Self { handle, thread: Some(thread), target })
-    }
-
-    fn redirect(&self, cancel: Arc<Cancel>) {
-        *self.target.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = cancel;
-    }
-}
-
-impl Drop for Interrupts {
-    fn drop(&mut self) {
-        self.handle.close();
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
-    }
 }

@@ -91,9 +91,13 @@ impl ProgressArgument {
     /// # Errors
     /// The standard output can't be written.
     pub fn tell(self, shell: Shell, progress: &Progress, copied: Copied, what: [&str; 2]) -> Result<()> {
-        if self.style == Style::Json {
-            progress.report(&Event::Copied(copied));
-            return Ok(());
+        match self.style {
+            Style::Plain => {}
+            Style::Quiet => return Ok(()),
+            Style::Json => {
+                progress.report(&Event::Copied(copied));
+                return Ok(());
+            }
         }
         let Copied { place, digest, blobs, present } = copied;
         let (place, [noun, done]) = (text::line(&place), what);

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 /// Fetches images of registries into the store
 ///
-/// What a build needs of them is then there, also with --offline.
+/// What a build needs of them is then there, with --offline too if the lock file or a digest says which image is meant.
 #[derive(Debug, clap::Args)]
 pub struct PullArguments {
     /// An image: NAME:TAG or NAME@DIGEST
@@ -55,9 +55,13 @@ impl PullArguments {
     pub fn run(self, shell: Shell) -> Result<()> {
         let progress = self.progress.of_copy(shell);
         let copier = copier(&self.store, progress.clone())?;
-        let platform = self.platform.unwrap_or_else(Platform::host);
         for reference in &self.references {
-            self.progress.tell(shell, &progress, copier.pull(reference, &platform)?, ["layer", "pulled"])?;
+            self.progress.tell(
+                shell,
+                &progress,
+                copier.pull(reference, self.platform.as_ref())?,
+                ["layer", "pulled"],
+            )?;
         }
         Ok(())
     }

@@ -116,7 +116,7 @@ mod tests {
 
     #[test]
     fn an_image() {
-        let image = ImageNode { manifest: "sha256:aa".into(), config: "sha256:cc".into() };
+        let image = ImageNode { manifest: "sha256:aa".into(), config: "sha256:cc".into(), tags: vec![] };
         let manifest = json!({
             "layers": [{ "size": 47_185_920, "digest": "sha256:11" }, { "size": 912, "digest": "sha256:22" }],
             "annotations": { "org.example.a": "1", "org.example.b": "2" }
@@ -165,7 +165,7 @@ mod tests {
 
     #[test]
     fn a_damaged_manifest() {
-        let image = ImageNode { manifest: "sha256:aa".into(), config: "sha256:cc".into() };
+        let image = ImageNode { manifest: "sha256:aa".into(), config: "sha256:cc".into(), tags: vec![] };
         assert!(image_text("image.shop", &image, (json!([]), json!({}))).is_err());
     }
 }

@@ -42,9 +42,8 @@ impl Arguments {
             ..look(file, self.variables.inputs(), self.store.find()?)
         };
         let progress = self.progress.of_copy(shell);
-        for pushed in rbuild::build::push(&request, &self.image, &self.references, progress.clone())? {
-            self.progress.tell(shell, &progress, pushed, ["blob", "sent"])?;
-        }
-        Ok(())
+        rbuild::build::push(&request, &self.image, &self.references, progress.clone(), &mut |pushed| {
+            self.progress.tell(shell, &progress, pushed.clone(), ["blob", "sent"])
+        })
     }
 }

@@ -15,6 +15,7 @@ mod origin;
 mod place;
 mod write;
 
+pub(crate) use place::check_reference;
 pub use place::{FileKind, Place};
 
 use crate::{
@@ -50,7 +51,7 @@ const MOST_AT_ONCE: usize = 6;
 /// What copies: the way to registries, and the store between.
 pub struct Copier {
     store: Arc<Store>,
-    registries: Registries,
+    registries: Arc<Registries>,
 }
 
 impl Copier {
@@ -64,76 +65,79 @@ impl Copier {
         reporter: Arc<dyn Reporter>,
     ) -> Result<Self> {
         let store = Store::open(store)?;
-        let registries = Registries::new(variables, false, Some(store.clone()), reporter);
+        let registries = Arc::new(Registries::new(variables, false, Some(store.clone()), reporter));
         Ok(Self { store, registries })
     }
 
-    /// Fetches the image of a registry for a platform into the store; counts its layers.
+    /// Fetches the image of a registry into the store, of several the one for a platform (none: this machine's); counts
+    /// its layers.
     ///
     /// # Errors
-    /// A name that is none; whatever the registry answers.
-    pub fn pull(&self, reference: &str, platform: &Platform) -> Result<Copied> {
-        let place = Place::Registry(reference.to_owned());
-        let origin = Origin::open(&place, Some(platform), &self.registries, &self.store)?;
-        let content = Content::of(&origin)?;
-        let blobs = self.fetch(&origin, &content)?;
-        if let Some(repository) = origin.repository() {
-            registries::remember(&self.store, repository, content.blobs.iter().map(Descriptor::digest));
-        }
-        self.store.settle()?;
-        Ok(Copied {
-            place: origin.name.clone(),
-            digest: origin.root.digest().to_string(),
-            blobs,
+    /// A name that is none; an image that is not for the platform; whatever the registry answers; it was interrupted.
+    pub fn pull(&self, reference: &str, platform: Option<&Platform>) -> Result<Copied> {
+        self.registries.interruptible(|| {
+            check_reference(reference)?;
+            let place = Place::Registry(reference.to_owned());
+            let wanted = platform.cloned().unwrap_or_else(Platform::host);
+            let origin = Origin::open(&place, Some(&wanted), &self.registries, &self.store)?;
+            origin.check_platform(&wanted, platform.is_some())?;
+            let content = Content::of(&origin)?;
+            let blobs = self.fetch(&origin, &content)?;
+            if let Some(repository) = origin.repository() {
+                let digests = content.blobs.iter().map(Descriptor::digest);
+                registries::remember(&self.store, repository, digests);
+            }
+            self.store.settle()?;
             // The configuration came when the platform was looked for.
-            present: (content.blobs.len() - 1).saturating_sub(blobs),
+            let present = (content.blobs.len() - 1).saturating_sub(blobs);
+            let (place, digest) = (origin.name.clone(), origin.root.digest().to_string());
+            Ok(Copied { place, digest, blobs, present })
         })
     }
 
     /// Copies what `from` stands for to `to`: with a platform the one image for it, without all there is.
     ///
     /// # Errors
-    /// Places that are none, what is not there or damaged, what can't be written, whatever a registry answers.
+    /// Places that are none, what is not there or damaged, what can't be written, whatever a registry answers; it was
+    /// interrupted.
     pub fn copy(&self, from: &Place, to: &Place, platform: Option<&Platform>) -> Result<Copied> {
-        let origin = Origin::open(from, platform, &self.registries, &self.store)?;
-        let content = Content::of(&origin)?;
-        let copied = match to {
-            Place::Registry(text) => {
-                let reference = self.registries.client()?.reference(text)?;
-                let far: Vec<&Descriptor> = content.blobs.iter().filter(|blob| origin.is_far(blob)).collect();
-                let fetched = self.transfer(&origin, Direction::Pull, &far);
-                let image = Outgoing {
-                    manifests: &content.manifests,
-                    blobs: &content.blobs,
-                    repository: origin.repository(),
-                };
-                let copied = self.registries.push(&image, &reference, |blob| Lazy {
-                    origin: &origin,
-                    blob: blob.clone(),
-                    transfer: &fetched,
-                    is_far: origin.is_far(blob),
-                    is_fetched: AtomicBool::new(false),
-                })?;
-                fetched.end();
-                copied
+        self.registries.interruptible(|| {
+            let origin = Origin::open(from, platform, &self.registries, &self.store)?;
+            if let Some(platform) = platform {
+                origin.check_platform(platform, true)?;
             }
-            Place::File { kind, path, reference } => {
-                let files = self.files(&origin, &content)?;
-                let write = Write { origin: &origin, content: &content, files: &files, from };
-                match kind {
-                    FileKind::Oci => write.layout(path, reference.as_deref()),
-                    FileKind::OciArchive => write.oci_archive(path, reference.as_deref()),
-                    FileKind::DockerArchive => write.docker_archive(path, reference.as_deref()),
-                }?;
-                Copied {
-                    place: path.display().to_string(),
-                    digest: origin.root.digest().to_string(),
-                    blobs: content.blobs.len(),
-                    present: 0,
+            let content = Content::of(&origin)?;
+            let copied = match to {
+                Place::Registry(text) => self.to_registry(&origin, &content, text),
+                Place::File { kind, path, reference } => {
+                    let files = self.files(&origin, &content)?;
+                    let registries = &*self.registries;
+                    let write = Write { origin: &origin, content: &content, files: &files, from, registries };
+                    write.to(*kind, path, reference.as_deref())
                 }
-            }
+            }?;
+            self.store.settle()?;
+            Ok(copied)
+        })
+    }
+
+    fn to_registry(&self, origin: &Origin<'_>, content: &Content, to: &str) -> Result<Copied> {
+        let reference = self.registries.client()?.reference(to)?;
+        let far: Vec<&Descriptor> = content.blobs.iter().filter(|blob| origin.is_far(blob)).collect();
+        let fetched = self.transfer(origin, Direction::Pull, &far);
+        let image = Outgoing {
+            manifests: &content.manifests,
+            blobs: &content.blobs,
+            repository: origin.repository(),
         };
-        self.store.settle()?;
+        let copied = self.registries.push(&image, &reference, |blob| Lazy {
+            origin,
+            blob: blob.clone(),
+            transfer: &fetched,
+            is_far: origin.is_far(blob),
+            is_fetched: AtomicBool::new(false),
+        })?;
+        fetched.end();
         Ok(copied)
     }
 

@@ -18,6 +18,8 @@ pub(super) struct Origin<'a> {
     pub(super) name: String,
     /// What the name stands for.
     pub(super) root: Descriptor,
+    /// The machine it is for, where that was looked at.
+    platform: Option<Platform>,
     kind: Kind<'a>,
     store: &'a Store,
 }
@@ -39,10 +41,10 @@ impl<'a> Origin<'a> {
             Place::Registry(text) => {
                 let client = registries.client()?;
                 let reference = client.reference(text)?;
-                let root = root_in_registry(client, &reference, platform)?;
+                let (root, platform) = root_in_registry(client, &reference, platform)?;
                 let repository = reference.repository().clone();
                 let kind = Kind::Registry { client, registries, repository };
-                Ok(Self { name: reference.to_string(), root, kind, store })
+                Ok(Self { name: reference.to_string(), root, platform, kind, store })
             }
             Place::File { path, reference, kind } => {
                 let image = StoredImage::open(path, reference.as_deref(), platform)?;
@@ -51,9 +53,25 @@ impl<'a> Origin<'a> {
                     return Err(Error::usage(format!("{name} is a file, and oci: is for folders"))
                         .hint("say oci-archive: or docker-archive:"));
                 }
-                Ok(Self { name, root: image.descriptor.clone(), kind: Kind::Stored(Box::new(image)), store })
+                let (root, kind) = (image.descriptor.clone(), Kind::Stored(Box::new(image)));
+                Ok(Self { name, root, platform: None, kind, store })
             }
         }
+    }
+
+    /// Looks whether it is for this platform: an image that is not one of many may be for another.
+    pub(super) fn check_platform(&self, wanted: &Platform, is_said: bool) -> Result<()> {
+        let Some(found) = self.platform.as_ref().filter(|found| wanted.serves(found).is_none()) else {
+            return Ok(());
+        };
+        let message = format!("{} is for {found}, not for {wanted}", self.name);
+        if is_said {
+            return Err(Error::environment(message));
+        }
+        if let Kind::Registry { registries, .. } = &self.kind {
+            registries.warn("foreign-platform", message);
+        }
+        Ok(())
     }
 
     /// The repository it is in, if it is in one.
@@ -114,13 +132,14 @@ impl<'a> Origin<'a> {
     }
 }
 
+/// With a platform, the image for it, and what it says it is for.
 fn root_in_registry(
     client: &Client,
     reference: &Reference,
     platform: Option<&Platform>,
-) -> Result<Descriptor> {
-    Ok(match platform {
-        Some(platform) => client.image(reference, platform)?.manifest.descriptor,
-        None => client.manifest(reference)?.descriptor,
-    })
+) -> Result<(Descriptor, Option<Platform>)> {
+    let Some(platform) = platform else { return Ok((client.manifest(reference)?.descriptor, None)) };
+    let image = client.image(reference, platform)?;
+    let found = image.platform();
+    Ok((image.manifest.descriptor, Some(found)))
 }

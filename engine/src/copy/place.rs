@@ -35,6 +35,17 @@ const KINDS: [(&str, FileKind); 3] = [
     ("oci-archive", FileKind::OciArchive),
     ("docker-archive", FileKind::DockerArchive),
 ];
+/// Places of skopeo and podman.
+const OTHERS: [&str; 8] = [
+    "dir",
+    "docker-daemon",
+    "containers-storage",
+    "ostree",
+    "sif",
+    "tarball",
+    "oci-layout",
+    "docker-tarball",
+];
 const FORMS: &str =
     "a place is HOST/PATH:TAG, oci:FOLDER[:REF], oci-archive:FILE[:REF] or docker-archive:FILE[:NAME:TAG]";
 
@@ -58,11 +69,34 @@ impl Place {
                 return Ok(Self::File { kind, path: path.into(), reference });
             }
         }
-        if text.starts_with(['/', '.', '~']) {
-            return Err(Error::usage(format!("{text:?} does not say what kind of place it is")).hint(FORMS));
+        check_reference(text)?;
+        if Path::new(text).exists() {
+            return Err(Error::usage(format!("{text:?} does not say what kind of place it is"))
+                .hint(FORMS)
+                .hint(format!("docker://{text} is the image of a registry")));
         }
         Ok(Self::Registry(text.to_owned()))
     }
+}
+
+/// Refuses what can be read as an image of docker.io and is meant as something else.
+///
+/// # Errors
+/// It names a file or folder, or a kind of place.
+pub(crate) fn check_reference(text: &str) -> Result<()> {
+    if text.starts_with(['/', '.', '~']) || text.ends_with(".tar") {
+        return Err(Error::usage(format!("{text:?} does not say what kind of place it is")).hint(FORMS));
+    }
+    let word = text.split_once(':').map_or("", |(word, _)| word);
+    if KINDS.iter().any(|(kind, _)| *kind == word) {
+        return Err(
+            Error::usage(format!("{text:?} is no image of a registry")).hint("`rbuild copy` takes it")
+        );
+    }
+    if OTHERS.contains(&word) {
+        return Err(Error::usage(format!("`{word}:` is no kind of place here")).hint(FORMS));
+    }
+    Ok(())
 }
 
 /// The path, and what is behind its first `:`.
@@ -96,7 +130,7 @@ mod tests {
         ] {
             assert_eq!(Place::parse(text).ok(), Some(place), "{text}");
         }
-        for text in ["./shop", "/tmp/shop", "oci:", "oci::x"] {
+        for text in ["./shop", "/tmp/shop", "oci:", "oci::x", "dir:shop", "shop.tar", "Cargo.toml"] {
             assert!(Place::parse(text).is_err_and(|error| error.kind().exit_code() == 2), "{text}");
         }
     }

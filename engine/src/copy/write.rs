@@ -4,6 +4,8 @@ use super::{FileKind, Place, content::Content, origin::Origin};
 use crate::{
     error::{Error, Result},
     image::replace,
+    registries::Registries,
+    report::Copied,
 };
 use rbuild_oci::{
     Exported, Image, Platform,
@@ -24,15 +26,31 @@ pub(super) struct Write<'a> {
     pub(super) content: &'a Content,
     pub(super) files: &'a HashMap<Digest, PathBuf>,
     pub(super) from: &'a Place,
+    pub(super) registries: &'a Registries,
 }
 
 impl Write<'_> {
-    pub(super) fn layout(&self, path: &Path, reference: Option<&str>) -> Result<()> {
+    /// Writes it.
+    pub(super) fn to(&self, kind: FileKind, path: &Path, reference: Option<&str>) -> Result<Copied> {
+        match kind {
+            FileKind::Oci => self.layout(path, reference),
+            FileKind::OciArchive => self.oci_archive(path, reference),
+            FileKind::DockerArchive => self.docker_archive(path, reference),
+        }?;
+        Ok(Copied {
+            place: path.display().to_string(),
+            digest: self.origin.root.digest().to_string(),
+            blobs: self.content.blobs.len(),
+            present: 0,
+        })
+    }
+
+    fn layout(&self, path: &Path, reference: Option<&str>) -> Result<()> {
         let names = [self.reference(reference)];
         Ok(write_layout(path, &self.exported(), &names, &|digest| self.file(digest))?)
     }
 
-    pub(super) fn oci_archive(&self, path: &Path, reference: Option<&str>) -> Result<()> {
+    fn oci_archive(&self, path: &Path, reference: Option<&str>) -> Result<()> {
         let names = [self.reference(reference)];
         replace(path, |out| {
             Ok(write_oci_archive(out, &self.exported(), &names, &|digest| self.file(digest))?)
@@ -40,7 +58,7 @@ impl Write<'_> {
         Ok(())
     }
 
-    pub(super) fn docker_archive(&self, path: &Path, name: Option<&str>) -> Result<()> {
+    fn docker_archive(&self, path: &Path, name: Option<&str>) -> Result<()> {
         let manifest = self.content.only_manifest().ok_or_else(|| {
             Error::usage(format!("{} is an index, and a docker-archive holds one image", self.origin.name))
                 .hint("say which: --platform linux/amd64")
@@ -97,6 +115,9 @@ impl Write<'_> {
     }
 
     fn file(&self, digest: &Digest) -> io::Result<PathBuf> {
+        if self.registries.is_cancelled() {
+            return Err(io::Error::other("interrupted"));
+        }
         self.files.get(digest).cloned().ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 

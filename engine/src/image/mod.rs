@@ -67,11 +67,11 @@ pub fn make(session: &Session, queue: &LayerQueue, image: &Image, inputs: &Input
     let built = Built::build(&spec)?;
     keep(session, &built)?;
     let outputs = export::write(session, image, &built, &snapshot, &inputs.context)?;
-    let tags = image.tags.iter().map(|tag| tag.to_string()).collect();
+    let tags: Vec<String> = image.tags.iter().map(|tag| tag.to_string()).collect();
     session.reporter.report(&Event::Image {
         name: image.name.value.clone(),
         digest: built.descriptor.digest().to_string(),
-        tags,
+        tags: tags.clone(),
         layers: layers
             .into_iter()
             .map(|(layer, made_by)| Layer { digest: layer.digest.to_string(), size: layer.size, made_by })
@@ -81,6 +81,7 @@ pub fn make(session: &Session, queue: &LayerQueue, image: &Image, inputs: &Input
     let remembered = ImageNode {
         manifest: built.descriptor.digest().to_string(),
         config: built.configuration_descriptor.digest().to_string(),
+        tags,
     };
     let snapshot = session.store.put_snapshot(&snapshot)?.to_string();
     Ok(Node { snapshot: Some(snapshot), passed: true, image: Some(remembered), ..Node::default() })

@@ -15,7 +15,7 @@ use std::collections::HashSet;
 /// Pushes an image, whose manifest is in the store, to its tags.
 pub(super) fn to_tags(session: &Session, image: &Image, digest: &str) -> Result<Vec<Written>> {
     let name = &image.name.value;
-    session.registries.check_online(&format!("the registry of image `{name}`"))?;
+    session.registries.check_online_to(&format!("image `{name}` is pushed"))?;
     let client = session.registries.client()?;
     let content = Pushable::load(&session.store, digest, name)?;
     let push = |tag: String| {

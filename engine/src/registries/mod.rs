@@ -6,6 +6,7 @@ pub(crate) use push::Outgoing;
 
 use crate::{
     error::{Error, Result},
+    interrupts::{Interrupts, Stopping},
     report::{Direction, Event, Reporter},
     store::Store,
     transfer::{OnTheWay, Transfer},
@@ -63,7 +64,7 @@ impl Registries {
     /// The settings are wrong.
     pub fn client(&self) -> Result<&Client> {
         let made = self.client.get_or_init(|| self.make().map_err(|error| error.to_string()));
-        if self.cancelled.load(Ordering::SeqCst) {
+        if self.is_cancelled() {
             self.cancel();
         }
         made.as_ref().map_err(|reason| Error::source("registry-failed", reason.clone()))
@@ -81,6 +82,23 @@ impl Registries {
             .hint("run once without --offline"))
     }
 
+    /// The same for what is sent and not fetched.
+    ///
+    /// # Errors
+    /// `offline`: `what` needs the network.
+    pub(crate) fn check_online_to(&self, what: &str) -> Result<()> {
+        if !self.offline {
+            return Ok(());
+        }
+        Err(Error::source("offline", format!("--offline: {what}, and that needs the network"))
+            .hint("leave --offline out, or name targets that need no registry"))
+    }
+
+    /// Tells something to be looked at.
+    pub(crate) fn warn(&self, code: &str, message: String) {
+        self.reporter.report(&Event::Warning { code: Some(code.to_owned()), node: None, message });
+    }
+
     /// Blobs of these sizes are to come or go, for a node or an image's reference.
     pub(crate) fn transfer(
         &self,
@@ -94,6 +112,25 @@ impl Registries {
     /// Where bytes of blobs are counted.
     pub(crate) fn on_the_way(&self) -> &OnTheWay {
         &self.on_the_way
+    }
+
+    /// Does work that a signal ends; a second one ends the process.
+    ///
+    /// # Errors
+    /// Those of the work; it was interrupted.
+    pub(crate) fn interruptible<T>(self: &Arc<Self>, work: impl FnOnce() -> Result<T>) -> Result<T> {
+        let registries = self.clone();
+        let _interrupts = Interrupts::watch(move || {
+            let stopping = if registries.is_cancelled() { Stopping::Already } else { Stopping::Now };
+            registries.cancel();
+            stopping
+        })?;
+        work().map_err(|error| if self.is_cancelled() { Error::interrupted() } else { error })
+    }
+
+    /// Whether everything is to end.
+    pub(crate) fn is_cancelled(&self) -> bool {
+        self.cancelled.load(Ordering::SeqCst)
     }
 
     /// Ends whatever is going on, and what would be begun.
@@ -206,10 +243,7 @@ impl Observer for Told {
             Happening::NextPlace { what, reason } => format!("{what}: {reason}; trying the next place"),
             _ => return,
         };
-        self.reporter.report(&Event::Warning {
-            code: Some("registry-retry".to_owned()),
-            node: None,
-            message,
-        });
+        let code = Some("registry-retry".to_owned());
+        self.reporter.report(&Event::Warning { code, node: None, message });
     }
 }

@@ -136,16 +136,25 @@ impl Lock {
             Ok(_) => Ok(self),
             Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(Self::load(path)?.unwrap_or(self)),
             // Some file systems can neither link nor rename without replacing.
-            Err(_) => {
-                match File::create_new(path).and_then(|mut file| file.write_all(self.render().as_bytes())) {
-                    Ok(()) => Ok(self),
-                    Err(error) if error.kind() == ErrorKind::AlreadyExists => {
-                        Ok(Self::load(path)?.unwrap_or(self))
-                    }
-                    Err(error) => Err(failed("write", path, error)),
-                }
-            }
+            Err(_) => self.create_in_place(path),
         }
+    }
+
+    fn create_in_place(self, path: &Path) -> Result<Self, LockError> {
+        let mut file = match File::create_new(path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+                return Ok(Self::load(path)?.unwrap_or(self));
+            }
+            Err(error) => return Err(failed("write", path, error)),
+        };
+        let written = file.write_all(self.render().as_bytes()).and_then(|()| file.sync_all());
+        written.map_err(|error| {
+            // Half of one would be a broken lock to the next build.
+            let _ = std::fs::remove_file(path);
+            failed("write", path, error)
+        })?;
+        Ok(self)
     }
 
     /// Replaces `path`.

@@ -51,6 +51,9 @@ pub struct ImageNode {
     pub manifest: String,
     /// `sha256:…` of its config.
     pub config: String,
+    /// The tags it was built with.
+    #[serde(default)]
+    pub tags: Vec<String>,
 }
 
 /// The folder of past builds.
