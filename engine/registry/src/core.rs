@@ -140,14 +140,16 @@ impl Core {
             Target::Url(url) => url.clone(),
         };
         let own = own.origin();
-        self.transport.check_step(&own, &url)?;
+        let is_verified = endpoint.protocol.is_verified();
+        self.transport.check_step(&own, is_verified, &url)?;
         // Credentials are for the registry, whatever address it gives.
-        let authorization = match url.origin() == own {
-            true => self.authorizer.header(&self.transport, endpoint, scopes)?,
-            false => None,
+        let (authorization, is_verified) = match url.origin() == own {
+            true => (self.authorizer.header(&self.transport, endpoint, scopes)?, is_verified),
+            false => (None, self.transport.is_verified(&url.origin())),
         };
         let (method, headers, payload) = (call.method.clone(), call.headers.clone(), call.payload);
-        let response = self.transport.send(&Request { method, url, headers, authorization, payload })?;
+        let request = Request { method, url, is_verified, headers, authorization, payload };
+        let response = self.transport.send(&request)?;
         let is_own = response.url.origin() == own;
         Ok((response, is_own))
     }

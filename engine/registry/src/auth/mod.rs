@@ -16,7 +16,7 @@ pub(crate) use scope::Scopes;
 
 use crate::{
     Challenge, Credential, Credentials, Error, Result, Secret,
-    settings::Endpoint,
+    settings::{Endpoint, Protocol},
     transport::{Failure, Response, Transport},
 };
 use base64::{Engine, prelude::BASE64_STANDARD};
@@ -47,7 +47,7 @@ pub(crate) struct Authorizer {
     credentials: Credentials,
     /// A credential that stands for all others: of a login that is being tried.
     fixed: Option<Credential>,
-    hosts: Mutex<BTreeMap<String, Arc<Mutex<Host>>>>,
+    hosts: Mutex<BTreeMap<(String, Protocol), Arc<Mutex<Host>>>>,
     /// Answers of files and helpers, which may be slow.
     known: Mutex<BTreeMap<(String, String), Option<Credential>>>,
 }
@@ -103,7 +103,7 @@ impl Authorizer {
         let bearer = challenges.iter().find(|one| one.scheme == "bearer" && one.parameter("realm").is_some());
         if let Some(bearer) = bearer {
             scopes.add_all(bearer.parameter("scope").unwrap_or_default());
-            let server = TokenServer::of(transport, response, bearer)?;
+            let server = TokenServer::of(transport, endpoint, response, bearer)?;
             host.tokens.retain(|token| !token.scopes.cover(scopes));
             host.scheme = Some(Scheme::Bearer(server));
             let is_fixed = matches!(self.credential(endpoint)?, Some(Credential::RegistryToken(_)));
@@ -152,8 +152,10 @@ impl Authorizer {
     }
 
     fn host(&self, endpoint: &Endpoint) -> Arc<Mutex<Host>> {
-        // By name and not by host, since names are what credentials are kept for.
-        lock(&self.hosts).entry(endpoint.registry.clone()).or_default().clone()
+        // By name and not by host, since names are what credentials are kept for. What was learned where anybody may
+        // have answered counts there alone.
+        let key = (endpoint.registry.clone(), endpoint.protocol);
+        lock(&self.hosts).entry(key).or_default().clone()
     }
 }
 

@@ -5,6 +5,7 @@ use super::{Scopes, basic_header};
 use crate::{
     Challenge, Credential, Error, Result, Secret,
     error::{is_transient_status, quoted},
+    settings::Endpoint,
     transport::{Attempts, Failure, Payload, Request, Response, Transience, Transport, retry_after},
     url::{Url, form_member},
 };
@@ -23,6 +24,7 @@ const CLIENT: &str = "rbuild";
 #[derive(Clone, Debug)]
 pub(super) struct TokenServer {
     realm: Url,
+    is_verified: bool,
     service: Option<String>,
 }
 
@@ -53,8 +55,14 @@ impl Token {
 }
 
 impl TokenServer {
-    /// The server that a challenge names. It is sent passwords, so it must have TLS, or be as near as its registry.
-    pub fn of(transport: &Transport, response: &Response, challenge: &Challenge) -> Result<Self> {
+    /// The server that a challenge names. It is sent passwords, so it must have TLS, or be as near as its registry; and
+    /// only where it is the registry itself need its certificate be no better.
+    pub fn of(
+        transport: &Transport,
+        endpoint: &Endpoint,
+        response: &Response,
+        challenge: &Challenge,
+    ) -> Result<Self> {
         let registry = response.url.origin();
         let refuse = |reason: String| Error::Denied { what: registry.authority(), reason };
         let realm = Url::parse(challenge.parameter("realm").unwrap_or_default())
@@ -64,7 +72,11 @@ impl TokenServer {
         if !origin.is_tls && !transport.may_be_plain(&origin) && !is_as_near {
             return Err(refuse(format!("its token server {realm} has no TLS, so no password is sent there")));
         }
-        Ok(Self { realm, service: challenge.parameter("service").map(str::to_owned) })
+        let is_verified = match origin == registry {
+            true => endpoint.protocol.is_verified(),
+            false => transport.is_verified(&origin),
+        };
+        Ok(Self { realm, is_verified, service: challenge.parameter("service").map(str::to_owned) })
     }
 
     /// A token for these scopes.
@@ -113,8 +125,7 @@ impl TokenServer {
             authorization = Some(basic_header(user, secret));
         }
         let url = self.realm.with_query(members)?;
-        let (headers, payload) = (Vec::new(), Payload::None);
-        transport.send(&Request { method: Method::GET, url, headers, authorization, payload })
+        transport.send(&Request { authorization, ..Request::get(url, self.is_verified) })
     }
 
     fn refresh(&self, transport: &Transport, scopes: &Scopes, token: &Secret) -> Result<Response, Failure> {
@@ -127,8 +138,9 @@ impl TokenServer {
         form.push(form_member("scope", &scopes.texts().join(" ")));
         let form = form.join("&");
         let headers = vec![(header::CONTENT_TYPE, "application/x-www-form-urlencoded".to_owned())];
-        let (url, payload) = (self.realm.clone(), Payload::Bytes(form.as_bytes()));
-        transport.send(&Request { method: Method::POST, url, headers, authorization: None, payload })
+        let payload = Payload::Bytes(form.as_bytes());
+        let request = Request::get(self.realm.clone(), self.is_verified);
+        transport.send(&Request { method: Method::POST, headers, payload, ..request })
     }
 
     fn read(

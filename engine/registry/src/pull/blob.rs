@@ -12,7 +12,7 @@ use crate::{
     digest,
     reference::is_loopback,
     settings::{By, Endpoint},
-    transport::{Attempts, Body, Failure, Payload, Request, Response, Transience},
+    transport::{Attempts, Body, Failure, Request, Response, Transience},
     url::Url,
 };
 use rbuild_oci::oci_spec::image::Descriptor;
@@ -232,13 +232,8 @@ impl Blob {
     /// A stranger's server: it is shown nothing of ours.
     fn ask_url(&self, url: &Url) -> Result<Response> {
         let what = format!("{} (at {url})", self.what);
-        let request = Request {
-            method: Method::GET,
-            url: url.clone(),
-            headers: self.range().into_iter().collect(),
-            authorization: None,
-            payload: Payload::None,
-        };
+        let mut request = Request::get(url.clone(), self.core.transport.is_verified(&url.origin()));
+        request.headers.extend(self.range());
         let response = self.core.repeat(&what, || Ok(self.core.transport.send(&request)))?;
         match response.status {
             StatusCode::OK | StatusCode::PARTIAL_CONTENT => Ok(response),

@@ -2,7 +2,7 @@
 
 use crate::support::{
     World,
-    http::{Reply, Server},
+    http::{Line, Reply, Server},
     image::{self, Blobs},
     registry::{Registry, Setup},
     run,
@@ -10,7 +10,7 @@ use crate::support::{
     token::{PASSWORD, REFRESH, TokenServer, USER},
 };
 use base64::{Engine, prelude::*};
-use rbuild_registry::{Credential, Pushed, Reference, RegistryTable, Repository, Secret};
+use rbuild_registry::{Credential, Error, Pushed, Reference, RegistryTable, Repository, Secret};
 
 fn repository(host: &str, path: &str) -> Repository {
     format!("{host}/{path}").parse::<Reference>().unwrap().repository().clone()
@@ -44,6 +44,33 @@ fn a_private_ca_by_table_and_by_directory() {
     let mut read = Vec::new();
     std::io::copy(&mut world.client().blob(&shop, &part).unwrap(), &mut read).unwrap();
     assert_eq!(read, bytes);
+}
+
+#[test]
+fn insecure_is_for_what_it_was_said_of() {
+    needs!("openssl");
+    let line = Line { tls: Some(Authority::new().server()), ..Line::default() };
+    let server = Server::line(&line, |request| match request.header("authorization") {
+        None => Reply::new(401).header("WWW-Authenticate", "Basic realm=x"),
+        Some(_) => Reply::ok(""),
+    });
+    let (host, digest) = (server.host(), rbuild_oci::sha256(b"x"));
+    let mut world = World::new();
+    log_in(&world, &host);
+    let conf = format!("[[registry]]\nlocation = '{host}/team'\ninsecure = true\n");
+    world.write("root/etc/containers/registries.conf", &conf);
+    let client = world.client();
+    assert!(client.has_blob(&repository(&host, "team/x"), &digest).unwrap());
+    let asked = server.requests.lock().unwrap().len();
+    let assert_refused = |error: Error| assert!(error.to_string().contains("certificate is"), "{error}");
+    assert_refused(client.has_blob(&repository(&host, "other/x"), &digest).unwrap_err());
+    assert_refused(client.ping(&host).unwrap_err());
+    // What our own table says of a host is meant.
+    let other = Authority::new();
+    let ca = Some(other.certificate().into());
+    world.tables.insert(host.clone(), RegistryTable { ca, ..RegistryTable::default() });
+    assert_refused(world.client().has_blob(&repository(&host, "team/x"), &digest).unwrap_err());
+    assert_eq!(server.requests.lock().unwrap().len(), asked, "no password goes there");
 }
 
 #[test]
