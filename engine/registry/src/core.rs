@@ -12,10 +12,11 @@ use serde::Deserialize;
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex},
+    time::Instant,
 };
 use ureq::http::{HeaderName, Method, StatusCode};
 
-/// Answers 401 in a row to one call: the first asks for a token, the second may have found it expired.
+/// Answers 401 in a row to one call: the first asks for a token, the second may have found it expired, or ask for more.
 const MOST_CHALLENGES: u32 = 3;
 /// Of an error's body.
 const LARGEST_REFUSAL: u64 = 64 << 10;
@@ -96,13 +97,13 @@ impl Core {
     fn send_network(&self, endpoint: &Endpoint, call: &Call<'_>) -> Result<Response, Failure> {
         let mut scopes = call.scopes.clone();
         let mut attempts = Attempts::new(self.transport.policy());
-        let mut challenges = 0;
+        let (mut challenges, began) = (0, Instant::now());
         loop {
             let result = self.send_once(endpoint, call, &scopes);
             if let Ok((response, true)) = &result
                 && response.status == StatusCode::UNAUTHORIZED
                 && challenges < MOST_CHALLENGES
-                && self.authorizer.learn(&self.transport, endpoint, response, &mut scopes)?
+                && self.authorizer.learn(&self.transport, endpoint, response, &mut scopes, began)?
             {
                 challenges += 1;
                 // Read to its end, its connection does for the next request.
@@ -181,10 +182,9 @@ impl Core {
     /// What an answer means that is not the one that was hoped for.
     pub fn refusal(&self, endpoint: &Endpoint, response: Response, what: &str) -> Error {
         let status = response.status;
-        let is_own = response.url.origin().authority() == own_authority(endpoint, &response);
-        let elsewhere =
-            if is_own { String::new() } else { format!(" (at {})", response.url.origin().authority()) };
-        let what = format!("{what}{elsewhere}");
+        let host = response.url.origin().authority();
+        let is_own = host == own_authority(endpoint, &response);
+        let what = if is_own { what.to_owned() } else { format!("{what} (at {host})") };
         let words = response.into_bytes(LARGEST_REFUSAL).ok().flatten().map(|bytes| words(&bytes));
         let reason = words.unwrap_or_default();
         match status {
@@ -192,6 +192,10 @@ impl Core {
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
                 let name = &endpoint.registry;
                 let hint = match self.authorizer.has_credential(endpoint) {
+                    // It was shown no credential: another one would not help.
+                    _ if !is_own => format!(
+                        "{host}, where {name} sends for it, refuses: is it blocked here, or the signed address too old?"
+                    ),
                     true => format!("the credential for {name} does not allow it"),
                     false => format!("it does not exist or needs a login: log in to {name}"),
                 };

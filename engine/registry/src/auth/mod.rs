@@ -86,14 +86,16 @@ impl Authorizer {
         Ok(Some(header))
     }
 
-    /// Learns from an answer 401 to a request with these scopes. False if a next request could bring nothing else than
-    /// this one: a password or a token of a file is refused once, and where there is none, nobody is asked again.
+    /// Learns from an answer 401 to a request with these scopes, of a call that began then. False if a next request could
+    /// bring nothing else than this one: a password, a token of a file or one that was fetched for this call is refused
+    /// once, and where there is none, nobody is asked again.
     pub fn learn(
         &self,
         transport: &Transport,
         endpoint: &Endpoint,
         response: &Response,
         scopes: &mut Scopes,
+        began: Instant,
     ) -> Result<bool> {
         let headers = response.headers.get_all(header::WWW_AUTHENTICATE);
         let challenges: Vec<Challenge> =
@@ -102,16 +104,20 @@ impl Authorizer {
         let mut host = lock(&host);
         let bearer = challenges.iter().find(|one| one.scheme == "bearer" && one.parameter("realm").is_some());
         if let Some(bearer) = bearer {
+            let asked = scopes.clone();
             scopes.add_all(bearer.parameter("scope").unwrap_or_default());
             let server = TokenServer::of(transport, endpoint, response, bearer)?;
-            host.tokens.retain(|token| !token.scopes.cover(scopes));
             host.scheme = Some(Scheme::Bearer(server));
+            let Some(sent) = &response.authorization else { return Ok(true) };
+            let is_sent = |token: &mut Token| token.header() == *sent;
+            let refused: Vec<Token> = host.tokens.extract_if(.., is_sent).collect();
+            let is_new = refused.iter().any(|token| token.fetched >= began);
             let is_fixed = matches!(self.credential(endpoint)?, Some(Credential::RegistryToken(_)));
-            return Ok(!(is_fixed && response.had_authorization));
+            return Ok(!(is_fixed || (is_new && *scopes == asked)));
         }
         if challenges.iter().any(|one| one.scheme == "basic") {
             host.scheme = Some(Scheme::Basic);
-            return Ok(!response.had_authorization && self.basic(endpoint)?.is_some());
+            return Ok(response.authorization.is_none() && self.basic(endpoint)?.is_some());
         }
         let offered: Vec<&str> = challenges.iter().map(|one| one.scheme.as_str()).collect();
         let reason = match offered.as_slice() {

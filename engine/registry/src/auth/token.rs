@@ -4,7 +4,7 @@
 use super::{Scopes, basic_header};
 use crate::{
     Challenge, Credential, Error, Result, Secret,
-    error::{is_transient_status, quoted},
+    error::is_transient_status,
     settings::Endpoint,
     transport::{Attempts, Failure, Payload, Request, Response, Transience, Transport, retry_after},
     url::{Url, form_member},
@@ -32,6 +32,7 @@ pub(super) struct TokenServer {
 pub(super) struct Token {
     secret: Secret,
     pub scopes: Scopes,
+    pub fetched: Instant,
     end: Instant,
 }
 
@@ -45,6 +46,11 @@ struct Answer {
 }
 
 impl Token {
+    fn new(secret: Secret, scopes: Scopes, life: Duration) -> Self {
+        let fetched = Instant::now();
+        Self { secret, scopes, fetched, end: fetched + life }
+    }
+
     pub fn is_good(&self, now: Instant) -> bool {
         now < self.end
     }
@@ -89,24 +95,27 @@ impl TokenServer {
     ) -> Result<Token, Failure> {
         let what = format!("a token for {registry} from {}", self.realm);
         let mut attempts = Attempts::new(transport.policy());
-        let response = loop {
+        loop {
             let sent = match credential {
                 Some(Credential::IdentityToken(token)) => self.refresh(transport, scopes, token),
                 other => self.get(transport, scopes, other),
             };
-            let (transience, asked, reason) = match &sent {
+            let (failure, asked) = match sent {
                 Ok(response) if is_transient_status(response.status.as_u16()) => {
-                    (Transience::Yes, retry_after(response), format!("the answer is {}", response.status))
+                    let reason = format!("the answer is {}", response.status);
+                    (Failure::network(Transience::Yes, reason), retry_after(&response))
                 }
-                Ok(_) => (Transience::Never, None, String::new()),
-                Err(failure) => (failure.transience, None, failure.reason(&what)),
+                Ok(response) => match read(transport, response, registry, credential.is_some(), &what) {
+                    Ok((secret, life)) => return Ok(Token::new(secret, scopes.clone(), life)),
+                    Err(failure) => (failure, None),
+                },
+                Err(failure) => (failure, None),
             };
-            match attempts.after_failure(transience, asked) {
-                Some(wait) => transport.wait(&what, &reason, attempts.failed(), wait)?,
-                None => break sent.map_err(|failure| failure.about(&what))?,
+            match attempts.after_failure(failure.transience, asked) {
+                Some(wait) => transport.wait(&what, &failure.reason(&what), attempts.failed(), wait)?,
+                None => return Err(failure.about(&what).into()),
             }
-        };
-        self.read(response, registry, scopes, credential.is_some(), &what).map_err(Failure::from)
+        }
     }
 
     fn get(
@@ -142,43 +151,40 @@ impl TokenServer {
         let request = Request::get(self.realm.clone(), self.is_verified);
         transport.send(&Request { method: Method::POST, headers, payload, ..request })
     }
+}
 
-    fn read(
-        &self,
-        response: Response,
-        registry: &str,
-        scopes: &Scopes,
-        has_credential: bool,
-        what: &str,
-    ) -> Result<Token> {
-        let asked = Instant::now();
-        let status = response.status;
-        let refuse = |reason: &str| Error::Denied { what: what.to_owned(), reason: reason.to_owned() };
-        if matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::BAD_REQUEST) {
-            return Err(refuse(&match has_credential {
-                true => format!("the credential for {registry} is refused: log in again"),
-                false => format!("it gives none without a login: log in to {registry}"),
-            }));
-        }
-        if status != StatusCode::OK {
-            let (what, reason) = (what.to_owned(), String::new());
-            return Err(Error::Refused { what, status: status.as_u16(), reason });
-        }
-        let bytes = response.into_bytes(LARGEST_ANSWER).map_err(|error| Error::Unreachable {
-            what: what.to_owned(),
-            reason: quoted(&error.to_string()),
-        })?;
-        // Nothing of the answer is told: it may be a token.
-        let answer: Answer = bytes
-            .and_then(|bytes| serde_json::from_slice(&bytes).ok())
-            .ok_or_else(|| refuse("its answer is no token"))?;
-        let text = if answer.token.is_empty() { &answer.access_token } else { &answer.token };
-        if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
-            return Err(refuse("its answer holds no token"));
-        }
-        let end = asked + life(&answer, Timestamp::now());
-        Ok(Token { secret: Secret::new(text), scopes: scopes.clone(), end })
+/// The token in an answer, and for how long it is good.
+fn read(
+    transport: &Transport,
+    response: Response,
+    registry: &str,
+    has_credential: bool,
+    what: &str,
+) -> Result<(Secret, Duration), Failure> {
+    let (status, url) = (response.status, response.url.clone());
+    let refuse = |reason: &str| Error::Denied { what: what.to_owned(), reason: reason.to_owned() };
+    if matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::BAD_REQUEST) {
+        return Err(refuse(&match has_credential {
+            true => format!("the credential for {registry} is refused: log in again"),
+            false => format!("it gives none without a login: log in to {registry}"),
+        })
+        .into());
     }
+    if status != StatusCode::OK {
+        let (what, reason) = (what.to_owned(), String::new());
+        return Err(Error::Refused { what, status: status.as_u16(), reason }.into());
+    }
+    let bytes = response.into_bytes(LARGEST_ANSWER).map_err(|error| transport.read_failure(error, &url))?;
+    // Nothing of the answer is told: it may be a token. What the network garbled may come right the next time.
+    let garbled = |reason: &str| Failure::own(Transience::Brief, refuse(reason));
+    let answer: Answer = bytes
+        .and_then(|bytes| serde_json::from_slice(&bytes).ok())
+        .ok_or_else(|| garbled("its answer is no token"))?;
+    let text = if answer.token.is_empty() { &answer.access_token } else { &answer.token };
+    if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err(garbled("its answer holds no token"));
+    }
+    Ok((Secret::new(text), life(&answer, Timestamp::now())))
 }
 
 /// How long to use a token: a tenth less than its server says, for clocks and for requests that take their time.

@@ -2,7 +2,8 @@
 //!
 //! Three sources, the first that says something about a repository wins: the caller's own table ([`RegistryTables`],
 //! rbuild's `[registries]`), podman's `registries.conf`, and the rules for everybody (TLS; plain http for this machine
-//! alone). `insecure` counts for the prefix or mirror it was said of. Certificates come from the caller's table and from docker's and podman's `certs.d`.
+//! alone). `insecure` counts for the prefix or mirror it was said of. Certificates come from the caller's table and from
+//! docker's and podman's `certs.d`.
 //!
 //! | module | what |
 //! |---|---|

@@ -64,8 +64,8 @@ pub(crate) struct Response {
     pub headers: HeaderMap,
     /// Where it came from, after redirects.
     pub url: Url,
-    /// The request said who asks.
-    pub had_authorization: bool,
+    /// What the request said of who asks.
+    pub authorization: Option<Secret>,
     body: ureq::Body,
 }
 
@@ -225,8 +225,8 @@ impl Transport {
         self.cancel.check()?;
         let response = result.map_err(|error| self.failure(error, &request.url))?;
         let (parts, body) = response.into_parts();
-        let (url, had_authorization) = (request.url.clone(), request.authorization.is_some());
-        Ok(Response { status: parts.status, headers: parts.headers, url, had_authorization, body })
+        let (url, authorization) = (request.url.clone(), request.authorization.clone());
+        Ok(Response { status: parts.status, headers: parts.headers, url, authorization, body })
     }
 
     /// Sends a request and follows redirects, if it has no body.
