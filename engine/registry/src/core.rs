@@ -28,7 +28,7 @@ pub(crate) struct Core {
     pub documents: Arc<dyn Documents>,
     /// Hosts that gave wrong bytes for a digest, with the digest.
     pub distrusted: Mutex<BTreeSet<(String, String)>>,
-    /// Mirrors that could not be reached, and why. They are not asked again.
+    /// Mirrors that never answered, and why. They are not asked again.
     pub lost_mirrors: Mutex<BTreeMap<String, String>>,
     /// Bytes in one request, by host: where more was refused.
     pub body_limits: Mutex<BTreeMap<String, u64>>,
@@ -182,8 +182,8 @@ impl Core {
     /// What an answer means that is not the one that was hoped for.
     pub fn refusal(&self, endpoint: &Endpoint, response: Response, what: &str) -> Error {
         let status = response.status;
-        let host = response.url.origin().authority();
-        let is_own = host == own_authority(endpoint, &response);
+        let origin = response.url.origin();
+        let (host, is_own) = (origin.authority(), endpoint.is_at(&origin));
         let what = if is_own { what.to_owned() } else { format!("{what} (at {host})") };
         let words = response.into_bytes(LARGEST_REFUSAL).ok().flatten().map(|bytes| words(&bytes));
         let reason = words.unwrap_or_default();
@@ -204,14 +204,6 @@ impl Core {
             }
             _ => Error::Refused { what, status: status.as_u16(), reason },
         }
-    }
-}
-
-fn own_authority(endpoint: &Endpoint, response: &Response) -> String {
-    let scheme = if response.url.origin().is_tls { "https" } else { "http" };
-    match Url::parse(&format!("{scheme}://{}/", endpoint.host)) {
-        Ok(url) => url.origin().authority(),
-        Err(_) => endpoint.host.clone(),
     }
 }
 

@@ -29,6 +29,7 @@ use crate::{
     Environment, Error, Reference, Repository, Result,
     error::without_user,
     reference::{host_of, is_loopback},
+    url::{Origin, Url},
 };
 use containers::{Containers, Rule};
 
@@ -65,6 +66,14 @@ pub(crate) struct Endpoint {
     pub protocol: Protocol,
     /// Whether it is the registry that the name names, and not a mirror.
     pub is_origin: bool,
+}
+
+impl Endpoint {
+    /// Whether it is what answers there.
+    pub fn is_at(&self, origin: &Origin) -> bool {
+        let scheme = if origin.is_tls { "https" } else { "http" };
+        Url::parse(&format!("{scheme}://{}/", self.host)).is_ok_and(|url| url.origin() == *origin)
+    }
 }
 
 /// Whether an image is asked for by tag or by digest: some mirrors are for one of them only.

@@ -28,7 +28,7 @@ use crate::{
     url::{Origin, Url},
 };
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     io::{self, Read},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -115,6 +115,7 @@ pub(crate) struct Transport {
     agents: Mutex<BTreeMap<(Origin, bool), Agent>>,
     /// Hosts that could be talked to in two ways, and whether they have TLS.
     probed: Mutex<BTreeMap<String, bool>>,
+    answered: Mutex<BTreeSet<Origin>>,
 }
 
 impl Transport {
@@ -129,6 +130,7 @@ impl Transport {
             cancel,
             agents: Mutex::default(),
             probed: Mutex::default(),
+            answered: Mutex::default(),
         }
     }
 
@@ -193,7 +195,8 @@ impl Transport {
     /// Sends a request once and follows no redirect.
     pub fn exchange(&self, request: &Request<'_>) -> Result<Response, Failure> {
         self.cancel.check()?;
-        let agent = self.agent(request.url.origin(), request.is_verified)?;
+        let origin = request.url.origin();
+        let agent = self.agent(origin.clone(), request.is_verified)?;
         let mut builder = ureq::http::Request::builder().method(&request.method).uri(request.url.uri());
         for (name, value) in &request.headers {
             builder = builder.header(name, value);
@@ -224,9 +227,16 @@ impl Transport {
         };
         self.cancel.check()?;
         let response = result.map_err(|error| self.failure(error, &request.url))?;
+        self.answered.lock().unwrap_or_else(PoisonError::into_inner).insert(origin);
         let (parts, body) = response.into_parts();
         let (url, authorization) = (request.url.clone(), request.authorization.clone());
         Ok(Response { status: parts.status, headers: parts.headers, url, authorization, body })
+    }
+
+    /// Whether there ever was an answer from an endpoint itself.
+    pub fn has_answered(&self, endpoint: &Endpoint) -> bool {
+        let answered = self.answered.lock().unwrap_or_else(PoisonError::into_inner);
+        answered.iter().any(|origin| endpoint.is_at(origin))
     }
 
     /// Sends a request and follows redirects, if it has no body.
