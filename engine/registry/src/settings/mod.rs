@@ -113,7 +113,7 @@ impl Settings {
     pub fn load(environment: &Environment, tables: RegistryTables) -> Result<Self> {
         table::check(&tables)?;
         let containers = Containers::load(environment)?;
-        let proxies = Proxies::of(environment)?;
+        let proxies = Proxies::of(environment);
         Ok(Self { environment: environment.clone(), tables, containers, proxies })
     }
 

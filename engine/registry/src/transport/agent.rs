@@ -46,7 +46,7 @@ pub(super) fn build(
     is_verified: bool,
 ) -> Result<Agent> {
     let host = origin.authority();
-    let proxy = match settings.proxies().for_origin(origin) {
+    let proxy = match settings.proxies().for_origin(origin)? {
         // Its address was looked at when it was read.
         Some(proxy) => ureq::Proxy::new(proxy.address()).ok(),
         None => None,

@@ -254,7 +254,7 @@ impl Transport {
 
     fn failure(&self, error: ureq::Error, url: &Url) -> Failure {
         let origin = url.origin();
-        let proxy = self.settings.proxies().for_origin(&origin);
+        let proxy = self.settings.proxies().for_origin(&origin).ok().flatten();
         failure::explain(error, &self.timeouts).at(origin.authority(), proxy.map(Proxy::host))
     }
 
