@@ -42,12 +42,15 @@ struct Host {
     tokens: Vec<Token>,
 }
 
+/// A registry's name, and how it is talked to.
+type Way = (String, Protocol);
+
 /// Brings requests what they need to be let in. Shared by all threads of a client.
 pub(crate) struct Authorizer {
     credentials: Credentials,
     /// A credential that stands for all others: of a login that is being tried.
     fixed: Option<Credential>,
-    hosts: Mutex<BTreeMap<(String, Protocol), Arc<Mutex<Host>>>>,
+    hosts: Mutex<BTreeMap<Way, Arc<Mutex<Host>>>>,
     /// Answers of files and helpers, which may be slow.
     known: Mutex<BTreeMap<(String, String), Option<Credential>>>,
 }
