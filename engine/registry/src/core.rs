@@ -12,10 +12,11 @@ use serde::Deserialize;
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex},
+    time::Instant,
 };
 use ureq::http::{HeaderName, Method, StatusCode};
 
-/// Answers 401 in a row to one call: the first asks for a token, the second may have found it expired.
+/// Answers 401 in a row to one call: the first asks for a token, the second may have found it expired, or ask for more.
 const MOST_CHALLENGES: u32 = 3;
 /// Of an error's body.
 const LARGEST_REFUSAL: u64 = 64 << 10;
@@ -27,7 +28,7 @@ pub(crate) struct Core {
     pub documents: Arc<dyn Documents>,
     /// Hosts that gave wrong bytes for a digest, with the digest.
     pub distrusted: Mutex<BTreeSet<(String, String)>>,
-    /// Mirrors that could not be reached, and why. They are not asked again.
+    /// Mirrors that never answered, and why. They are not asked again.
     pub lost_mirrors: Mutex<BTreeMap<String, String>>,
     /// Bytes in one request, by host: where more was refused.
     pub body_limits: Mutex<BTreeMap<String, u64>>,
@@ -96,13 +97,13 @@ impl Core {
     fn send_network(&self, endpoint: &Endpoint, call: &Call<'_>) -> Result<Response, Failure> {
         let mut scopes = call.scopes.clone();
         let mut attempts = Attempts::new(self.transport.policy());
-        let mut challenges = 0;
+        let (mut challenges, began) = (0, Instant::now());
         loop {
             let result = self.send_once(endpoint, call, &scopes);
             if let Ok((response, true)) = &result
                 && response.status == StatusCode::UNAUTHORIZED
                 && challenges < MOST_CHALLENGES
-                && self.authorizer.learn(&self.transport, endpoint, response, &mut scopes)?
+                && self.authorizer.learn(&self.transport, endpoint, response, &mut scopes, began)?
             {
                 challenges += 1;
                 // Read to its end, its connection does for the next request.
@@ -140,14 +141,16 @@ impl Core {
             Target::Url(url) => url.clone(),
         };
         let own = own.origin();
-        self.transport.check_step(&own, &url)?;
+        let is_verified = endpoint.protocol.is_verified();
+        self.transport.check_step(&own, is_verified, &url)?;
         // Credentials are for the registry, whatever address it gives.
-        let authorization = match url.origin() == own {
-            true => self.authorizer.header(&self.transport, endpoint, scopes)?,
-            false => None,
+        let (authorization, is_verified) = match url.origin() == own {
+            true => (self.authorizer.header(&self.transport, endpoint, scopes)?, is_verified),
+            false => (None, self.transport.is_verified(&url.origin())),
         };
         let (method, headers, payload) = (call.method.clone(), call.headers.clone(), call.payload);
-        let response = self.transport.send(&Request { method, url, headers, authorization, payload })?;
+        let request = Request { method, url, is_verified, headers, authorization, payload };
+        let response = self.transport.send(&request)?;
         let is_own = response.url.origin() == own;
         Ok((response, is_own))
     }
@@ -179,10 +182,9 @@ impl Core {
     /// What an answer means that is not the one that was hoped for.
     pub fn refusal(&self, endpoint: &Endpoint, response: Response, what: &str) -> Error {
         let status = response.status;
-        let is_own = response.url.origin().authority() == own_authority(endpoint, &response);
-        let elsewhere =
-            if is_own { String::new() } else { format!(" (at {})", response.url.origin().authority()) };
-        let what = format!("{what}{elsewhere}");
+        let origin = response.url.origin();
+        let (host, is_own) = (origin.authority(), endpoint.is_at(&origin));
+        let what = if is_own { what.to_owned() } else { format!("{what} (at {host})") };
         let words = response.into_bytes(LARGEST_REFUSAL).ok().flatten().map(|bytes| words(&bytes));
         let reason = words.unwrap_or_default();
         match status {
@@ -190,6 +192,10 @@ impl Core {
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
                 let name = &endpoint.registry;
                 let hint = match self.authorizer.has_credential(endpoint) {
+                    // It was shown no credential: another one would not help.
+                    _ if !is_own => format!(
+                        "{host}, where {name} sends for it, refuses: is it blocked here, or the signed address too old?"
+                    ),
                     true => format!("the credential for {name} does not allow it"),
                     false => format!("it does not exist or needs a login: log in to {name}"),
                 };
@@ -198,14 +204,6 @@ impl Core {
             }
             _ => Error::Refused { what, status: status.as_u16(), reason },
         }
-    }
-}
-
-fn own_authority(endpoint: &Endpoint, response: &Response) -> String {
-    let scheme = if response.url.origin().is_tls { "https" } else { "http" };
-    match Url::parse(&format!("{scheme}://{}/", endpoint.host)) {
-        Ok(url) => url.origin().authority(),
-        Err(_) => endpoint.host.clone(),
     }
 }
 

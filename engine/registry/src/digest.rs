@@ -6,10 +6,14 @@ use rbuild_oci::{
     sha256,
 };
 use sha2::{Digest as _, Sha256};
-use std::fmt::Write;
+use std::{
+    fmt::Write,
+    io::{self, Read},
+};
 
 /// Of a manifest, as the registry says it (distribution-spec, "Pulling manifests").
 pub(crate) const HEADER: &str = "docker-content-digest";
+const READ_BUFFER: usize = 256 << 10;
 
 /// Whether a digest is one that can be checked here.
 pub(crate) fn is_supported(digest: &Digest) -> bool {
@@ -35,6 +39,17 @@ pub(crate) fn finish(hasher: Sha256) -> String {
         let _ = write!(text, "{byte:02x}"); // writing to a string can't fail
     }
     text
+}
+
+/// `sha256:HEX` of all there is to read.
+pub(crate) fn of_reader(mut reader: impl Read) -> io::Result<String> {
+    let (mut hasher, mut buffer) = (Sha256::new(), vec![0; READ_BUFFER]);
+    loop {
+        match reader.read(&mut buffer)? {
+            0 => return Ok(finish(hasher)),
+            count => hasher.update(&buffer[..count]),
+        }
+    }
 }
 
 /// Whether bytes are those of a digest; else what they are.

@@ -249,6 +249,20 @@ pub(crate) fn checked_digest(text: &str) -> Result<Digest, &'static str> {
     if digest::is_supported(&digest) { Ok(digest) } else { Err("is not of sha256, which alone is supported") }
 }
 
+/// Whether it is of a layer that registries need not have: its `urls` say where it is.
+pub(crate) fn is_foreign(media_type: &MediaType) -> bool {
+    use MediaType::{
+        ImageLayerNonDistributable, ImageLayerNonDistributableGzip, ImageLayerNonDistributableZstd,
+    };
+    let text = media_type.to_string();
+    let docker = text.strip_prefix(DOCKER_LAYER).is_some_and(|rest| rest.starts_with("foreign."));
+    docker
+        || matches!(
+            media_type,
+            ImageLayerNonDistributable | ImageLayerNonDistributableGzip | ImageLayerNonDistributableZstd
+        )
+}
+
 /// docker's names of layers are those of OCI's; foreign ones differ only in where they may be fetched.
 fn layer_media_type(image: &str, at: usize, layer: &Descriptor) -> Result<MediaType> {
     let media_type = layer.media_type();

@@ -16,7 +16,7 @@ pub(crate) use scope::Scopes;
 
 use crate::{
     Challenge, Credential, Credentials, Error, Result, Secret,
-    settings::Endpoint,
+    settings::{Endpoint, Protocol},
     transport::{Failure, Response, Transport},
 };
 use base64::{Engine, prelude::BASE64_STANDARD};
@@ -42,12 +42,15 @@ struct Host {
     tokens: Vec<Token>,
 }
 
+/// A registry's name, and how it is talked to.
+type Way = (String, Protocol);
+
 /// Brings requests what they need to be let in. Shared by all threads of a client.
 pub(crate) struct Authorizer {
     credentials: Credentials,
     /// A credential that stands for all others: of a login that is being tried.
     fixed: Option<Credential>,
-    hosts: Mutex<BTreeMap<String, Arc<Mutex<Host>>>>,
+    hosts: Mutex<BTreeMap<Way, Arc<Mutex<Host>>>>,
     /// Answers of files and helpers, which may be slow.
     known: Mutex<BTreeMap<(String, String), Option<Credential>>>,
 }
@@ -86,14 +89,16 @@ impl Authorizer {
         Ok(Some(header))
     }
 
-    /// Learns from an answer 401 to a request with these scopes. False if a next request could bring nothing else than
-    /// this one: a password or a token of a file is refused once, and where there is none, nobody is asked again.
+    /// Learns from an answer 401 to a request with these scopes, of a call that began then. False if a next request could
+    /// bring nothing else than this one: a password, a token of a file or one that was fetched for this call is refused
+    /// once, and where there is none, nobody is asked again.
     pub fn learn(
         &self,
         transport: &Transport,
         endpoint: &Endpoint,
         response: &Response,
         scopes: &mut Scopes,
+        began: Instant,
     ) -> Result<bool> {
         let headers = response.headers.get_all(header::WWW_AUTHENTICATE);
         let challenges: Vec<Challenge> =
@@ -102,16 +107,20 @@ impl Authorizer {
         let mut host = lock(&host);
         let bearer = challenges.iter().find(|one| one.scheme == "bearer" && one.parameter("realm").is_some());
         if let Some(bearer) = bearer {
+            let asked = scopes.clone();
             scopes.add_all(bearer.parameter("scope").unwrap_or_default());
-            let server = TokenServer::of(transport, response, bearer)?;
-            host.tokens.retain(|token| !token.scopes.cover(scopes));
+            let server = TokenServer::of(transport, endpoint, response, bearer)?;
             host.scheme = Some(Scheme::Bearer(server));
+            let Some(sent) = &response.authorization else { return Ok(true) };
+            let is_sent = |token: &mut Token| token.header() == *sent;
+            let refused: Vec<Token> = host.tokens.extract_if(.., is_sent).collect();
+            let is_new = refused.iter().any(|token| token.fetched >= began);
             let is_fixed = matches!(self.credential(endpoint)?, Some(Credential::RegistryToken(_)));
-            return Ok(!(is_fixed && response.had_authorization));
+            return Ok(!(is_fixed || (is_new && *scopes == asked)));
         }
         if challenges.iter().any(|one| one.scheme == "basic") {
             host.scheme = Some(Scheme::Basic);
-            return Ok(!response.had_authorization && self.basic(endpoint)?.is_some());
+            return Ok(response.authorization.is_none() && self.basic(endpoint)?.is_some());
         }
         let offered: Vec<&str> = challenges.iter().map(|one| one.scheme.as_str()).collect();
         let reason = match offered.as_slice() {
@@ -152,8 +161,10 @@ impl Authorizer {
     }
 
     fn host(&self, endpoint: &Endpoint) -> Arc<Mutex<Host>> {
-        // By name and not by host, since names are what credentials are kept for.
-        lock(&self.hosts).entry(endpoint.registry.clone()).or_default().clone()
+        // By name and not by host, since names are what credentials are kept for. What was learned where anybody may
+        // have answered counts there alone.
+        let key = (endpoint.registry.clone(), endpoint.protocol);
+        lock(&self.hosts).entry(key).or_default().clone()
     }
 }
 

@@ -4,7 +4,8 @@
 use super::{Scopes, basic_header};
 use crate::{
     Challenge, Credential, Error, Result, Secret,
-    error::{is_transient_status, quoted},
+    error::is_transient_status,
+    settings::Endpoint,
     transport::{Attempts, Failure, Payload, Request, Response, Transience, Transport, retry_after},
     url::{Url, form_member},
 };
@@ -23,6 +24,7 @@ const CLIENT: &str = "rbuild";
 #[derive(Clone, Debug)]
 pub(super) struct TokenServer {
     realm: Url,
+    is_verified: bool,
     service: Option<String>,
 }
 
@@ -30,6 +32,7 @@ pub(super) struct TokenServer {
 pub(super) struct Token {
     secret: Secret,
     pub scopes: Scopes,
+    pub fetched: Instant,
     end: Instant,
 }
 
@@ -43,6 +46,11 @@ struct Answer {
 }
 
 impl Token {
+    fn new(secret: Secret, scopes: Scopes, life: Duration) -> Self {
+        let fetched = Instant::now();
+        Self { secret, scopes, fetched, end: fetched + life }
+    }
+
     pub fn is_good(&self, now: Instant) -> bool {
         now < self.end
     }
@@ -53,8 +61,14 @@ impl Token {
 }
 
 impl TokenServer {
-    /// The server that a challenge names. It is sent passwords, so it must have TLS, or be as near as its registry.
-    pub fn of(transport: &Transport, response: &Response, challenge: &Challenge) -> Result<Self> {
+    /// The server that a challenge names. It is sent passwords, so it must have TLS, or be as near as its registry; and
+    /// only where it is the registry itself need its certificate be no better.
+    pub fn of(
+        transport: &Transport,
+        endpoint: &Endpoint,
+        response: &Response,
+        challenge: &Challenge,
+    ) -> Result<Self> {
         let registry = response.url.origin();
         let refuse = |reason: String| Error::Denied { what: registry.authority(), reason };
         let realm = Url::parse(challenge.parameter("realm").unwrap_or_default())
@@ -64,7 +78,11 @@ impl TokenServer {
         if !origin.is_tls && !transport.may_be_plain(&origin) && !is_as_near {
             return Err(refuse(format!("its token server {realm} has no TLS, so no password is sent there")));
         }
-        Ok(Self { realm, service: challenge.parameter("service").map(str::to_owned) })
+        let is_verified = match origin == registry {
+            true => endpoint.protocol.is_verified(),
+            false => transport.is_verified(&origin),
+        };
+        Ok(Self { realm, is_verified, service: challenge.parameter("service").map(str::to_owned) })
     }
 
     /// A token for these scopes.
@@ -77,24 +95,27 @@ impl TokenServer {
     ) -> Result<Token, Failure> {
         let what = format!("a token for {registry} from {}", self.realm);
         let mut attempts = Attempts::new(transport.policy());
-        let response = loop {
+        loop {
             let sent = match credential {
                 Some(Credential::IdentityToken(token)) => self.refresh(transport, scopes, token),
                 other => self.get(transport, scopes, other),
             };
-            let (transience, asked, reason) = match &sent {
+            let (failure, asked) = match sent {
                 Ok(response) if is_transient_status(response.status.as_u16()) => {
-                    (Transience::Yes, retry_after(response), format!("the answer is {}", response.status))
+                    let reason = format!("the answer is {}", response.status);
+                    (Failure::network(Transience::Yes, reason), retry_after(&response))
                 }
-                Ok(_) => (Transience::Never, None, String::new()),
-                Err(failure) => (failure.transience, None, failure.reason(&what)),
+                Ok(response) => match read(transport, response, registry, credential.is_some(), &what) {
+                    Ok((secret, life)) => return Ok(Token::new(secret, scopes.clone(), life)),
+                    Err(failure) => (failure, None),
+                },
+                Err(failure) => (failure, None),
             };
-            match attempts.after_failure(transience, asked) {
-                Some(wait) => transport.wait(&what, &reason, attempts.failed(), wait)?,
-                None => break sent.map_err(|failure| failure.about(&what))?,
+            match attempts.after_failure(failure.transience, asked) {
+                Some(wait) => transport.wait(&what, &failure.reason(&what), attempts.failed(), wait)?,
+                None => return Err(failure.about(&what).into()),
             }
-        };
-        self.read(response, registry, scopes, credential.is_some(), &what).map_err(Failure::from)
+        }
     }
 
     fn get(
@@ -113,8 +134,7 @@ impl TokenServer {
             authorization = Some(basic_header(user, secret));
         }
         let url = self.realm.with_query(members)?;
-        let (headers, payload) = (Vec::new(), Payload::None);
-        transport.send(&Request { method: Method::GET, url, headers, authorization, payload })
+        transport.send(&Request { authorization, ..Request::get(url, self.is_verified) })
     }
 
     fn refresh(&self, transport: &Transport, scopes: &Scopes, token: &Secret) -> Result<Response, Failure> {
@@ -127,46 +147,44 @@ impl TokenServer {
         form.push(form_member("scope", &scopes.texts().join(" ")));
         let form = form.join("&");
         let headers = vec![(header::CONTENT_TYPE, "application/x-www-form-urlencoded".to_owned())];
-        let (url, payload) = (self.realm.clone(), Payload::Bytes(form.as_bytes()));
-        transport.send(&Request { method: Method::POST, url, headers, authorization: None, payload })
+        let payload = Payload::Bytes(form.as_bytes());
+        let request = Request::get(self.realm.clone(), self.is_verified);
+        transport.send(&Request { method: Method::POST, headers, payload, ..request })
     }
+}
 
-    fn read(
-        &self,
-        response: Response,
-        registry: &str,
-        scopes: &Scopes,
-        has_credential: bool,
-        what: &str,
-    ) -> Result<Token> {
-        let asked = Instant::now();
-        let status = response.status;
-        let refuse = |reason: &str| Error::Denied { what: what.to_owned(), reason: reason.to_owned() };
-        if matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::BAD_REQUEST) {
-            return Err(refuse(&match has_credential {
-                true => format!("the credential for {registry} is refused: log in again"),
-                false => format!("it gives none without a login: log in to {registry}"),
-            }));
-        }
-        if status != StatusCode::OK {
-            let (what, reason) = (what.to_owned(), String::new());
-            return Err(Error::Refused { what, status: status.as_u16(), reason });
-        }
-        let bytes = response.into_bytes(LARGEST_ANSWER).map_err(|error| Error::Unreachable {
-            what: what.to_owned(),
-            reason: quoted(&error.to_string()),
-        })?;
-        // Nothing of the answer is told: it may be a token.
-        let answer: Answer = bytes
-            .and_then(|bytes| serde_json::from_slice(&bytes).ok())
-            .ok_or_else(|| refuse("its answer is no token"))?;
-        let text = if answer.token.is_empty() { &answer.access_token } else { &answer.token };
-        if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
-            return Err(refuse("its answer holds no token"));
-        }
-        let end = asked + life(&answer, Timestamp::now());
-        Ok(Token { secret: Secret::new(text), scopes: scopes.clone(), end })
+/// The token in an answer, and for how long it is good.
+fn read(
+    transport: &Transport,
+    response: Response,
+    registry: &str,
+    has_credential: bool,
+    what: &str,
+) -> Result<(Secret, Duration), Failure> {
+    let (status, url) = (response.status, response.url.clone());
+    let refuse = |reason: &str| Error::Denied { what: what.to_owned(), reason: reason.to_owned() };
+    if matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::BAD_REQUEST) {
+        return Err(refuse(&match has_credential {
+            true => format!("the credential for {registry} is refused: log in again"),
+            false => format!("it gives none without a login: log in to {registry}"),
+        })
+        .into());
     }
+    if status != StatusCode::OK {
+        let (what, reason) = (what.to_owned(), String::new());
+        return Err(Error::Refused { what, status: status.as_u16(), reason }.into());
+    }
+    let bytes = response.into_bytes(LARGEST_ANSWER).map_err(|error| transport.read_failure(error, &url))?;
+    // Nothing of the answer is told: it may be a token. What the network garbled may come right the next time.
+    let garbled = |reason: &str| Failure::own(Transience::Brief, refuse(reason));
+    let answer: Answer = bytes
+        .and_then(|bytes| serde_json::from_slice(&bytes).ok())
+        .ok_or_else(|| garbled("its answer is no token"))?;
+    let text = if answer.token.is_empty() { &answer.access_token } else { &answer.token };
+    if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err(garbled("its answer holds no token"));
+    }
+    Ok((Secret::new(text), life(&answer, Timestamp::now())))
 }
 
 /// How long to use a token: a tenth less than its server says, for clocks and for requests that take their time.

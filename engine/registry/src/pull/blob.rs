@@ -9,10 +9,10 @@ use crate::{
     Error, Event, Repository, Result,
     auth::Scopes,
     core::{Call, Core, Target},
-    digest,
+    digest, document,
     reference::is_loopback,
     settings::{By, Endpoint},
-    transport::{Attempts, Body, Failure, Payload, Request, Response, Transience},
+    transport::{Attempts, Body, Failure, Request, Response, Transience},
     url::Url,
 };
 use rbuild_oci::oci_spec::image::Descriptor;
@@ -70,7 +70,7 @@ impl Blob {
     pub(crate) fn open(core: &Arc<Core>, repository: &Repository, descriptor: &Descriptor) -> Result<Self> {
         let what = format!("blob {} of {repository}", descriptor.digest());
         digest::check_supported(&what, descriptor.digest())?;
-        let (endpoints, failures) = endpoints(core, repository, By::Digest)?;
+        let (endpoints, mut failures) = endpoints(core, repository, By::Digest)?;
         let mut places: VecDeque<Place> = VecDeque::new();
         {
             let distrusted = core.distrusted.lock().unwrap_or_else(PoisonError::into_inner);
@@ -80,8 +80,13 @@ impl Blob {
             };
             places.extend(endpoints.into_iter().filter(is_trusted).map(Place::Registry));
         }
-        for text in descriptor.urls().iter().flatten() {
-            places.push_back(Place::Url(foreign(text, is_loopback(repository.registry()), &what)?));
+        let urls = descriptor.urls().iter().flatten();
+        for text in urls.filter(|_| document::is_foreign(descriptor.media_type())) {
+            // One that is of no use matters only if nobody else has the blob.
+            match foreign(text, is_loopback(repository.registry())) {
+                Ok(url) => places.push_back(Place::Url(url)),
+                Err(error) => failures.push(error.to_string()),
+            }
         }
         Ok(Self {
             core: core.clone(),
@@ -232,13 +237,8 @@ impl Blob {
     /// A stranger's server: it is shown nothing of ours.
     fn ask_url(&self, url: &Url) -> Result<Response> {
         let what = format!("{} (at {url})", self.what);
-        let request = Request {
-            method: Method::GET,
-            url: url.clone(),
-            headers: self.range().into_iter().collect(),
-            authorization: None,
-            payload: Payload::None,
-        };
+        let mut request = Request::get(url.clone(), self.core.transport.is_verified(&url.origin()));
+        request.headers.extend(self.range());
         let response = self.core.repeat(&what, || Ok(self.core.transport.send(&request)))?;
         match response.status {
             StatusCode::OK | StatusCode::PARTIAL_CONTENT => Ok(response),
@@ -307,19 +307,39 @@ fn begins_at(text: &str, offset: u64, size: u64) -> bool {
     })
 }
 
-/// Only a registry on this machine may send us to this machine, where there need be no TLS.
-fn foreign(text: &str, is_near: bool, what: &str) -> Result<Url> {
+/// Only a registry on this machine may name an address of this machine, where there need be no TLS.
+fn foreign(text: &str, is_near: bool) -> Result<Url> {
     let url = Url::parse(text)?;
     let origin = url.origin();
-    if origin.is_tls || (is_near && origin.is_loopback()) {
-        return Ok(url);
-    }
-    Err(Error::Malformed { what: what.to_owned(), reason: format!("its address {url} has no TLS") })
+    let reason = match origin.is_loopback() {
+        true if is_near => return Ok(url),
+        true => "it is of this machine, and the registry is not",
+        false if origin.is_tls => return Ok(url),
+        false => "it has no TLS",
+    };
+    Err(Error::Malformed { what: format!("address {url}"), reason: reason.to_owned() })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn addresses_of_foreign_layers() {
+        for (text, is_near, reason) in [
+            ("https://far.example/x", false, ""),
+            ("https://far.example/x", true, ""),
+            ("http://far.example/x", true, "no TLS"),
+            ("http://127.0.0.1/x", true, ""),
+            ("http://127.0.0.1/x", false, "of this machine"),
+            ("https://localhost/x", false, "of this machine"),
+            ("ftp://far.example/x?sig=hunter2", false, "https://"),
+        ] {
+            let error = foreign(text, is_near).map_or_else(|error| error.to_string(), |_| String::new());
+            assert!(error.contains(reason) && error.is_empty() == reason.is_empty(), "{text}: {error}");
+            assert!(!error.contains("hunter2"), "{error}");
+        }
+    }
 
     #[test]
     fn content_ranges() {

@@ -100,16 +100,17 @@ pub(crate) fn again_if_damaged<T>(mut run: impl FnMut() -> Result<T>) -> Result<
     run()
 }
 
-/// Says that a place failed; in words, for what comes of it in the end. A mirror that could not be reached is not asked
-/// again: the next blob would wait as long.
+/// Says that a place failed; in words, for what comes of it in the end. A mirror that never answered is not asked again:
+/// the next blob would wait as long. One that did may be wrong about a blob, or send to a storage that is down.
 fn give_up(core: &Core, place: &str, endpoint: Option<&Endpoint>, error: &Error) -> String {
     let reason = error.to_string();
     tracing::warn!(place, reason, "this place is given up for the next");
     core.transport.tell(Event::NextPlace { what: place, reason: &reason });
     let failure = format!("{place}: {reason}");
-    let mirror =
-        endpoint.filter(|endpoint| !endpoint.is_origin && matches!(error, Error::Unreachable { .. }));
-    if let Some(mirror) = mirror {
+    let is_lost = |mirror: &&Endpoint| !mirror.is_origin && !core.transport.has_answered(mirror);
+    if matches!(error, Error::Unreachable { .. })
+        && let Some(mirror) = endpoint.filter(is_lost)
+    {
         let mut lost = core.lost_mirrors.lock().unwrap_or_else(PoisonError::into_inner);
         lost.insert(mirror.host.clone(), failure.clone());
     }

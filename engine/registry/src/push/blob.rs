@@ -89,18 +89,21 @@ pub(crate) fn push_blob(
     let upload =
         Upload { core, endpoint: &endpoint, descriptor, source, sizes, what: &what, told: Cell::default() };
     for other in sources.iter().filter(|other| *other != repository) {
-        let other = core.settings().origin(other)?;
-        if other.host != endpoint.host {
-            continue;
-        }
+        // One that has no place (it is blocked) is of no use either.
+        let place = core.settings().origin(other).ok().filter(|place| place.host == endpoint.host);
+        let Some(other) = place else { continue };
         match upload.mount(&other.path) {
             Ok(Start::Mounted) => return Ok(Pushed::Mounted),
             // It refuses and has opened a session instead: that one is as good as any.
             Ok(Start::Session(session)) => return upload.run(Some(session)).map(|()| Pushed::Uploaded),
-            // No right to the other repository, or no such interface: then it is sent.
-            Err(Error::Denied { .. } | Error::NotFound { .. }) => {}
-            Err(Error::Refused { status: 400..=499, .. }) => {}
-            Err(error) => return Err(error),
+            Err(error @ (Error::Cancelled | Error::Io { .. })) => return Err(error),
+            // No right to the other repository, no such interface, or one that fails: then it is sent.
+            Err(error) => {
+                tracing::debug!(what, %error, "not mounted");
+                if error.is_transient() {
+                    break; // as often as it is tried, for each of the others
+                }
+            }
         }
     }
     upload.run(None).map(|()| Pushed::Uploaded)

@@ -13,6 +13,7 @@ use crate::{
     BlobSource, Error, Event, Result,
     auth::Scopes,
     core::{Call, Core, Target},
+    digest,
     settings::Endpoint,
     transport::{Attempts, Part, Payload, Response, Transience},
     url::{Url, form_member},
@@ -104,6 +105,9 @@ impl Upload<'_> {
                 }
                 Stop::Lost(error) => (error, None),
                 Stop::Garbled(error) => {
+                    if garbled == 0 {
+                        self.check_source()?;
+                    }
                     garbled += 1;
                     if garbled >= MOST_GARBLED {
                         return Err(error);
@@ -126,6 +130,21 @@ impl Upload<'_> {
                 None => return Err(error),
             }
         }
+    }
+
+    /// What arrives as something else may be something else on this machine already.
+    fn check_source(&self) -> Result<()> {
+        let (length, what, core) = (self.descriptor.size(), self.what, self.core);
+        let part = Part { source: self.source, offset: 0, length, what, sent: &|_| () };
+        let found = digest::of_reader(part.open(core.transport.cancel())?)
+            .map_err(|error| Error::from_io(format!("reading {what}"), error))?;
+        if found == self.descriptor.digest().as_ref() {
+            return Ok(());
+        }
+        let file = self.source.file().map(|file| format!(" ({})", file.display())).unwrap_or_default();
+        let (what, reason) =
+            (format!("{what}, which is to be pushed{file},"), format!("its digest is {found}"));
+        Err(Error::Damaged { what, reason })
     }
 
     fn scopes(&self) -> Scopes {

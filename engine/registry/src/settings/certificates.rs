@@ -15,13 +15,11 @@ pub(crate) struct TlsFiles {
     pub authorities: Vec<PathBuf>,
     /// Certificate and key.
     pub client: Option<(PathBuf, PathBuf)>,
-    /// Whether the host's certificate must be right.
-    pub is_verified: bool,
 }
 
 /// What is there for a host, named with or without the usual port; the user's directories come before the system's.
 pub(super) fn of_directories(environment: &Environment, host: &str) -> Result<TlsFiles> {
-    let mut files = TlsFiles { authorities: Vec::new(), client: None, is_verified: true };
+    let mut files = TlsFiles { authorities: Vec::new(), client: None };
     if host.is_empty() || host.contains('/') {
         return Ok(files);
     }

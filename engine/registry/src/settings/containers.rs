@@ -4,11 +4,11 @@
 //! drop-ins (`registries.conf.d/*.conf` of system and user, in the order of their names) come after it and replace
 //! what it says of a prefix or alias. What is not about places (`short-name-mode`, credential helpers) is not read.
 
-use super::{By, Mirror, Protocol, covers, host_part, location};
+use super::{By, Mirror, Protocol, covers, location};
 use crate::{Environment, Error, Result, error::io_error};
 use serde::Deserialize;
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     fs, io,
     path::{Path, PathBuf},
 };
@@ -93,14 +93,14 @@ impl Containers {
     }
 
     /// The rule for a repository, and the part of its name that the location stands for.
-    pub fn find(&self, name: &str) -> Option<(String, &Rule)> {
+    pub fn find<'s>(&'s self, name: &'s str) -> Option<(&'s str, &'s Rule)> {
         let covering = self
             .rules
             .iter()
             .filter_map(|(prefix, rule)| covers(prefix, name).map(|count| (prefix, count, rule)));
         let (_, count, rule) =
             covering.max_by_key(|(prefix, ..)| (!prefix.starts_with('*'), prefix.len()))?;
-        Some((name[..count].to_owned(), rule))
+        Some((&name[..count], rule))
     }
 
     /// What a short name stands for, with its tag and digest. Only names without a registry are short.
@@ -112,20 +112,6 @@ impl Containers {
         let has_registry = name.contains('/') && (first.contains(['.', ':', '[']) || first == "localhost");
         let full = self.aliases.get(name).filter(|_| !has_registry)?;
         Some(format!("{full}{rest}"))
-    }
-
-    /// Hosts that need no right certificate, or no TLS.
-    pub fn insecure_hosts(&self) -> BTreeSet<String> {
-        let host = |name: &str| host_part(name).to_owned();
-        let mut hosts = BTreeSet::new();
-        for (prefix, rule) in &self.rules {
-            if rule.insecure && !prefix.starts_with('*') {
-                hosts.insert(host(rule.location.as_deref().unwrap_or(prefix)));
-            }
-            let insecure = rule.mirrors.iter().filter(|mirror| mirror.protocol == Some(Protocol::Either));
-            hosts.extend(insecure.map(|mirror| host(&mirror.location)));
-        }
-        hosts
     }
 }
 
@@ -166,7 +152,7 @@ fn mirror(
             return Err(refuse(reason));
         }
     };
-    let protocol = entry.insecure.then_some(Protocol::Either);
+    let protocol = entry.insecure.then_some(Protocol::Insecure);
     Ok(Mirror { location, protocol, only, place })
 }
 

@@ -2,10 +2,12 @@
 //!
 //! Three sources, the first that says something about a repository wins: the caller's own table ([`RegistryTables`],
 //! rbuild's `[registries]`), podman's `registries.conf`, and the rules for everybody (TLS; plain http for this machine
-//! alone). Certificates come from the caller's table and from docker's and podman's `certs.d`.
+//! alone). `insecure` counts for the prefix or mirror it was said of. Certificates come from the caller's table and from
+//! docker's and podman's `certs.d`.
 //!
 //! | module | what |
 //! |---|---|
+//! | `endpoint` | a place to ask, and how |
 //! | `table` | the caller's own table |
 //! | `containers` | podman's `registries.conf`, its drop-ins and short names |
 //! | `certificates` | private CAs and client certificates of a host |
@@ -16,12 +18,14 @@
 
 mod certificates;
 mod containers;
+mod endpoint;
 mod proxy;
 mod table;
 
 pub use table::{RegistryTable, RegistryTables};
 
 pub(crate) use certificates::TlsFiles;
+pub(crate) use endpoint::{By, Endpoint, Mirror, Protocol};
 pub(crate) use proxy::{Proxies, Proxy};
 
 use crate::{
@@ -29,53 +33,10 @@ use crate::{
     error::without_user,
     reference::{host_of, is_loopback},
 };
-use containers::Containers;
-use std::collections::BTreeSet;
+use containers::{Containers, Rule};
 
 const TLS_PORT: &str = ":443";
 const PLAIN_PORT: &str = ":80";
-
-/// How a host is talked to.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Protocol {
-    Tls,
-    Plain,
-    /// TLS if it can do that, else plain.
-    Either,
-}
-
-/// One place to ask for a repository.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) struct Endpoint {
-    /// The registry's name, for credentials: `docker.io`.
-    pub registry: String,
-    /// Where it answers: `registry-1.docker.io`, with a port if one is written.
-    pub host: String,
-    /// The repository's path there.
-    pub path: String,
-    pub protocol: Protocol,
-    /// Whether it is the registry that the name names, and not a mirror.
-    pub is_origin: bool,
-}
-
-/// Whether an image is asked for by tag or by digest: some mirrors are for one of them only.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum By {
-    Tag,
-    Digest,
-}
-
-/// A mirror as both kinds of settings have it.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) struct Mirror {
-    /// `HOST[:PORT][/PATH]`, to stand where the matched prefix stands.
-    pub location: String,
-    pub protocol: Option<Protocol>,
-    /// None for both.
-    pub only: Option<By>,
-    /// Where it was read: a file and line, or a table.
-    pub place: String,
-}
 
 /// Everything that is known about registries and their hosts.
 #[derive(Clone, Debug)]
@@ -83,8 +44,6 @@ pub struct Settings {
     environment: Environment,
     tables: RegistryTables,
     containers: Containers,
-    /// Hosts whose certificates need not be right.
-    unverified: BTreeSet<String>,
     proxies: Proxies,
 }
 
@@ -96,9 +55,8 @@ impl Settings {
     pub fn load(environment: &Environment, tables: RegistryTables) -> Result<Self> {
         table::check(&tables)?;
         let containers = Containers::load(environment)?;
-        let unverified = containers.insecure_hosts();
-        let proxies = Proxies::of(environment)?;
-        Ok(Self { environment: environment.clone(), tables, containers, unverified, proxies })
+        let proxies = Proxies::of(environment);
+        Ok(Self { environment: environment.clone(), tables, containers, proxies })
     }
 
     /// An image as a person writes it: aliases of short names first, then docker's reading.
@@ -117,8 +75,8 @@ impl Settings {
         let name = repository.to_string();
         let (prefix, mirrors) = match table::find(&self.tables, &name) {
             Some((prefix, table)) => (prefix.to_owned(), table.parsed_mirrors(prefix)?),
-            None => match self.containers.find(&name) {
-                Some((prefix, rule)) => (prefix, rule.mirrors.clone()),
+            None => match self.rule(&name) {
+                Some((prefix, rule)) => (prefix.to_owned(), rule.mirrors.clone()),
                 None => (String::new(), Vec::new()),
             },
         };
@@ -134,16 +92,14 @@ impl Settings {
     /// The registry itself, where pushes go; `registries.conf` may give it another location, or block it.
     pub(crate) fn origin(&self, repository: &Repository) -> Result<Endpoint> {
         let name = repository.to_string();
-        if table::find(&self.tables, &name).is_none()
-            && let Some((prefix, rule)) = self.containers.find(&name)
-        {
+        if let Some((prefix, rule)) = self.rule(&name) {
             if rule.blocked {
                 let place = rule.place.clone();
                 return Err(Error::Blocked { repository: name, place });
             }
             if let Some(location) = &rule.location {
                 let moved = format!("{location}{}", &name[prefix.len()..]);
-                let protocol = rule.insecure.then_some(Protocol::Either);
+                let protocol = rule.insecure.then_some(Protocol::Insecure);
                 return self.endpoint(&moved, protocol, true, &rule.place);
             }
         }
@@ -169,20 +125,37 @@ impl Settings {
             let reason = format!("it leads to {name:?}, which is no repository: HOST[:PORT]/PATH");
             return Err(Error::Settings { place: place.to_owned(), reason });
         }
-        let protocol = protocol.unwrap_or_else(|| self.protocol(registry));
         let host = host_of(registry).to_owned();
+        let is_ours = [TLS_PORT, PLAIN_PORT].iter().any(|usual| self.table(&host, usual).is_some());
+        let protocol = match protocol {
+            Some(Protocol::Insecure) if is_ours => self.protocol(name),
+            Some(protocol) => protocol,
+            None => self.protocol(name),
+        };
         Ok(Endpoint { registry: registry.to_owned(), host, path: path.to_owned(), protocol, is_origin })
     }
 
-    fn protocol(&self, registry: &str) -> Protocol {
+    /// podman's rule for a repository and the part of its name that it is for, unless our own table has one.
+    fn rule<'s>(&'s self, name: &'s str) -> Option<(&'s str, &'s Rule)> {
+        if table::find(&self.tables, name).is_some() { None } else { self.containers.find(name) }
+    }
+
+    /// How `HOST[:PORT][/PATH]` is talked to. `insecure` counts for what it was said of: a repository's rule says
+    /// nothing of its host, and one with another location nothing of this one.
+    fn protocol(&self, name: &str) -> Protocol {
+        let registry = host_part(name);
         let host = host_of(registry);
         if self.table(host, PLAIN_PORT).is_some_and(|table| table.http) {
             return Protocol::Plain;
         }
-        let has_certificates = |table: &RegistryTable| table.ca.is_some() || table.cert.is_some();
-        let is_secure = self.table(host, TLS_PORT).is_some_and(has_certificates);
-        match self.is_unverified(host) || is_loopback(registry) {
-            true if !is_secure => Protocol::Either,
+        let table = self.table(host, TLS_PORT);
+        let is_insecure = |(prefix, rule): (&str, &Rule)| {
+            rule.insecure && rule.location.as_deref().is_none_or(|location| location == prefix)
+        };
+        match table {
+            Some(table) if table.ca.is_some() || table.cert.is_some() => Protocol::Tls,
+            None if self.rule(name).is_some_and(is_insecure) => Protocol::Insecure,
+            _ if is_loopback(registry) => Protocol::Either,
             _ => Protocol::Tls,
         }
     }
@@ -193,11 +166,7 @@ impl Settings {
         self.tables.get(host).or_else(|| self.tables.iter().find(is_named).map(|(_, table)| table))
     }
 
-    fn is_unverified(&self, host: &str) -> bool {
-        self.unverified.iter().any(|name| is_same_host(name, host, TLS_PORT))
-    }
-
-    /// Certificates for a host, and whether the host's own must be right.
+    /// Certificates for a host.
     pub(crate) fn tls(&self, host: &str) -> Result<TlsFiles> {
         let mut files = certificates::of_directories(&self.environment, host)?;
         if let Some(table) = self.table(host, TLS_PORT) {
@@ -206,20 +175,17 @@ impl Settings {
                 files.client = Some((certificate.clone(), key.clone()));
             }
         }
-        files.is_verified = !self.is_unverified(host);
         Ok(files)
     }
 
-    /// Whether a host is named as one without TLS.
+    /// Whether a host as a whole may be talked to without TLS.
     pub(crate) fn is_plain(&self, host: &str) -> bool {
-        let is_named = |(name, table): (&String, &RegistryTable)| {
-            let is_mirror = || {
-                let mut plain = table.mirrors.iter().filter_map(|mirror| mirror.strip_prefix("http://"));
-                plain.any(|rest| is_same_host(host_part(rest), host, PLAIN_PORT))
-            };
-            (table.http && is_same_host(host_of(name), host, PLAIN_PORT)) || is_mirror()
-        };
-        self.is_unverified(host) || self.tables.iter().any(is_named)
+        self.protocol(host) != Protocol::Tls
+    }
+
+    /// Whether a host's certificate must be right, where it is not asked for a repository.
+    pub(crate) fn is_verified(&self, host: &str) -> bool {
+        self.protocol(host).is_verified()
     }
 
     pub(crate) fn proxies(&self) -> &Proxies {
@@ -270,9 +236,6 @@ mod tests {
             std::fs::create_dir_all(&folder).unwrap();
             std::fs::write(folder.join("ca.crt"), "").unwrap();
         }
-        let conf = root.path().join("etc/containers/registries.conf");
-        std::fs::create_dir_all(conf.parent().unwrap()).unwrap();
-        std::fs::write(conf, "[[registry]]\nlocation = 'i.example:443'\ninsecure = true").unwrap();
         let tables = "['a.example:443']\nca = 'x'\n['b.example']\nca = 'x'\n['p.example:80']\nhttp = true\n\
                       ['q.example']\nhttp = true\nmirrors = ['http://m.example:80/x']";
         let environment = Environment::new(root.path(), [("HOME", "/nowhere")]);
@@ -291,7 +254,7 @@ mod tests {
         for (host, is_plain) in [
             ("p.example", true),
             ("q.example:80", true),
-            ("m.example", true),
+            ("m.example", false), // a path of it is a mirror without TLS
             ("q.example:443", false),
             ("p.example:8080", false),
         ] {
@@ -299,8 +262,50 @@ mod tests {
         }
         assert_eq!(settings.protocol("p.example"), Protocol::Plain);
         assert_eq!(settings.protocol("q.example:443"), Protocol::Tls);
-        assert_eq!(settings.protocol("i.example"), Protocol::Either);
-        assert!(!settings.tls("i.example").unwrap().is_verified);
+    }
+
+    #[test]
+    fn insecure_is_what_it_was_said_of() {
+        let root = tempfile::tempdir().unwrap();
+        let conf = root.path().join("etc/containers/registries.conf");
+        std::fs::create_dir_all(conf.parent().unwrap()).unwrap();
+        let text = "[[registry]]\nprefix = 'a.example/team'\ninsecure = true\n\
+                    [[registry.mirror]]\nlocation = 'own.example/hub'\ninsecure = true\n\
+                    [[registry.mirror]]\nlocation = 'm.example/hub'\ninsecure = true\n\
+                    [[registry.mirror]]\nlocation = 'm.example/right'\n\
+                    [[registry]]\nlocation = 'b.example'\ninsecure = true\n\
+                    [[registry]]\nprefix = 'c.example'\nlocation = 'd.example/c'\ninsecure = true\n\
+                    [[registry]]\nprefix = '*.lan'\ninsecure = true\n\
+                    [[registry]]\nlocation = 'own.example'\ninsecure = true\n\
+                    [[registry]]\nlocation = 'plain.example'\ninsecure = true\n";
+        std::fs::write(conf, text).unwrap();
+        let tables = "['own.example']\nca = 'x'\n['plain.example']\nhttp = true\n['table.lan']";
+        let environment = Environment::new(root.path(), [("HOME", "/nowhere")]);
+        let settings = Settings::load(&environment, toml::from_str(tables).unwrap()).unwrap();
+        let repository =
+            |name: &str| format!("{name}/x:1").parse::<Reference>().unwrap().repository().clone();
+        use Protocol::{Insecure, Plain, Tls};
+        for (name, of_origin, of_host) in [
+            ("a.example/team", Insecure, Tls),
+            ("a.example/other", Tls, Tls),
+            ("b.example", Insecure, Insecure),
+            ("b.example:5000", Insecure, Insecure),
+            ("c.example", Insecure, Tls),
+            ("d.example", Tls, Tls),
+            ("h.lan", Insecure, Insecure),
+            ("h.lan:5000", Insecure, Insecure),
+            ("own.example", Tls, Tls),
+            ("plain.example", Plain, Plain),
+            ("table.lan", Tls, Tls),
+        ] {
+            let origin = settings.origin(&repository(name)).unwrap();
+            assert_eq!(origin.protocol, of_origin, "{name}");
+            assert_eq!(settings.registry(host_part(name)).protocol, of_host, "{name}");
+        }
+        let endpoints = settings.pull_endpoints(&repository("a.example/team"), By::Tag).unwrap();
+        let found: Vec<_> = endpoints.iter().map(|one| (one.host.as_str(), one.protocol)).collect();
+        let mirrors = [("own.example", Tls), ("m.example", Insecure), ("m.example", Tls)];
+        assert_eq!(found, [mirrors.as_slice(), &[("a.example", Insecure)]].concat());
     }
 
     #[test]

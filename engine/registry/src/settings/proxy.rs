@@ -9,10 +9,13 @@ use std::net::IpAddr;
 /// Which proxy for which address.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Proxies {
-    http: Option<Proxy>,
-    https: Option<Proxy>,
+    http: Option<Choice>,
+    https: Option<Choice>,
     exceptions: Vec<Exception>,
 }
+
+/// A proxy, or the name of a variable that holds none which can be used: that matters when it would be.
+type Choice = Result<Proxy, &'static str>;
 
 /// The address may hold a password: only its host is shown.
 #[derive(Clone, PartialEq, Eq)]
@@ -28,43 +31,51 @@ enum Exception {
 }
 
 impl Proxies {
-    pub fn of(environment: &Environment) -> Result<Self> {
+    pub fn of(environment: &Environment) -> Self {
         let find = |name: &'static str| {
             let lower = name.to_ascii_lowercase();
             environment.text(&lower).or_else(|| environment.text(name)).map(|text| (name, text))
         };
         let all = find("ALL_PROXY");
         let parse =
-            |found: Option<(&str, &str)>| found.map(|(name, text)| Proxy::parse(name, text)).transpose();
+            |found: Option<(&'static str, &str)>| found.map(|(name, text)| Proxy::parse(text).ok_or(name));
         let exceptions = find("NO_PROXY").map_or_else(Vec::new, |(_, text)| exceptions(text));
-        Ok(Self {
-            http: parse(find("HTTP_PROXY").or(all))?,
-            https: parse(find("HTTPS_PROXY").or(all))?,
+        Self {
+            http: parse(find("HTTP_PROXY").or(all)),
+            https: parse(find("HTTPS_PROXY").or(all)),
             exceptions,
-        })
+        }
     }
 
     /// The proxy for an address; none to go there directly. This machine is never behind a proxy.
-    pub fn for_origin(&self, origin: &Origin) -> Option<&Proxy> {
-        let proxy = if origin.is_tls { &self.https } else { &self.http };
+    ///
+    /// # Errors
+    /// [`Error::Settings`] if the variable holds what is no address of a proxy, or one of another kind.
+    pub fn for_origin(&self, origin: &Origin) -> Result<Option<&Proxy>> {
+        let choice = if origin.is_tls { &self.https } else { &self.http };
         let is_direct =
             origin.is_loopback() || self.exceptions.iter().any(|exception| exception.is_for(origin));
-        proxy.as_ref().filter(|_| !is_direct)
+        match choice.as_ref().filter(|_| !is_direct) {
+            None => Ok(None),
+            Some(Ok(proxy)) => Ok(Some(proxy)),
+            Some(Err(name)) => {
+                let host = origin.authority();
+                let reason = format!(
+                    "{host} can't be reached through it: a proxy is http://[USER:PASSWORD@]HOST:PORT or \
+                     https://..., and not of SOCKS; hosts in NO_PROXY are reached without one"
+                );
+                Err(Error::Settings { place: (*name).to_owned(), reason })
+            }
+        }
     }
 }
 
 impl Proxy {
-    fn parse(name: &str, text: &str) -> Result<Self> {
-        let refuse = || Error::Settings {
-            place: name.to_owned(),
-            reason: "it is no address of a proxy: http://[USER:PASSWORD@]HOST:PORT or https://...".to_owned(),
-        };
+    fn parse(text: &str) -> Option<Self> {
         let full = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
         let scheme = full.split("://").next().unwrap_or_default();
-        if !matches!(scheme, "http" | "https") || ureq::Proxy::new(&full).is_err() {
-            return Err(refuse());
-        }
-        Ok(Self(full))
+        let is_usable = matches!(scheme, "http" | "https") && ureq::Proxy::new(&full).is_ok();
+        is_usable.then_some(Self(full))
     }
 
     /// The address, with its password.
@@ -144,7 +155,7 @@ mod tests {
     use super::*;
     use crate::url::Url;
 
-    fn proxies(variables: &[(&str, &str)]) -> Result<Proxies> {
+    fn proxies(variables: &[(&str, &str)]) -> Proxies {
         Proxies::of(&Environment::new("/nowhere", variables.iter().copied()))
     }
 
@@ -155,10 +166,10 @@ mod tests {
             ("https_proxy", "http://me:hunter2@tls.example:3128"),
             ("NO_PROXY", "corp.example, 10.0.0.0/8,one.example:5000,[2001:db8::1]"),
         ];
-        let proxies = proxies(&set).unwrap();
+        let proxies = proxies(&set);
         let host = |text: &str| {
             let origin = Url::parse(text).unwrap().origin();
-            proxies.for_origin(&origin).map(|proxy| proxy.host().to_owned())
+            proxies.for_origin(&origin).unwrap().map(|proxy| proxy.host().to_owned())
         };
         assert_eq!(host("http://far.example/").unwrap(), "plain.example:3128");
         assert_eq!(host("https://far.example/").unwrap(), "tls.example:3128");
@@ -179,8 +190,22 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_one_is_told_without_its_password() {
-        let error = proxies(&[("HTTPS_PROXY", "ftp://me:hunter2@x")]).unwrap_err().to_string();
-        assert!(error.contains("HTTPS_PROXY") && !error.contains("hunter2"), "{error}");
+    fn a_bad_one_is_told_where_it_would_be_used_and_without_its_password() {
+        let origin = |text: &str| Url::parse(text).unwrap().origin();
+        let far = origin("https://far.example/");
+        for (name, text) in
+            [("HTTPS_PROXY", "ftp://me:hunter2@x"), ("ALL_PROXY", "socks5://me:hunter2@x:1080")]
+        {
+            let proxies = proxies(&[(name, text), ("NO_PROXY", "near.example")]);
+            let error = proxies.for_origin(&far).unwrap_err().to_string();
+            assert!(error.contains(name) && error.contains("far.example"), "{error}");
+            assert!(!error.contains("hunter2") && !format!("{proxies:?}").contains("hunter2"), "{error}");
+            for direct in ["https://near.example/", "https://localhost/"] {
+                assert_eq!(proxies.for_origin(&origin(direct)).unwrap(), None, "{direct}");
+            }
+        }
+        let proxies = proxies(&[("ALL_PROXY", "socks5://x:1080"), ("HTTPS_PROXY", "http://y:3128")]);
+        assert_eq!(proxies.for_origin(&far).unwrap().unwrap().host(), "y:3128");
+        assert!(proxies.for_origin(&origin("http://far.example/")).is_err());
     }
 }

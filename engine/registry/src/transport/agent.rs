@@ -39,9 +39,14 @@ impl Default for Timeouts {
     }
 }
 
-pub(super) fn build(settings: &Settings, timeouts: &Timeouts, origin: &Origin) -> Result<Agent> {
+pub(super) fn build(
+    settings: &Settings,
+    timeouts: &Timeouts,
+    origin: &Origin,
+    is_verified: bool,
+) -> Result<Agent> {
     let host = origin.authority();
-    let proxy = match settings.proxies().for_origin(origin) {
+    let proxy = match settings.proxies().for_origin(origin)? {
         // Its address was looked at when it was read.
         Some(proxy) => ureq::Proxy::new(proxy.address()).ok(),
         None => None,
@@ -62,13 +67,13 @@ pub(super) fn build(settings: &Settings, timeouts: &Timeouts, origin: &Origin) -
         .timeout_per_read(Some(timeouts.idle))
         .timeout_per_write(Some(timeouts.idle));
     if origin.is_tls {
-        config = config.tls_config(tls(settings, &host)?);
+        config = config.tls_config(tls(settings, &host, is_verified)?);
     }
     let connector = DefaultConnector::new().chain(Patience);
     Ok(Agent::with_parts(config.build(), connector, DefaultResolver::default()))
 }
 
-fn tls(settings: &Settings, host: &str) -> Result<TlsConfig> {
+fn tls(settings: &Settings, host: &str, is_verified: bool) -> Result<TlsConfig> {
     let files = settings.tls(host)?;
     let mut own = Vec::new();
     for path in &files.authorities {
@@ -83,11 +88,7 @@ fn tls(settings: &Settings, host: &str) -> Result<TlsConfig> {
         [] if own.is_empty() => RootCerts::WebPki,
         system => RootCerts::Specific(Arc::new(system.iter().cloned().chain(own).collect())),
     };
-    Ok(TlsConfig::builder()
-        .root_certs(roots)
-        .client_cert(client)
-        .disable_verification(!files.is_verified)
-        .build())
+    Ok(TlsConfig::builder().root_certs(roots).client_cert(client).disable_verification(!is_verified).build())
 }
 
 fn system_roots() -> &'static [Certificate<'static>] {

@@ -28,7 +28,7 @@ use crate::{
     url::{Origin, Url},
 };
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     io::{self, Read},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -43,9 +43,19 @@ use ureq::{
 pub(crate) struct Request<'a> {
     pub method: Method,
     pub url: Url,
+    /// Whether the host's certificate must be right.
+    pub is_verified: bool,
     pub headers: Vec<(HeaderName, String)>,
     pub authorization: Option<Secret>,
     pub payload: Payload<'a>,
+}
+
+impl Request<'_> {
+    /// One that says nothing of who asks.
+    pub fn get(url: Url, is_verified: bool) -> Self {
+        let (method, headers) = (Method::GET, Vec::new());
+        Self { method, url, is_verified, headers, authorization: None, payload: Payload::None }
+    }
 }
 
 /// An answer, its body unread.
@@ -54,8 +64,8 @@ pub(crate) struct Response {
     pub headers: HeaderMap,
     /// Where it came from, after redirects.
     pub url: Url,
-    /// The request said who asks.
-    pub had_authorization: bool,
+    /// What the request said of who asks.
+    pub authorization: Option<Secret>,
     body: ureq::Body,
 }
 
@@ -101,9 +111,11 @@ pub(crate) struct Transport {
     policy: RetryPolicy,
     observer: Arc<dyn Observer>,
     cancel: Cancel,
-    agents: Mutex<BTreeMap<Origin, Agent>>,
+    /// With whether the host's certificate must be right.
+    agents: Mutex<BTreeMap<(Origin, bool), Agent>>,
     /// Hosts that could be talked to in two ways, and whether they have TLS.
     probed: Mutex<BTreeMap<String, bool>>,
+    answered: Mutex<BTreeSet<Origin>>,
 }
 
 impl Transport {
@@ -118,6 +130,7 @@ impl Transport {
             cancel,
             agents: Mutex::default(),
             probed: Mutex::default(),
+            answered: Mutex::default(),
         }
     }
 
@@ -149,22 +162,22 @@ impl Transport {
         let is_tls = match endpoint.protocol {
             Protocol::Tls => true,
             Protocol::Plain => false,
-            Protocol::Either => self.has_tls(&endpoint.host)?,
+            Protocol::Either | Protocol::Insecure => self.has_tls(endpoint)?,
         };
         let scheme = if is_tls { "https" } else { "http" };
         Ok(Url::parse(&format!("{scheme}://{}{path}", endpoint.host))?)
     }
 
     /// Asks once, as docker does: TLS first. Only an answer that is no TLS, followed by one that is HTTP, says no.
-    fn has_tls(&self, host: &str) -> Result<bool, Failure> {
+    fn has_tls(&self, endpoint: &Endpoint) -> Result<bool, Failure> {
+        let (host, is_verified) = (endpoint.host.as_str(), endpoint.protocol.is_verified());
         let known = |probed: &BTreeMap<String, bool>| probed.get(host).copied();
         if let Some(is_tls) = known(&self.probed.lock().unwrap_or_else(PoisonError::into_inner)) {
             return Ok(is_tls);
         }
         let probe = |scheme: &str| {
             let url = Url::parse(&format!("{scheme}://{host}/v2/"))?;
-            let (headers, payload) = (Vec::new(), Payload::None);
-            self.exchange(&Request { method: Method::GET, url, headers, authorization: None, payload })
+            self.exchange(&Request::get(url, is_verified))
         };
         let is_tls = match probe("https") {
             Ok(_) => true,
@@ -182,7 +195,8 @@ impl Transport {
     /// Sends a request once and follows no redirect.
     pub fn exchange(&self, request: &Request<'_>) -> Result<Response, Failure> {
         self.cancel.check()?;
-        let agent = self.agent(&request.url.origin())?;
+        let origin = request.url.origin();
+        let agent = self.agent(origin.clone(), request.is_verified)?;
         let mut builder = ureq::http::Request::builder().method(&request.method).uri(request.url.uri());
         for (name, value) in &request.headers {
             builder = builder.header(name, value);
@@ -213,9 +227,16 @@ impl Transport {
         };
         self.cancel.check()?;
         let response = result.map_err(|error| self.failure(error, &request.url))?;
+        self.answered.lock().unwrap_or_else(PoisonError::into_inner).insert(origin);
         let (parts, body) = response.into_parts();
-        let (url, had_authorization) = (request.url.clone(), request.authorization.is_some());
-        Ok(Response { status: parts.status, headers: parts.headers, url, had_authorization, body })
+        let (url, authorization) = (request.url.clone(), request.authorization.clone());
+        Ok(Response { status: parts.status, headers: parts.headers, url, authorization, body })
+    }
+
+    /// Whether there ever was an answer from an endpoint itself.
+    pub fn has_answered(&self, endpoint: &Endpoint) -> bool {
+        let answered = self.answered.lock().unwrap_or_else(PoisonError::into_inner);
+        answered.iter().any(|origin| endpoint.is_at(origin))
     }
 
     /// Sends a request and follows redirects, if it has no body.
@@ -233,8 +254,13 @@ impl Transport {
 
     fn failure(&self, error: ureq::Error, url: &Url) -> Failure {
         let origin = url.origin();
-        let proxy = self.settings.proxies().for_origin(&origin);
+        let proxy = self.settings.proxies().for_origin(&origin).ok().flatten();
         failure::explain(error, &self.timeouts).at(origin.authority(), proxy.map(Proxy::host))
+    }
+
+    /// Whether the certificate of a host must be right that a registry or a host's answer names.
+    pub fn is_verified(&self, origin: &Origin) -> bool {
+        self.settings.is_verified(&origin.authority())
     }
 
     /// Whether a host is one that may be talked to without TLS.
@@ -243,10 +269,10 @@ impl Transport {
     }
 
     /// Whether an address that a host gave may be followed: not from TLS to none, unless that was named, or is all on
-    /// this machine.
-    pub fn check_step(&self, from: &Origin, next: &Url) -> Result<(), Failure> {
+    /// this machine, or on one host whose TLS says nothing.
+    pub fn check_step(&self, from: &Origin, is_verified: bool, next: &Url) -> Result<(), Failure> {
         let to = next.origin();
-        let is_near = from.is_loopback() && to.is_loopback();
+        let is_near = (from.is_loopback() && to.is_loopback()) || (!is_verified && from.host == to.host);
         if to.is_tls || !from.is_tls || is_near || self.settings.is_plain(&to.authority()) {
             return Ok(());
         }
@@ -254,14 +280,15 @@ impl Transport {
         Err(Failure::network(Transience::Never, reason))
     }
 
-    fn agent(&self, origin: &Origin) -> Result<Agent> {
+    fn agent(&self, origin: Origin, is_verified: bool) -> Result<Agent> {
+        let key = (origin, is_verified);
         let mut agents = self.agents.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(agent) = agents.get(origin) {
+        if let Some(agent) = agents.get(&key) {
             return Ok(agent.clone());
         }
-        let agent = agent::build(&self.settings, &self.timeouts, origin)?;
+        let agent = agent::build(&self.settings, &self.timeouts, &key.0, is_verified)?;
         self.cancel.register(agent.clone())?;
-        agents.insert(origin.clone(), agent.clone());
+        agents.insert(key, agent.clone());
         Ok(agent)
     }
 }

@@ -87,7 +87,7 @@ impl<'a> Part<'a> {
         self.length >= ASKED_FIRST
     }
 
-    pub(super) fn open(&self, cancel: &'a Cancel) -> Result<PartReader<'a>> {
+    pub fn open(&self, cancel: &'a Cancel) -> Result<PartReader<'a>> {
         let file = self.source.file().map(|file| format!(" ({})", file.display())).unwrap_or_default();
         let context = format!("reading {}, which is to be pushed{file}", self.what);
         let inner = self.source.open_at(self.offset).map_err(io_error(context.as_str()))?;
@@ -96,7 +96,7 @@ impl<'a> Part<'a> {
 }
 
 /// A part of a blob on its way out. Its errors are this machine's, not the connection's.
-pub(super) struct PartReader<'a> {
+pub(crate) struct PartReader<'a> {
     inner: Box<dyn Read + Send + 'a>,
     /// Of the next byte in the blob.
     offset: u64,

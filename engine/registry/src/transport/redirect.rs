@@ -17,9 +17,10 @@ pub(super) fn follow(transport: &Transport, request: &Request<'_>) -> Result<Res
         let Some(location) = location(&response).filter(|_| can_follow) else { return Ok(response) };
         let (from, next) = (request.url.origin(), request.url.join(location)?);
         let to = next.origin();
-        transport.check_step(&from, &next)?;
+        transport.check_step(&from, request.is_verified, &next)?;
         if from != to {
             request.authorization = None;
+            request.is_verified = transport.is_verified(&to);
         }
         request.url = next;
     }

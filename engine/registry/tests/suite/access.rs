@@ -2,7 +2,7 @@
 
 use crate::support::{
     World,
-    http::{Reply, Server},
+    http::{Line, Reply, Server},
     image::{self, Blobs},
     registry::{Registry, Setup},
     run,
@@ -10,7 +10,14 @@ use crate::support::{
     token::{PASSWORD, REFRESH, TokenServer, USER},
 };
 use base64::{Engine, prelude::*};
-use rbuild_registry::{Credential, Pushed, Reference, RegistryTable, Repository, Secret};
+use rbuild_registry::{Credential, Error, Pushed, Reference, RegistryTable, Repository, Secret};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
 fn repository(host: &str, path: &str) -> Repository {
     format!("{host}/{path}").parse::<Reference>().unwrap().repository().clone()
@@ -44,6 +51,33 @@ fn a_private_ca_by_table_and_by_directory() {
     let mut read = Vec::new();
     std::io::copy(&mut world.client().blob(&shop, &part).unwrap(), &mut read).unwrap();
     assert_eq!(read, bytes);
+}
+
+#[test]
+fn insecure_is_for_what_it_was_said_of() {
+    needs!("openssl");
+    let line = Line { tls: Some(Authority::new().server()), ..Line::default() };
+    let server = Server::line(&line, |request| match request.header("authorization") {
+        None => Reply::new(401).header("WWW-Authenticate", "Basic realm=x"),
+        Some(_) => Reply::ok(""),
+    });
+    let (host, digest) = (server.host(), rbuild_oci::sha256(b"x"));
+    let mut world = World::new();
+    log_in(&world, &host);
+    let conf = format!("[[registry]]\nlocation = '{host}/team'\ninsecure = true\n");
+    world.write("root/etc/containers/registries.conf", &conf);
+    let client = world.client();
+    assert!(client.has_blob(&repository(&host, "team/x"), &digest).unwrap());
+    let asked = server.requests.lock().unwrap().len();
+    let assert_refused = |error: Error| assert!(error.to_string().contains("certificate is"), "{error}");
+    assert_refused(client.has_blob(&repository(&host, "other/x"), &digest).unwrap_err());
+    assert_refused(client.ping(&host).unwrap_err());
+    // What our own table says of a host is meant.
+    let other = Authority::new();
+    let ca = Some(other.certificate().into());
+    world.tables.insert(host.clone(), RegistryTable { ca, ..RegistryTable::default() });
+    assert_refused(world.client().has_blob(&repository(&host, "team/x"), &digest).unwrap_err());
+    assert_eq!(server.requests.lock().unwrap().len(), asked, "no password goes there");
 }
 
 #[test]
@@ -187,15 +221,16 @@ fn a_token_that_ends_in_the_middle_is_fetched_anew() {
 
 #[test]
 fn a_401_in_the_middle_asks_for_a_new_token() {
-    let state = std::sync::Mutex::new(0);
+    let (state, ended) = (std::sync::Mutex::new(0), AtomicBool::new(false));
     let server = Server::start(move |request| {
         let mut count = state.lock().unwrap();
         if request.path() == "/token" {
             *count += 1;
             return Reply::ok(format!(r#"{{"token":"t{count}"}}"#));
         }
-        // The first token is good for two requests only.
-        let served = request.header("authorization") == Some("Bearer t2");
+        // The first token is good for one request only.
+        let token = request.header("authorization");
+        let served = token == Some("Bearer t2") || (token == Some("Bearer t1") && !ended.swap(true, Relaxed));
         let host = request.header("host").unwrap();
         let challenge = format!("Bearer realm=\"http://{host}/token\",service=\"s\",error=\"invalid_token\"");
         match served {
@@ -205,8 +240,11 @@ fn a_401_in_the_middle_asks_for_a_new_token() {
                 .header("WWW-Authenticate", challenge),
         }
     });
-    World::new().client().ping(&server.host()).unwrap();
-    assert_eq!(server.count("GET", "/token"), 2);
+    let client = World::new().client();
+    for tokens in [1, 2, 2] {
+        client.ping(&server.host()).unwrap();
+        assert_eq!(server.count("GET", "/token"), tokens);
+    }
 }
 
 #[test]
@@ -232,18 +270,71 @@ fn waiting_for_a_token_is_told() {
     assert!(retries.len() == 2 && retries.iter().all(|retry| retry.starts_with(&expected)), "{retries:?}");
 }
 
+/// As a registry of tokens; the answers with one are as this says, of how many there were.
+fn giving_tokens(reply: impl Fn(usize, Reply) -> Reply + Send + Sync + 'static) -> Server {
+    let count = AtomicUsize::new(0);
+    Server::start(move |request| {
+        let host = request.header("host").unwrap();
+        match (request.path(), request.header("authorization")) {
+            ("/token", _) => reply(count.fetch_add(1, Relaxed), Reply::ok(r#"{"token":"hunter2"}"#)),
+            (_, Some("Bearer hunter2")) => Reply::ok(""),
+            _ => Reply::new(401).header("WWW-Authenticate", format!("Bearer realm=\"http://{host}/token\"")),
+        }
+    })
+}
+
+#[test]
+fn a_broken_token_is_fetched_again() {
+    let server = giving_tokens(|count, reply| match count {
+        0 => Reply { cut: Some(10), ..reply },
+        1 => reply.body(r#"{"toke"#),
+        _ => reply,
+    });
+    let mut world = World::new();
+    let heard = world.listen();
+    world.client().ping(&server.host()).unwrap();
+    let retries = heard.retries.lock().unwrap();
+    assert!(retries[0].contains("broke off") && retries[1].contains("is no token"), "{retries:?}");
+    assert!(!retries.concat().contains("hunter2"), "{retries:?}");
+}
+
+#[test]
+fn a_cancelled_token_is_cancelled() {
+    let server = giving_tokens(|_, reply| Reply { stall: Some(Duration::from_secs(30)), ..reply });
+    let mut world = World::new();
+    world.options.timeouts.idle = Duration::from_secs(20);
+    let client = world.client();
+    std::thread::scope(|scope| {
+        let pinging = scope.spawn(|| client.ping(&server.host()));
+        while server.count("GET", "/token") == 0 {
+            std::thread::yield_now();
+        }
+        std::thread::sleep(Duration::from_millis(100)); // by now it reads the body
+        client.cancel().cancel();
+        let error = pinging.join().unwrap().unwrap_err();
+        assert!(matches!(error, Error::Cancelled), "{error}");
+    });
+}
+
 #[test]
 fn what_is_refused_once_is_not_sent_again() {
     let digest = rbuild_oci::sha256(b"x");
-    let bearer = r#"Bearer realm="https://tokens.invalid/",service="s""#;
+    let bearer = "Bearer realm=\"http://HOST/token\",service=\"s\",scope=\"repository:x:pull\"";
     let password = BASE64_STANDARD.encode(format!("{USER}:{PASSWORD}"));
     // The first request asks how, a second one tries.
-    for (challenge, entry, requests) in [
-        ("Basic realm=x", String::new(), 1),
-        ("Basic realm=x", format!(r#""auth":"{password}""#), 2),
-        (bearer, r#""registrytoken":"hunter2""#.to_owned(), 2),
+    let password = format!(r#""auth":"{password}""#);
+    for (challenge, entry, requests, tokens) in [
+        ("Basic realm=x", String::new(), 1, 0),
+        ("Basic realm=x", password.clone(), 2, 0),
+        (bearer, r#""registrytoken":"hunter2""#.to_owned(), 2, 0),
+        (bearer, password, 2, 1),
+        (bearer, String::new(), 2, 1),
     ] {
-        let server = Server::start(move |_| Reply::new(401).header("WWW-Authenticate", challenge));
+        let server = Server::start(move |request| match request.path() {
+            "/token" => Reply::ok(r#"{"token":"hunter2"}"#),
+            _ => Reply::new(401)
+                .header("WWW-Authenticate", challenge.replace("HOST", request.header("host").unwrap())),
+        });
         let world = World::new();
         if !entry.is_empty() {
             let host = server.host();
@@ -252,17 +343,21 @@ fn what_is_refused_once_is_not_sent_again() {
         let client = world.client();
         let error = client.has_blob(&repository(&server.host(), "x"), &digest).unwrap_err();
         assert!(error.is_denied(), "{error}");
-        assert_eq!(server.count("HEAD", "/blobs/"), requests, "{entry}");
+        assert_eq!(server.count("HEAD", "/blobs/"), requests, "{challenge} {entry}");
+        assert_eq!(server.count("GET", "/token"), tokens, "{challenge} {entry}");
         client.has_blob(&repository(&server.host(), "x"), &digest).unwrap_err();
         assert_eq!(server.count("HEAD", "/blobs/"), requests + 1, "{entry}: by now it is known how");
+        assert_eq!(server.count("GET", "/token"), tokens * 2, "{challenge} {entry}");
     }
 }
 
 #[test]
 fn credentials_go_nowhere_else() {
-    let storage = Server::start(|request| {
+    let is_blocked = Arc::new(AtomicBool::new(false));
+    let blocked = is_blocked.clone();
+    let storage = Server::start(move |request| {
         assert_eq!(request.header("authorization"), None, "a redirect takes no credentials along");
-        Reply::ok(image::layer(1, 100))
+        if blocked.load(Relaxed) { Reply::new(403) } else { Reply::ok(image::layer(1, 100)) }
     });
     let elsewhere = storage.other_host();
     let server = Server::start(move |request| match request.header("authorization") {
@@ -279,6 +374,18 @@ fn credentials_go_nowhere_else() {
     let mut blob = client.blob(&repository(&server.host(), "x"), &part).unwrap();
     std::io::copy(&mut blob, &mut std::io::sink()).unwrap();
     assert_eq!(storage.count("GET", "/there"), 1);
+    // A storage that refuses is no matter of credentials.
+    is_blocked.store(true, Relaxed);
+    let error = std::io::copy(
+        &mut client.blob(&repository(&server.host(), "x"), &part).unwrap(),
+        &mut std::io::sink(),
+    );
+    let error = Error::from_io("", error.unwrap_err()).to_string();
+    assert!(
+        error.contains(&format!("(at {})", storage.other_host())) && error.contains("blocked"),
+        "{error}"
+    );
+    assert!(!error.contains("log in") && !error.contains("credential"), "{error}");
     // The storage's refusal is told without the signature.
     drop(storage);
     let wrong = image::descriptor(&Blobs::default().add(image::LAYER, "other"));

@@ -4,6 +4,7 @@ use crate::support::{
     World,
     http::{Reply, Server},
     image::{self, Blobs},
+    needs::skip,
 };
 use rbuild_oci::oci_spec::image::Descriptor;
 use rbuild_registry::{Error, Reference, RegistryTable, Repository, RetryPolicy};
@@ -274,7 +275,9 @@ fn a_proxy_is_used_by_scheme_and_not_for_exceptions() {
 
 #[test]
 fn ipv6() {
-    let Ok(listener) = std::net::TcpListener::bind("[::1]:0") else { return };
+    let Ok(listener) = std::net::TcpListener::bind("[::1]:0") else {
+        return skip("IPv6 on this machine ([::1])", module_path!());
+    };
     let server = Server::on(listener, |_| Reply::ok(""));
     World::new().client().ping(&server.host()).unwrap();
     assert_eq!(server.requests.lock().unwrap()[0].header("host"), Some(server.host().as_str()));

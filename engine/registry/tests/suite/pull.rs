@@ -2,7 +2,7 @@
 
 use crate::support::{
     World,
-    http::{Reply, Server},
+    http::{Reply, Request, Server},
     image::{self, Blobs, with_platform},
     registry::Registry,
     run,
@@ -13,7 +13,7 @@ use std::{
     io::Read,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
 };
 
@@ -246,6 +246,52 @@ fn a_mirror_that_is_not_there_is_asked_once() {
     assert_eq!(heard.places.lock().unwrap().len(), 1, "{:?}", heard.places.lock().unwrap());
 }
 
+/// It is wrong about one blob, or sends to others who are not there: the next blob may be well.
+#[test]
+fn a_mirror_that_answers_is_asked_for_the_next_blob() {
+    let layers = [image::layer(1, 5000), image::layer(2, 5000)];
+    let mut held = Blobs::default();
+    let parts = layers.clone().map(|layer| image::descriptor(&held.add(image::LAYER, layer)));
+    let gone = crate::support::registry::free_host();
+    let tokens_asked = AtomicUsize::new(0);
+    let tokens = Server::start(move |_| match tokens_asked.fetch_add(1, Ordering::Relaxed) {
+        ..6 => Reply::hang_up(),
+        _ => Reply::ok(r#"{"token":"t"}"#),
+    });
+    let challenge = format!("Bearer realm=\"http://{}/token\"", tokens.host());
+    let answers = [
+        Reply { cut: Some(10), ..Reply::ok(layers[0].clone()) },
+        Reply { content_length: Some(9999), ..Reply::ok(layers[0].clone()) },
+        Reply::new(307).header("Location", format!("http://{gone}/x")),
+        Reply::new(401).header("WWW-Authenticate", challenge),
+    ];
+    for answer in answers {
+        let (first, all) = (parts[0].digest().to_string(), held.clone());
+        let serve = move |request: &Request, first_answer: Option<&Reply>| match request
+            .path()
+            .rsplit('/')
+            .next()
+            .unwrap()
+        {
+            "" => Reply::ok(""),
+            digest if digest == first && first_answer.is_some() => first_answer.unwrap().clone(),
+            digest => Reply::ok(all.0[digest].clone()),
+        };
+        let serve_all = serve.clone();
+        let origin = Server::start(move |request| serve_all(request, None));
+        let mirror = Server::start(move |request| serve(request, Some(&answer)));
+        let mut world = World::new();
+        let mirrors = vec![format!("http://{}", mirror.host())];
+        world.tables.insert(origin.host(), RegistryTable { mirrors, ..RegistryTable::default() });
+        let (client, shop) = (world.client(), format!("{}/shop:1", origin.host()).parse().unwrap());
+        for (part, layer) in parts.iter().zip(&layers) {
+            assert_eq!(read(&client, &shop, part).unwrap(), *layer);
+        }
+        let counts = parts.each_ref().map(|part| origin.count("GET", part.digest().as_ref()));
+        assert_eq!(counts, [1, 0], "the second is the mirror's");
+    }
+}
+
 /// The registry itself is the last there is.
 #[test]
 fn an_origin_that_was_not_there_is_asked_again() {
@@ -337,9 +383,25 @@ fn foreign_layers_come_from_their_address_without_credentials() {
     assert_eq!(read, bytes);
     let requests = foreign.requests.lock().unwrap();
     assert!(requests.iter().all(|request| request.header("authorization").is_none()));
-    layer["urls"] = serde_json::json!(["http://far.example/layer"]);
-    let error = client.blob(shop.repository(), &image::descriptor(&layer)).unwrap_err();
-    assert!(error.to_string().contains("no TLS"), "{error}");
+    drop(requests);
+    let asked = foreign.requests.lock().unwrap().len();
+    let mut refused = |media_type: &str, url: String| {
+        layer["mediaType"] = media_type.into();
+        layer["urls"] = serde_json::json!([url]);
+        let mut blob = client.blob(shop.repository(), &image::descriptor(&layer)).unwrap();
+        Error::from_io("", blob.read_to_end(&mut Vec::new()).unwrap_err())
+    };
+    // An address that is of no use is told when nobody has the blob.
+    let docker = "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip";
+    let error = refused(docker, "http://far.example/layer".to_owned());
+    assert!(
+        error.is_not_found() && error.to_string().contains("far.example/layer: it has no TLS"),
+        "{error}"
+    );
+    // Other layers are the registry's.
+    let error = refused(image::LAYER, format!("http://{}/layer", foreign.host()));
+    assert!(error.is_not_found(), "{error}");
+    assert_eq!(foreign.requests.lock().unwrap().len(), asked);
 }
 
 #[test]

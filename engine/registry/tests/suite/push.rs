@@ -198,9 +198,16 @@ fn one_request_for_a_blob_of_any_size() {
         let place = format!("blob {} of {shop}, which is to be pushed ({})", part.digest(), path.display());
         assert!(error.contains(&place.replace(":latest", "")) && error.contains(reason), "{error}");
     }
-    // And one that has others.
-    let error = client.push_blob(shop.repository(), &part, &vec![8_u8; 9000], &[]).unwrap_err();
-    assert!(error.to_string().contains("DIGEST_INVALID"), "{error}");
+    // And one that has others: it is sent once.
+    let path = world.home().join("damaged");
+    std::fs::write(&path, vec![8_u8; 9000]).unwrap();
+    let sent = relay.count("PUT", "/uploads/");
+    let error = client.push_blob(shop.repository(), &part, &path, &[]).unwrap_err();
+    assert!(matches!(error, Error::Damaged { .. }), "{error}");
+    let digest = rbuild_oci::sha256(&[8; 9000]).to_string();
+    assert!(error.to_string().contains(&path.display().to_string()), "{error}");
+    assert!(error.to_string().contains(&format!("its digest is {digest}")), "{error}");
+    assert_eq!(relay.count("PUT", "/uploads/"), sent + 1);
 }
 
 #[test]
@@ -241,6 +248,32 @@ fn a_refused_mount_goes_on_in_its_session() {
     let pushed = World::new().client().push_blob(shop.repository(), &part, &bytes, &sources).unwrap();
     assert_eq!((pushed, &*stored.lock().unwrap()), (Pushed::Uploaded, &bytes));
     assert_eq!(server.count("POST", ""), 1);
+}
+
+#[test]
+fn a_mount_that_fails_is_sent() {
+    for (reply, mounts) in [
+        (Reply::new(202), 1),
+        (Reply::new(500), 6),
+        (Reply::hang_up(), 6),
+        (Reply::new(403), 1),
+        (Reply::new(302), 1),
+    ] {
+        let server = Server::start(move |request| match request.method.as_str() {
+            "POST" if request.target.contains("mount=") => reply.clone(),
+            "POST" => Reply::new(202).header("Location", "/v2/shop/blobs/uploads/a"),
+            "PUT" => Reply::new(201),
+            _ if request.target == "/v2/" => Reply::ok(""),
+            _ => Reply::new(404),
+        });
+        let bytes = image::layer(1, 5000);
+        let part = image::descriptor(&Blobs::default().add(image::LAYER, bytes.clone()));
+        let (shop, base) = (reference(&server.host(), "shop"), reference(&server.host(), "base"));
+        let sources = [base.repository().clone()];
+        let pushed = World::new().client().push_blob(shop.repository(), &part, &bytes, &sources).unwrap();
+        assert_eq!(pushed, Pushed::Uploaded);
+        assert_eq!((server.count("POST", "mount="), server.count("PUT", "")), (mounts, 1));
+    }
 }
 
 /// A registry that loses connections while it is sent to, and knows how far it got.

@@ -68,16 +68,13 @@ impl FaultyLine {
             if request.header("authorization").is_some() {
                 count.fetch_add(1, Ordering::Relaxed);
             }
-            forward(&told(request, scheme), &host).unwrap_or_else(|_| Reply::hang_up())
+            answer(&told(request, scheme), &host).unwrap_or_else(|_| Reply::hang_up())
         });
         let other = format!("{scheme}://{}", elsewhere.other_host());
         let faults = Arc::new(Mutex::new(Vec::new()));
         let (seen, random) = (faults.clone(), Mutex::new(fastrand::Rng::with_seed(seed)));
         let host = upstream.to_owned();
         let server = Server::line(line, move |request| {
-            if request.path() == "/token" {
-                return Reply::ok(r#"{"token":"hunter2","expires_in":300}"#);
-            }
             let (fault, at) = {
                 let mut random = random.lock().unwrap();
                 let fault = (random.u32(0..one_in) == 0).then(|| ALL[random.usize(0..ALL.len())]);
@@ -114,13 +111,17 @@ fn pass(
 ) -> io::Result<Reply> {
     let position = |length: usize| ((length as f64) * at) as usize;
     let mut request = request.clone();
+    let realm = format!("Bearer realm=\"{own}/token\",service=\"s\"");
+    let unauthorized = Reply::new(401).header("WWW-Authenticate", realm);
+    let is_token = request.path() == "/token";
+    if !is_token && request.header("authorization") != Some("Bearer hunter2") {
+        return Ok(unauthorized);
+    }
     match fault {
         Some(Fault::DropBefore) => return Ok(Reply::hang_up()),
         Some(Fault::Stall) => return Ok(Reply { delay: Some(STALL), ..Reply::hang_up() }),
-        Some(Fault::Unauthorized) => {
-            let realm = format!("Bearer realm=\"{own}/token\",service=\"s\"");
-            return Ok(Reply::new(401).header("WWW-Authenticate", realm));
-        }
+        // A token server that says so means it.
+        Some(Fault::Unauthorized) if !is_token => return Ok(unauthorized),
         Some(Fault::TooMany) => return Ok(Reply::new(429).header("Retry-After", "0")),
         Some(Fault::Broken) => return Ok(Reply::new(if at < 0.5 { 500 } else { 503 })),
         Some(Fault::Elsewhere) if request.method == "GET" => {
@@ -135,7 +136,7 @@ fn pass(
         }
         _ => {}
     }
-    let mut reply = forward(&request, upstream)?;
+    let mut reply = answer(&request, upstream)?;
     let length = reply.body.len();
     match fault {
         Some(Fault::DropAfter) => reply.hang_up = true,
@@ -153,6 +154,14 @@ fn pass(
         reply.headers.retain(|(name, _)| !name.eq_ignore_ascii_case("content-length"));
     }
     Ok(reply)
+}
+
+/// The token server's, or the registry's.
+fn answer(request: &Request, upstream: &str) -> io::Result<Reply> {
+    match request.path() {
+        "/token" => Ok(Reply::ok(r#"{"token":"hunter2","expires_in":300}"#)),
+        _ => forward(request, upstream),
+    }
 }
 
 /// Sends so many bytes of a request's body on, and ends the connection on both sides.
