@@ -44,3 +44,20 @@ fn sandbox_a_layer_that_comes_damaged_comes_again() {
     let listing = project.rbuild(["inspect", "--tree", "source.base"]).success();
     assert!(listing.contains(" /large") && listing.contains(" /top"), "{listing}");
 }
+/// What was kept of an image for another machine is not enough to build from, and nobody may be asked.
+#[test]
+fn sandbox_half_an_image_is_not_asked_for_offline() {
+    needs!(fuse, busybox, "docker-registry", "skopeo");
+    let registry = Registry::start();
+    let maker = seed(&registry);
+    let mirror = Spoiler::start(&registry.host, "nothing");
+    let project = user(&registry, &mirror);
+    project.rbuild(["update"]).success();
+    let digest = maker.layout("dist").digest("latest");
+    let blob = project.store().join("blobs/sha256").join(digest.trim_start_matches("sha256:"));
+    std::fs::create_dir_all(blob.parent().expect("a folder")).expect("a folder of the store");
+    std::fs::write(blob, maker.layout("dist").raw_manifest("latest")).expect("the manifest alone");
+    drop(registry);
+    let told = project.rbuild(["apply", "--offline"]).failure(3);
+    assert!(told.contains("error[offline]: ") && !told.contains("trying again"), "{told}");
+}

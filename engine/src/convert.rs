@@ -71,6 +71,7 @@ impl From<rbuild_registry::Error> for Error {
         match error {
             Registry::Cancelled => Self::interrupted(),
             Registry::Reference { .. } => Self::spec("bad-value", error.to_string()),
+            Registry::Offline { what } => Self::offline(&what),
             Registry::Io { .. } => Self::environment(error.to_string()),
             Registry::Damaged { .. } => Self::source("digest-mismatch", error.to_string()),
             other => Self::source("registry-failed", other.to_string()),

@@ -97,6 +97,12 @@ impl Error {
         Self::new(Kind::Interrupted, None, "interrupted")
     }
 
+    /// Nothing may be asked for, and this is not in the store.
+    pub fn offline(what: &str) -> Self {
+        Self::source("offline", format!("--offline: {what} is not in the store"))
+            .hint("run once without --offline")
+    }
+
     /// An operation of the system failed on `path`: `cannot OPERATION PATH`.
     pub fn io(operation: &str, path: &std::path::Path, cause: std::io::Error) -> Self {
         Self::environment(format!("cannot {operation} {}", path.display())).caused_by(cause)

@@ -36,12 +36,15 @@ pub struct Options {
     pub observer: Arc<dyn Observer>,
     /// What is known already.
     pub documents: Arc<dyn Documents>,
+    /// Nobody is asked for anything: what is not known is [`Error::Offline`].
+    pub is_offline: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
         let (timeouts, retry, upload) = (Timeouts::default(), RetryPolicy::default(), UploadSizes::default());
-        Self { timeouts, retry, upload, observer: Arc::new(Silent), documents: Arc::new(NoDocuments) }
+        let (observer, documents) = (Arc::new(Silent), Arc::new(NoDocuments));
+        Self { timeouts, retry, upload, observer, documents, is_offline: false }
     }
 }
 
@@ -244,6 +247,7 @@ fn core_of(
         transport: Transport::new(settings, options, cancel),
         authorizer: Authorizer::new(credentials.clone(), fixed),
         documents: options.documents.clone(),
+        is_offline: options.is_offline,
         distrusted: Mutex::default(),
         lost_mirrors: Mutex::default(),
         body_limits: Mutex::default(),

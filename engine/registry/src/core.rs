@@ -26,6 +26,8 @@ pub(crate) struct Core {
     pub transport: Transport,
     pub authorizer: Authorizer,
     pub documents: Arc<dyn Documents>,
+    /// Nobody is asked.
+    pub is_offline: bool,
     /// Hosts that gave wrong bytes for a digest, with the digest.
     pub distrusted: Mutex<BTreeSet<(String, String)>>,
     /// Mirrors that never answered, and why. They are not asked again.
@@ -95,6 +97,9 @@ impl Core {
     }
 
     fn send_network(&self, endpoint: &Endpoint, call: &Call<'_>) -> Result<Response, Failure> {
+        if self.is_offline {
+            return Err(Error::Offline { what: call.what.clone() }.into());
+        }
         let mut scopes = call.scopes.clone();
         let mut attempts = Attempts::new(self.transport.policy());
         let (mut challenges, began) = (0, Instant::now());

@@ -106,6 +106,12 @@ pub enum Error {
         /// The origin's failure.
         source: Box<Error>,
     },
+    /// It would have to be asked for, and nobody is.
+    #[error("{what} is not known here, and nobody may be asked for it")]
+    Offline {
+        /// The manifest or blob.
+        what: String,
+    },
     /// [`Cancel`](crate::Cancel) was used.
     #[error("cancelled")]
     Cancelled,
@@ -123,6 +129,11 @@ pub enum Error {
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
+    /// Whether asking elsewhere is of no use.
+    pub(crate) fn is_final(&self) -> bool {
+        matches!(self, Self::Cancelled | Self::Offline { .. })
+    }
+
     /// Whether the registry says that it does not have it.
     pub fn is_not_found(&self) -> bool {
         match self {

@@ -132,7 +132,7 @@ impl<'a> Origin<'a> {
     }
 }
 
-/// With a platform, the image for it, and what it says it is for.
+/// With a platform, the image for it; what it is for, if it is not one of many.
 fn root_in_registry(
     client: &Client,
     reference: &Reference,
@@ -140,6 +140,8 @@ fn root_in_registry(
 ) -> Result<(Descriptor, Option<Platform>)> {
     let Some(platform) = platform else { return Ok((client.manifest(reference)?.descriptor, None)) };
     let image = client.image(reference, platform)?;
-    let found = image.platform();
-    Ok((image.manifest.descriptor, Some(found)))
+    // What an index says decides; of one image only its configuration says it.
+    let is_alone = image.root.digest() == image.manifest.descriptor.digest();
+    let found = is_alone.then(|| image.platform());
+    Ok((image.manifest.descriptor, found))
 }

@@ -78,8 +78,7 @@ impl Registries {
         if !self.offline {
             return Ok(());
         }
-        Err(Error::source("offline", format!("--offline: {what} is not in the store"))
-            .hint("run once without --offline"))
+        Err(Error::offline(what))
     }
 
     /// The same for what is sent and not fetched.
@@ -150,6 +149,7 @@ impl Registries {
         let options = Options {
             observer: Arc::new(Told { reporter: self.reporter.clone(), on_the_way: self.on_the_way.clone() }),
             documents,
+            is_offline: self.offline,
             ..Options::default()
         };
         Ok(Client::new(settings, Credentials::new(self.environment.clone()), options))

@@ -74,9 +74,6 @@ fn find(
     pinned: &Reference,
     surroundings: &Surroundings<'_>,
 ) -> Result<RemoteImage> {
-    if !is_known(pinned, surroundings) {
-        surroundings.registries.check_online(&pinned.to_string())?;
-    }
     client.image(pinned, surroundings.platform).map_err(|error| {
         let gone = error.is_not_found() && reference.digest().is_none();
         let told = Error::from(error);
@@ -89,10 +86,6 @@ fn find(
             "the lock file names a digest that the registry no longer has; {reference} {today}: `rbuild update` takes it"
         ))
     })
-}
-
-fn is_known(pinned: &Reference, surroundings: &Surroundings<'_>) -> bool {
-    pinned.digest().is_some_and(|digest| surroundings.store.blob_path(digest.digest()).is_file())
 }
 
 /// An image that is not one of many may be for another machine.

@@ -217,7 +217,7 @@ impl Blob {
             };
             match answer {
                 Ok(response) => return Ok(self.body_of(response)),
-                Err(Error::Cancelled) => return Err(Error::Cancelled),
+                Err(error) if error.is_final() => return Err(error),
                 Err(error) => self.leave(error)?,
             }
         }

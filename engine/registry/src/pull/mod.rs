@@ -74,7 +74,7 @@ fn first_of<T>(
     let (endpoints, mut failures) = endpoints(core, repository, by)?;
     for endpoint in endpoints {
         let error = match run(&endpoint) {
-            Err(error) if !matches!(error, Error::Cancelled) => error,
+            Err(error) if !error.is_final() => error,
             result => return result,
         };
         if endpoint.is_origin {
