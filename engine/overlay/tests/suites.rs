@@ -3,8 +3,8 @@
 
 mod support;
 
-use std::{fs, path::Path};
-use support::mounts::{foreign, must, program};
+use std::{fs, path::Path, process::Command};
+use support::mounts::{foreign, have, must, program};
 
 /// Tests that the suite itself does not run on a filesystem like this: no other place to mount is given to it, and how
 /// many links a file may have is not for a FUSE filesystem to say (`pathconf`).
@@ -26,11 +26,12 @@ entries = [["nobody", "nogroup"], ["games", "games"]]
 
 #[test]
 fn mount_pjdfstest() {
-    let Some(mut suite) = program("pjdfstest") else { return };
-    foreign(|at| {
+    let Some(suite) = program("pjdfstest") else { return };
+    foreign("", |at| {
         let elsewhere = tempfile::tempdir().unwrap();
         let config = elsewhere.path().join("pjd.toml");
         fs::write(&config, PJDFSTEST).unwrap();
+        let mut suite = Command::new(suite);
         suite.arg("-c").arg(config).arg("-p").arg(at).arg("-s").arg(elsewhere.path());
         let told = must(&mut suite);
         let ended = |how: &str| -> Vec<&str> {
@@ -65,12 +66,13 @@ copy_file_range = 2
 
 #[test]
 fn mount_fsx() {
-    foreign(|at| {
+    let Some(suite) = program("fsx") else { return };
+    foreign("", |at| {
         let elsewhere = tempfile::tempdir().unwrap();
         let config = elsewhere.path().join("fsx.toml");
         fs::write(&config, FSX).unwrap();
         for seed in ["1", "2"] {
-            let Some(mut suite) = program("fsx") else { return };
+            let mut suite = Command::new(&suite);
             suite.args(["-q", "-N", "6000", "-S", seed, "-f"]).arg(&config).arg("-P").arg(elsewhere.path());
             let told = must(suite.arg(at.join(seed)));
             assert!(told.contains("A-OK"), "{told}");
@@ -84,23 +86,26 @@ const OTHER_STRESSORS: &str = "bind-mount,binderfs,chattr,eventfd,fiemap,ioprio,
 /// All at once. One that found nothing to do, too, makes it end in failure.
 #[test]
 fn mount_stress_ng() {
-    let Some(mut suite) = program("stress-ng") else { return };
-    foreign(|at| {
+    let Some(suite) = program("stress-ng") else { return };
+    foreign("", |at| {
+        let mut suite = Command::new(suite);
         suite.args(["--class", "filesystem", "--all", "1", "--timeout", "12s", "--verify"]);
         must(suite.args(["--exclude", OTHER_STRESSORS, "--temp-path"]).arg(at));
     });
 }
 
 fn fio(at: &Path, arguments: &[&str]) {
-    let Some(mut suite) = program("fio") else { return };
     let size = ["--name=verify", "--size=32m", "--numjobs=2", "--verify=crc32c", "--do_verify=1"];
-    let told = must(suite.args(size).args(arguments).current_dir(at));
+    let told = must(Command::new("fio").args(size).args(arguments).current_dir(at));
     assert_eq!(told.matches("err= 0").count(), 2, "{told}");
 }
 
 #[test]
 fn mount_fio_reads_what_it_wrote() {
-    foreign(|at| {
+    if !have(&["fio"]) {
+        return;
+    }
+    foreign("", |at| {
         fio(at, &["--rw=randrw", "--bs=4k-64k"]);
         fio(at, &["--rw=randwrite", "--bs=512-64k", "--ioengine=mmap"]);
         fio(at, &["--rw=randwrite", "--bs=4k-64k", "--ioengine=libaio", "--iodepth=16", "--direct=1"]);
