@@ -13,7 +13,7 @@ const PIECE: u64 = 1 << 20;
 ///
 /// # Errors
 /// Reading or writing failed, or `from` is shorter: a hole in place of bytes that should be there is never right.
-pub(crate) fn clone_prefix(from: &File, to: &File, length: u64) -> io::Result<()> {
+pub fn clone_prefix(from: &File, to: &File, length: u64) -> io::Result<()> {
     if from.metadata()?.len() < length {
         return Err(io::ErrorKind::UnexpectedEof.into());
     }

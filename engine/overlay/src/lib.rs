@@ -24,9 +24,11 @@
 //! directories also takes one mutex of the mount, which keeps the shape of the tree still. No lock is held while the
 //! lower is read, except a file's own while its bytes are copied up.
 //!
-//! **Limits.** Extended attributes that a step sets: 64 KiB a file, 64 MiB in all. Inode numbers have 63 bits, so `stat` of 32-bit programs without large file support is EOVERFLOW, as on
-//! any filesystem with large numbers; no `O_TMPFILE`; `trusted.*` and `security.*` other than capabilities can't be set; the access time is
-//! the modification time unless set; the link count of a live directory is the host's, adjusted.
+//! **Limits.** Extended attributes that a step sets: 64 KiB a file, 64 MiB in all; `security.*` other than
+//! capabilities can't be set; `trusted.*` can, where the kernel allows it, but is no part of the result. Inode numbers
+//! have 63 bits, so `stat` of 32-bit programs without large file support is EOVERFLOW, as on any filesystem with large
+//! numbers. No `O_TMPFILE`. The access time is the modification time unless set; the link count of a live directory is
+//! the host's, adjusted.
 #![forbid(unsafe_code)]
 
 mod cache;
@@ -48,6 +50,7 @@ mod table;
 pub mod trace;
 
 pub use commit::Changes;
+pub use copy::clone_prefix;
 pub use error::Error;
 pub use fuse::Session;
 pub use lower::live::{Stamp, hash_file};
@@ -107,10 +110,12 @@ pub struct Options {
     pub inline_limit: usize,
     /// As long as all of them together stay below this many.
     pub inline_total: usize,
+    /// Which extended attributes a commit keeps.
+    pub keep_xattr: fn(&[u8]) -> bool,
 }
 
 impl Options {
-    /// Writable, not recording, 64 KiB a file and 256 MiB in all inline.
+    /// Writable, not recording, 64 KiB a file and 256 MiB in all inline, the attributes of a tree.
     pub fn new(scratch: impl Into<PathBuf>) -> Self {
         Self {
             scratch: scratch.into(),
@@ -118,6 +123,7 @@ impl Options {
             record: false,
             inline_limit: 64 << 10,
             inline_total: 256 << 20,
+            keep_xattr: rbuild_tree::entry::is_kept_xattr,
         }
     }
 }
@@ -139,6 +145,7 @@ pub(crate) struct Shared {
     /// For extended attributes that the step sets.
     pub attributes: Arc<Budget>,
     pub inline_limit: usize,
+    pub keep_xattr: fn(&[u8]) -> bool,
     pub read_only: bool,
     pub recorder: Option<Recorder>,
     /// Held by renames between directories: the tree keeps its shape for whoever holds it.
@@ -180,6 +187,7 @@ impl Overlay {
             budget: Arc::new(Budget::new(options.inline_total)),
             attributes: Arc::new(Budget::new(ops::xattr::BUDGET)),
             inline_limit: options.inline_limit,
+            keep_xattr: options.keep_xattr,
             read_only: options.read_only,
             recorder,
             renames: Mutex::new(()),

@@ -346,3 +346,21 @@ fn two_threads_at_once() {
     };
     assert_eq!(count("d") + count("e"), 4 * rounds / 2);
 }
+
+#[test]
+fn trusted_attributes_live_as_long_as_the_mount() {
+    let bench = Bench::new();
+    let overlay = bench.overlay("scratch", Lower::Snapshot(Snapshot::scratch()));
+    let f = put(&overlay, TOP, "f", b"f");
+    assert!(overlay.commit(None).unwrap().warnings.is_empty());
+    for name in [&b"trusted.a"[..], b"trusted.b", b"user.c"] {
+        overlay.setxattr(f, name, b"value", 0, &ROOT).unwrap();
+    }
+    assert_eq!(overlay.getxattr(f, b"trusted.a").unwrap(), b"value");
+    let changes = overlay.commit(None).unwrap();
+    let result = apply(&*bench.store, &Snapshot::scratch(), &changes.delta).unwrap();
+    let kept = lookup(&*bench.store, &result, &at("f")).unwrap().unwrap().metadata.xattrs;
+    assert_eq!(kept.into_keys().collect::<Vec<_>>(), [b"user.c"[..].into()]);
+    let [warning] = &changes.warnings[..] else { panic!("{:?}", changes.warnings) };
+    assert!(warning.contains("trusted.*"), "{warning}");
+}

@@ -191,7 +191,8 @@ fn renames() {
         ((TOP, "g"), (TOP, "b"), noreplace, Errno::EXIST),
         ((TOP, "g"), (TOP, "none"), exchange, Errno::NOENT),
         ((a, "inner"), (TOP, "a"), exchange, Errno::INVAL),
-        ((TOP, "g"), (TOP, "h"), whiteout, Errno::INVAL),
+        ((TOP, "g"), (TOP, "h"), whiteout | exchange, Errno::INVAL),
+        ((TOP, "g"), (TOP, "b"), whiteout | noreplace, Errno::EXIST),
         ((TOP, "g"), (TOP, "h"), noreplace | exchange, Errno::INVAL),
         ((TOP, "g"), (walk(&overlay, "b/f").unwrap(), "h"), 0, Errno::NOTDIR),
     ];
@@ -212,6 +213,27 @@ fn renames() {
     overlay.link(f, TOP, b"f2").unwrap();
     rename((TOP, "f2"), (walk(&overlay, "empty").unwrap(), "f"), 0).unwrap();
     assert_eq!(stat(&overlay, f).links, 2);
+}
+
+#[test]
+fn a_whiteout_that_a_rename_leaves_is_a_device() {
+    let bench = Bench::new();
+    let overlay = empty(&bench);
+    directory(&overlay, TOP, "d");
+    file(&overlay, TOP, "f", b"f");
+    let overlay = again(&bench, &overlay, "two");
+    let whiteout = 4;
+    overlay.rename(TOP, b"f", TOP, b"g", whiteout).unwrap();
+    overlay.rename(TOP, b"d", TOP, b"e", whiteout).unwrap();
+    assert_eq!(stat(&overlay, TOP).links, 3);
+    let overlay = again(&bench, &overlay, "three");
+    for name in ["f", "d"] {
+        let left = stat(&overlay, walk(&overlay, name).unwrap());
+        assert_eq!((left.kind, left.mode), (FileKind::CharDevice, 0));
+        assert_eq!(left.device, Device { major: 0, minor: 0 });
+    }
+    assert_eq!(overlay.read(walk(&overlay, "g").unwrap(), 0, 9).unwrap(), b"f");
+    assert_eq!(stat(&overlay, walk(&overlay, "e").unwrap()).kind, FileKind::Directory);
 }
 
 #[test]
@@ -467,7 +489,7 @@ fn extended_attributes() {
     assert_eq!(set(b"user.a", b"", create), Err(Errno::EXIST));
     assert_eq!(set(b"user.b", b"", replace), Err(Errno::NODATA));
     set(b"user.overlay.opaque", b"y", 0).unwrap();
-    for name in [&b"trusted.x"[..], b"security.selinux", b"system.x", b"user.", b"x"] {
+    for name in [&b"trusted."[..], b"security.selinux", b"system.x", b"user.", b"x"] {
         assert_eq!(set(name, b"", 0), Err(Errno::OPNOTSUPP), "{name:?}");
     }
     let get = |name: &[u8]| overlay.getxattr(f, name);

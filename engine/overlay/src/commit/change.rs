@@ -50,7 +50,7 @@ impl Commit<'_> {
         Ok(change)
     }
 
-    fn metadata_change(&self, node: &Arc<Node>) -> Option<rbuild_tree::Metadata> {
+    fn metadata_change(&mut self, node: &Arc<Node>) -> Option<rbuild_tree::Metadata> {
         let inode = node.lock();
         let (now, lower) = (self.metadata(&inode), inode.lower_metadata());
         let was_set = inode.dirty && (now == lower || now.mtime == lower.mtime);

@@ -14,7 +14,7 @@ use crate::{
     Error, Overlay, Trace,
     node::{Inode, Name, Node},
 };
-use rbuild_tree::{Delta, Links, Metadata, Timestamp, TreePath, entry::is_kept_xattr};
+use rbuild_tree::{Delta, Links, Metadata, Timestamp, TreePath};
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     sync::{Arc, PoisonError, atomic::Ordering},
@@ -49,6 +49,8 @@ struct Commit<'a> {
     forced: HashSet<NodeId>,
     /// Nodes of several names that the delta's link table must hold.
     linked: BTreeMap<NodeId, Arc<Node>>,
+    /// Whether an attribute was set that the result can't have.
+    dropped: bool,
     warnings: Vec<String>,
 }
 
@@ -93,6 +95,7 @@ impl<'a> Commit<'a> {
             closed: HashSet::new(),
             forced: HashSet::new(),
             linked: BTreeMap::new(),
+            dropped: false,
             warnings: Vec::new(),
         }
     }
@@ -104,6 +107,10 @@ impl<'a> Commit<'a> {
         self.touch(&self.overlay.0.root);
         self.find_links(&dirty)?;
         let root = self.directory_change(&Arc::clone(&self.overlay.0.root), &TreePath::root())?;
+        if self.dropped {
+            let warning = "attributes `trusted.*` were set: an image can't hold them, and they are left out";
+            self.warnings.push(warning.to_owned());
+        }
         let links = Links::new(self.groups(&root));
         let delta = Delta { root, links };
         let recorder = self.overlay.0.recorder.as_ref();
@@ -116,9 +123,13 @@ impl<'a> Commit<'a> {
     }
 
     /// The metadata to write for a node.
-    fn metadata(&self, inode: &Inode) -> Metadata {
+    fn metadata(&mut self, inode: &Inode) -> Metadata {
         let mut metadata = inode.metadata();
-        metadata.xattrs.retain(|name, _| is_kept_xattr(name));
+        metadata.xattrs.retain(|name, _| {
+            let kept = (self.overlay.0.keep_xattr)(name);
+            self.dropped |= !kept && name.starts_with(b"trusted.");
+            kept
+        });
         if let Some(clamp) = self.clamp
             && was_written(inode)
         {

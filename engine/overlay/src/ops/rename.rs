@@ -5,8 +5,9 @@ use crate::{
     Errno, FileKind, NodeId, Overlay,
     directory::{Slot, Slots},
     namespace::{check_depth, check_name},
-    node::{Inode, Name, Node, now},
+    node::{Body, Inode, Name, Node, now},
 };
+use rbuild_tree::{Device, Metadata};
 use rustix::fs::RenameFlags;
 use std::sync::{Arc, MutexGuard, PoisonError};
 
@@ -14,6 +15,8 @@ use std::sync::{Arc, MutexGuard, PoisonError};
 struct End {
     above: Arc<Node>,
     name: Name,
+    /// Whether a whiteout stays here when the name goes.
+    whiteout: bool,
 }
 
 /// The two directories, locked; one guard if they are the same.
@@ -32,7 +35,8 @@ impl Guards<'_> {
 }
 
 impl Overlay {
-    /// rename(2) with the flags of renameat2(2): 0, `RENAME_NOREPLACE` or `RENAME_EXCHANGE`. Directories of the lower
+    /// rename(2) with the flags of renameat2(2): 0, `RENAME_NOREPLACE` or `RENAME_EXCHANGE`; with `RENAME_WHITEOUT`, not
+    /// for an exchange, a character device 0/0 stays under the old name, which is data here. Directories of the lower
     /// move like any other.
     ///
     /// # Errors
@@ -50,11 +54,13 @@ impl Overlay {
         check_name(name)?;
         check_name(new_name)?;
         let flags = RenameFlags::from_bits_retain(flags);
+        let whiteout = flags.contains(RenameFlags::WHITEOUT) && !flags.contains(RenameFlags::EXCHANGE);
+        let flags = if whiteout { flags - RenameFlags::WHITEOUT } else { flags };
         if !(flags.is_empty() || flags == RenameFlags::NOREPLACE || flags == RenameFlags::EXCHANGE) {
             return Err(Errno::INVAL);
         }
-        let from = End { above: self.node(parent)?, name: name.into() };
-        let to = End { above: self.node(new_parent)?, name: new_name.into() };
+        let from = End { above: self.node(parent)?, name: name.into(), whiteout };
+        let to = End { above: self.node(new_parent)?, name: new_name.into(), whiteout: false };
         let lock = || self.0.renames.lock().unwrap_or_else(PoisonError::into_inner);
         let _shape = (parent != new_parent).then(lock);
         // A second round only if somebody changed one of the names between looking and locking.
@@ -173,6 +179,11 @@ impl Overlay {
         }
         self.place(guards.to(), &to.name, kind, moved);
         self.moved(&mut guards, from, to, moved, kind);
+        if from.whiteout {
+            let body = Body::CharDevice(Device { major: 0, minor: 0 });
+            let inode = Inode::new(Metadata::root(0, now()), body, None);
+            self.attach(&from.above, &mut guards.from, &from.name, inode);
+        }
         self.change_entry(&from.above, &mut guards.from, &from.name);
         self.change_entry(&to.above, guards.to(), &to.name);
         drop(guards);

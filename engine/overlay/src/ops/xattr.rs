@@ -1,4 +1,5 @@
-//! Extended attributes: `user.*` with any value, file capabilities, and POSIX ACLs.
+//! Extended attributes: `user.*` and `trusted.*` with any value (the kernel asks who may), file capabilities, and POSIX
+//! ACLs.
 
 use super::acl;
 use crate::{
@@ -19,12 +20,13 @@ pub(crate) const BUDGET: usize = 64 << 20;
 
 /// Whether attributes of this name can be kept while the step runs. Commit lets fewer through.
 fn is_supported(name: &[u8]) -> bool {
-    name.starts_with(b"user.") && name.len() > 5 || [CAPABILITY, acl::ACCESS, acl::DEFAULT].contains(&name)
+    [&b"user."[..], b"trusted."].iter().any(|prefix| name.starts_with(prefix) && name.len() > prefix.len())
+        || [CAPABILITY, acl::ACCESS, acl::DEFAULT].contains(&name)
 }
 
 /// Whether a name is one that could be there if somebody else had set it.
 fn is_known(name: &[u8]) -> bool {
-    is_supported(name) || name.starts_with(b"trusted.") || name.starts_with(b"security.")
+    is_supported(name) || name.starts_with(b"security.")
 }
 
 impl Overlay {

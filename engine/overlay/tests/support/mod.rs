@@ -1,4 +1,4 @@
-//! A store in a folder, and mounting without a sandbox: for tests and the example.
+//! A store in a folder, and mounting without a sandbox.
 #![allow(dead_code, clippy::unwrap_used)]
 
 pub mod mounts;
