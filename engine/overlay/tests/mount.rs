@@ -1,47 +1,24 @@
 //! Through the kernel: a real mount, in this process.
 //!
 //! Needs root (or a user namespace) and `/dev/fuse`; says so and passes where it has neither, unless `CI` is set.
-#![allow(clippy::unwrap_used, clippy::print_stderr)]
+#![allow(clippy::unwrap_used)]
 
 mod support;
 
-use rbuild_overlay::{Lower, NodeId, Overlay};
+use rbuild_overlay::{Lower, NodeId};
 use rbuild_tree::{Snapshot, apply};
 use std::{
     fs::{self, File},
     io::{Read, Seek, SeekFrom, Write},
     os::unix::fs::{FileExt, MetadataExt, PermissionsExt, symlink},
-    path::Path,
     process::Command,
     time::{Duration, UNIX_EPOCH},
 };
 use support::{
-    Bench, Mounted,
+    Bench,
+    mounts::{mounted, shell},
     view::{overlay_view, plain_view, without_times},
 };
-
-/// Runs a test on a mount over `lower`, and hands out the overlay after it was unmounted.
-fn mounted(bench: &Bench, lower: Lower, test: impl FnOnce(&Path)) -> Option<Overlay> {
-    let overlay = bench.overlay("scratch", lower);
-    let target = bench.folder("mount");
-    match Mounted::new(&overlay, &target) {
-        Ok(mount) => {
-            test(&target);
-            mount.end();
-            Some(overlay)
-        }
-        Err(cause) => {
-            assert!(std::env::var_os("CI").is_none(), "can't mount: {cause}");
-            eprintln!("skipped: can't mount: {cause}");
-            None
-        }
-    }
-}
-
-fn shell(at: &Path, script: &str) {
-    let output = Command::new("sh").arg("-euc").arg(script).current_dir(at).output().unwrap();
-    assert!(output.status.success(), "{script}: {}", String::from_utf8_lossy(&output.stderr));
-}
 
 #[test]
 fn what_the_mount_shows_is_what_is_there_and_what_is_committed() {

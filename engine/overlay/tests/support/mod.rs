@@ -1,6 +1,7 @@
 //! A store in a folder, and mounting without a sandbox.
 #![allow(dead_code, clippy::unwrap_used)]
 
+pub mod mounts;
 pub mod random;
 pub mod view;
 

@@ -85,7 +85,7 @@ fn show_plain(at: &Path, path: &[u8], view: &mut View, first: &mut HashMap<u64, 
     } else if metadata.is_symlink() {
         ('l', std::fs::read_link(at).unwrap().as_os_str().as_bytes().to_vec())
     } else {
-        ('d', Vec::new())
+        (if metadata.is_dir() { 'd' } else { 'o' }, Vec::new())
     };
     let (mode, owner, links) = (metadata.mode() & 0o7777, (metadata.uid(), metadata.gid()), metadata.nlink());
     let xattrs = if kind == 'l' { Vec::new() } else { plain_xattrs(at) };

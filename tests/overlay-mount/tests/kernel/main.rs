@@ -5,6 +5,7 @@
 
 mod machine;
 mod seen;
+mod semantics;
 
 use machine::{Layers, have_mounts, shell};
 use proptest::test_runner::{Config, TestRunner};
