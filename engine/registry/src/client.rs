@@ -5,7 +5,7 @@ use crate::{
     Reference, Repository, Result, RetryPolicy, Settings, Silent, Timeouts,
     auth::{Authorizer, Scopes},
     core::{Call, Core, Target},
-    error::io_error,
+    error::{io_error, name_without_user},
     pull::{self, Blob, Manifest, RemoteImage},
     push::{self, Pushed, UploadSizes},
     reference::{DOCKER_HUB, DOCKER_HUB_NAMES},
@@ -275,7 +275,7 @@ fn normal(registry: &str) -> Result<String> {
     match format!("{probe}/x").parse::<Reference>() {
         Ok(reference) if reference.repository().registry() == bare => Ok(bare.to_owned()),
         _ => Err(Error::Reference {
-            text: registry.to_owned(),
+            text: name_without_user(&format!("{registry}/")).trim_end_matches("/").to_owned(),
             reason: "a registry is HOST[:PORT], as registry.example or localhost:5000".to_owned(),
         }),
     }

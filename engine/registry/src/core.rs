@@ -201,8 +201,8 @@ impl Core {
                     _ if !is_own => format!(
                         "{host}, where {name} sends for it, refuses: is it blocked here, or the signed address too old?"
                     ),
-                    true => format!("the credential for {name} does not allow it"),
-                    false => format!("it does not exist or needs a login: log in to {name}"),
+                    true => format!("the credential for {name} is wrong, or does not allow it"),
+                    false => format!("it does not exist or needs a login: `rbuild login {name}`"),
                 };
                 let reason = if reason.is_empty() { hint } else { format!("{hint} ({reason})") };
                 Error::Denied { what, reason }

@@ -205,6 +205,17 @@ pub(crate) fn without_user(text: &str) -> String {
     format!("{scheme}{colon}{stars}{host}")
 }
 
+/// An image's name without the user and password that somebody wrote before its host.
+pub(crate) fn name_without_user(text: &str) -> String {
+    let (scheme, rest) = text.find("://").map_or(("", text), |at| text.split_at(at + 3));
+    match rest.split_once('/') {
+        Some((host, path)) if host.contains('@') => {
+            format!("{scheme}***@{}/{path}", host.rsplit('@').next().unwrap_or_default())
+        }
+        _ => text.to_owned(),
+    }
+}
+
 /// A stranger's words on one line: no control characters, no more than a few hundred characters.
 pub(crate) fn quoted(text: &str) -> String {
     const LONGEST: usize = 300;

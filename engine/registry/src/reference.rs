@@ -1,6 +1,6 @@
 //! Which image: a repository of a registry, and a tag or digest in it.
 
-use crate::{Error, Result};
+use crate::{Error, Result, error::name_without_user};
 use rbuild_oci::{ImageName, oci_spec::image::Digest};
 use std::{fmt, net::Ipv6Addr, str::FromStr};
 
@@ -106,7 +106,8 @@ impl FromStr for Reference {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
-        let refuse = |reason: &str| Error::Reference { text: text.to_owned(), reason: reason.to_owned() };
+        let refuse =
+            |reason: &str| Error::Reference { text: name_without_user(text), reason: reason.to_owned() };
         if text.contains("://") {
             return Err(refuse("an image's name has no scheme: write HOST/PATH:TAG"));
         }
@@ -142,7 +143,9 @@ impl fmt::Display for Reference {
 
 fn reference_error(error: rbuild_oci::Error) -> Error {
     match error {
-        rbuild_oci::Error::Reference { text, reason } => Error::Reference { text, reason },
+        rbuild_oci::Error::Reference { text, reason } => {
+            Error::Reference { text: name_without_user(&text), reason }
+        }
         other => Error::Reference { text: String::new(), reason: other.to_string() },
     }
 }
@@ -168,6 +171,16 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn passwords_in_names_are_not_told() {
+        for text in ["https://me:secret@host/a:1", "me:secret@host:5000/a:1"] {
+            let told = text.parse::<Reference>().unwrap_err().to_string();
+            assert!(!told.contains("secret") && told.contains("***@host"), "{told}");
+        }
+        let told = "UPPER@sha256:abc".parse::<Reference>().unwrap_err().to_string();
+        assert!(told.contains("UPPER@sha256:abc"), "{told}");
+    }
 
     #[test]
     fn as_docker_reads_them() {

@@ -169,7 +169,8 @@ impl Registries {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(RegistryTables::new()),
             read => read.map_err(|error| refused(error.to_string()))?,
         };
-        let mut config: Config = toml::from_str(&text).map_err(|error| refused(error.to_string()))?;
+        let mut config: Config =
+            toml::from_str(&text).map_err(|error| refused(error.to_string().trim_end().to_owned()))?;
         let folder = path.parent().unwrap_or(&path);
         for table in config.registries.values_mut() {
             for file in [&mut table.ca, &mut table.cert, &mut table.key].into_iter().flatten() {

@@ -165,8 +165,8 @@ fn read(
     let refuse = |reason: &str| Error::Denied { what: what.to_owned(), reason: reason.to_owned() };
     if matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::BAD_REQUEST) {
         return Err(refuse(&match has_credential {
-            true => format!("the credential for {registry} is refused: log in again"),
-            false => format!("it gives none without a login: log in to {registry}"),
+            true => format!("the credential for {registry} is refused: `rbuild login {registry}`"),
+            false => format!("it gives none without a login: `rbuild login {registry}`"),
         })
         .into());
     }

@@ -19,7 +19,12 @@ pub type RegistryTables = BTreeMap<String, RegistryTable>;
 
 /// What is to be known about one registry.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+#[serde(
+    deny_unknown_fields,
+    rename_all = "kebab-case",
+    default,
+    expecting = "a table of one registry, as [registries.\"HOST:PORT\"]"
+)]
 pub struct RegistryTable {
     /// Asked in this order before the registry itself: `HOST[:PORT][/PATH]`. What begins with `http://` is talked to
     /// without TLS.

@@ -135,15 +135,17 @@ fn explain_io(error: io::Error) -> Failure {
     }
 }
 
+const NO_TLS: &str = "the answer is no TLS: if that is how it is, say `http = true` under `[registries.\"HOST:PORT\"]` \
+                      in ~/.config/rbuild/config.toml";
+
 fn explain_tls(error: &TlsError) -> Failure {
     match error {
         TlsError::InvalidCertificate(reason) => {
             Failure::network(Transience::Never, explain_certificate(reason))
         }
-        TlsError::InvalidMessage(_) => Failure {
-            is_no_tls: true,
-            ..Failure::network(Transience::Yes, "the answer is no TLS: is this host to be talked to without?")
-        },
+        TlsError::InvalidMessage(_) => {
+            Failure { is_no_tls: true, ..Failure::network(Transience::Yes, NO_TLS) }
+        }
         TlsError::AlertReceived(alert) => {
             let reason =
                 format!("the host ends TLS with the alert {alert:?}; does it want a client certificate?");
@@ -156,8 +158,8 @@ fn explain_tls(error: &TlsError) -> Failure {
 fn explain_certificate(reason: &CertificateError) -> String {
     match reason {
         CertificateError::UnknownIssuer => {
-            "the host's certificate is from a CA that is not trusted here: name the CA's file as `ca`, or put it \
-             into certs.d"
+            "the host's certificate is from a CA that is not trusted here: name the CA's file in \
+             ~/.config/rbuild/config.toml (`[registries.\"HOST:PORT\"]`, `ca = \"FILE\"`), or put it into certs.d"
         }
         CertificateError::Expired | CertificateError::ExpiredContext { .. } => "the host's certificate has expired",
         CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {

@@ -114,7 +114,7 @@ fn basic_authentication_and_login() {
     let registry = Registry::with(&Setup { auth, file: Some(("passwd", line)), ..Setup::default() });
     let world = World::new();
     let error = world.client().ping(&registry.host).unwrap_err();
-    assert!(error.is_denied() && error.to_string().contains("log in to"), "{error}");
+    assert!(error.is_denied() && error.to_string().contains("rbuild login "), "{error}");
     let credential =
         |secret: &str| Credential::Password { user: USER.to_owned(), secret: Secret::new(secret) };
     let error = world.client().login(&registry.host, &credential("wrong-secret")).unwrap_err();
@@ -177,11 +177,11 @@ fn tokens_and_mounts() {
     let anonymous = World::new().client();
     assert!(anonymous.has_blob(&public, part.digest()).unwrap());
     let error = anonymous.has_blob(&shop, part.digest()).unwrap_err();
-    assert!(error.is_denied() && error.to_string().contains("log in to"), "{error}");
+    assert!(error.is_denied() && error.to_string().contains("rbuild login "), "{error}");
     let other = image::layer(2, 1000);
     let part = image::descriptor(&Blobs::default().add(image::LAYER, other.clone()));
     let error = anonymous.push_blob(&public, &part, &other, &[]).unwrap_err();
-    assert!(error.is_denied() && error.to_string().contains("log in to"), "{error}");
+    assert!(error.is_denied() && error.to_string().contains("rbuild login "), "{error}");
 }
 
 #[test]
