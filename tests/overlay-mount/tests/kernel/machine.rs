@@ -45,6 +45,10 @@ impl Layers {
         self.folder.path().join(name)
     }
 
+    pub fn root(&self) -> &Path {
+        self.folder.path()
+    }
+
     pub fn upper(&self) -> PathBuf {
         self.at("upper")
     }

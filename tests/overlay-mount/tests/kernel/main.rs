@@ -123,6 +123,27 @@ fn mount_what_overlayfs_redirected_is_refused() {
     assert!(refused.contains("/d was written by overlayfs with redirect"), "{refused}");
 }
 
+/// There `trusted.*` can't be set; the kernel has `userxattr` for it.
+#[test]
+fn mount_in_a_user_namespace_marks_are_user_attributes() {
+    let Some(layers) = have_mounts(&["lower"]) else { return };
+    shell(&layers.at("lower"), "mkdir -p same gone/in kept; touch same/a same/b gone/in/x kept/a kept/b");
+    let script = "
+        $BINARY -o lowerdir=lower,upperdir=upper,workdir=work mount
+        rm -r mount/same mount/gone mount/kept/a; mkdir mount/same; echo new > mount/same/new; ln mount/same/new mount/hard
+        umount mount; flock work/rbuild/lock true
+        mount -t overlay -o lowerdir=upper:lower,userxattr x kernel; cd kernel
+        test \"$(find . | sort | tr '\\n' ' ')\" = '. ./hard ./kept ./kept/b ./same ./same/new '
+        test \"$(cat hard)\" = new && test hard -ef same/new";
+    let inner = "exec sh -euc \"$0\"";
+    let mut command = std::process::Command::new("unshare");
+    command.args(["-Urm", "sh", "-c", inner, script]).env("BINARY", env!("CARGO_BIN_EXE_overlay-mount"));
+    let output = command.current_dir(layers.root()).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let mark = rustix::fs::getxattr(layers.upper().join("same"), "user.overlay.opaque", &mut [0_u8; 9][..]);
+    assert_eq!(mark, Ok(1));
+}
+
 #[test]
 fn mount_random_changes_the_kernel_sees() {
     if have_mounts(&["lower"]).is_none() {
