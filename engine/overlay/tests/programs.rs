@@ -46,15 +46,22 @@ fn mount_dpkg_unpacks_and_purges_ten_thousand_files() {
         return;
     }
     let fill = "
-        mkdir -p root/var/lib/dpkg/info root/var/lib/dpkg/updates package/DEBIAN; touch root/var/lib/dpkg/status
+        mkdir -p root/var/lib/dpkg/info root/var/lib/dpkg/updates; touch root/var/lib/dpkg/status
+        for directory in $(seq 90 99); do
+            mkdir -p root/usr/share/many/$directory
+            for file in $(seq 100); do echo old > root/usr/share/many/$directory/$file; done
+        done";
+    let pack = "
+        mkdir -p package/DEBIAN
         for directory in $(seq 100); do
             mkdir -p package/usr/share/many/$directory
             for file in $(seq 100); do echo $directory $file > package/usr/share/many/$directory/$file; done
         done
         printf '%s\n' 'Package: many' 'Version: 1' 'Architecture: all' 'Maintainer: us <us@here>' \
             'Description: many files' > package/DEBIAN/control
-        dpkg-deb --build -Znone package many.deb; mkdir -p root/usr/share/many; cp -a package/usr/share/many/9* root/usr/share/many";
+        dpkg-deb --build -Znone package many.deb";
     foreign(fill, |at| {
+        shell(at, pack);
         let dpkg = "dpkg --root=root --force-not-root";
         shell(
             at,
