@@ -1,6 +1,7 @@
 //! What a step mounts: what it can do with it, and that nothing of it stays.
 
-use crate::support::busybox;
+use crate::support::{Mounted, Project, busybox};
+use std::{fs, io::ErrorKind};
 
 /// A source with a file in a folder.
 const CODE: &str = "[source.code]\npath = 'code'\n";
@@ -198,4 +199,26 @@ fn sandbox_an_image_is_mounted_by_path_and_reference() {
     --- exit code 127
     ");
     project.rbuild(["mount", "image.it", "--", "/etc"]).failure(126);
+}
+
+/// The folder itself is never written to, nor is what was built.
+#[test]
+fn mount_changes_are_seen_in_the_mount_alone() {
+    needs!(root, fuse, busybox);
+    let folder = Project::empty().file("code/file", "old").file("code/gone", "");
+    let mounted = Mounted::with(&folder, &["--rw"], "./code");
+    fs::write(mounted.place.join("file"), "new").expect("it can be written");
+    fs::rename(mounted.place.join("gone"), mounted.place.join("new")).expect("it can be renamed");
+    assert_eq!(fs::read_to_string(mounted.place.join("file")).expect("the file"), "new");
+    assert_eq!((folder.read("code/file"), folder.path("code/gone").exists()), ("old".to_owned(), true));
+    drop(mounted);
+    let again = Mounted::new(&folder, "./code");
+    assert_eq!(fs::read_to_string(again.place.join("file")).expect("the file"), "old");
+    let refused = fs::write(again.place.join("file"), "new").expect_err("it is read-only");
+    assert_eq!(refused.kind(), ErrorKind::ReadOnlyFilesystem);
+    let project = busybox("[step.it]\nfrom = 'base'\nfiles = [{ path = '/etc/name', content = 'one' }]\n");
+    project.apply(["it"]).success();
+    let change = ["mount", "--rw", "step.it", "--", "sh", "-c", "echo two > /etc/name; cat /etc/name"];
+    assert_eq!(project.rbuild(change).success(), "two\n");
+    assert_eq!(project.rbuild(["mount", "step.it", "--", "cat", "/etc/name"]).success(), "one");
 }

@@ -73,7 +73,7 @@ fn help_names_every_command() {
       check        Reads the build file and tells everything that is wrong with it
       graph        Draws the build graph: of the whole file, or of what some targets need
       inspect      Shows an image or step of the last build: config, layers, tree
-      mount        Shows a tree as a read-only filesystem, until it is unmounted or a command has ended
+      mount        Shows a tree as a filesystem, until it is unmounted or a command has ended
       logs         Prints all that a step or test wrote when it last ran
       explain      Tells what the code of an error or warning means, and what to do about it
       schema       Prints a JSON Schema, for editors and for programs that read events, or a list of all

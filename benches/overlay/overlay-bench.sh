@@ -88,6 +88,9 @@ if [ ! -e "$W/lower/.complete" ]; then
   rm -rf "$W/src/cp"; gen "$W/src/cp" 5000 100 5
   dd if=/dev/urandom of="$W/lower/b/big" bs=1M count=512 status=none
   cp /bin/true "$W/lower/b/true"; chmod 755 "$W/lower/b/true"
+  mkdir "$W/lower/b/cc"; for i in $(seq 100); do
+    printf '#include <stdio.h>\n#include <stdlib.h>\nint f%d(int n) { return printf("%%d", n) + abs(n); }\n' $i \
+      > "$W/lower/b/cc/$i.c"; done
   touch "$W/lower/.complete"; sync
 fi
 echo "lower: $(find "$W/lower" -xdev | wc -l) entries, $(du -sm "$W/lower" | cut -f1) MiB" >&2
@@ -114,6 +117,8 @@ cold() { # remount target with cold caches, keeping upper
   if [ -n "$IMG" ]; then cd /; for i in $(seq 100); do umount "$W" 2>/dev/null && break; sleep 0.3; done
     mountpoint -q "$W" && { echo "cannot unmount $W" >&2; exit 1; }; mount "$LOOP" "$W"
   else echo 3 > /proc/sys/vm/drop_caches; fi; up "$n" "$c"; }
+again() { # a fresh mount, the bytes below it still in the page cache
+  local n=$cur c=$CMD; down; up "$n" "$c"; }
 busy() { # percent of non-nice, non-idle CPU of the machine over 0.3 s
   local a b; read -r _ a1 n1 s1 i1 w1 q1 f1 t1 _ < /proc/stat; sleep 0.3; read -r _ a2 n2 s2 i2 w2 q2 f2 t2 _ < /proc/stat
   local u=$(( (a2-a1)+(s2-s1)+(q2-q1)+(f2-f1)+(t2-t1) )) all=$(( (a2-a1)+(n2-n1)+(s2-s1)+(i2-i1)+(w2-w1)+(q2-q1)+(f2-f1)+(t2-t1) ))
@@ -142,6 +147,9 @@ for rep in $(seq $R); do for T in "$@"; do
   t tar-warm 'tar cf - --exclude=./b/big . | cat' 'tar cf - --exclude=./b/big . | cat'
   t tar-warm-2p 'tar cf - usr/share | cat & tar cf - usr/lib usr/include usr/bin b/git b/ch | cat & wait'
   t cat-warm 'find b usr/share usr/include -xdev -type f ! -name big -print0 | xargs -0 cat' 'find b usr/share usr/include -xdev -type f ! -name big -print0 | xargs -0 cat'
+  if want fresh-find; then again; t fresh-find 'find . -xdev -ls'; fi
+  if want fresh-tar; then again; t fresh-tar 'tar cf - --exclude=./b/big . | cat'; fi
+  if want fresh-gcc; then again; t fresh-gcc 'for i in $(seq 100); do gcc -c -o "cc$i.o" "b/cc/$i.c" || exit; done'; fi
   if want seqread-cold; then cold; t seqread-cold 'dd if=b/big of=/dev/null bs=1M status=none'; fi
   t seqread-warm 'dd if=b/big of=/dev/null bs=1M status=none' 'cat b/big'
   if want randread-cold; then cold; t randread-cold "$FIO --number_ios=20000 --invalidate=0"; cat b/big >/dev/null 2>&1; fi

@@ -17,14 +17,20 @@ pub struct Mounted {
 }
 
 impl Mounted {
-    /// Mounts it.
+    /// Mounts it, read-only.
     pub fn new(project: &Project, tree: &str) -> Self {
+        Self::with(project, &[], tree)
+    }
+
+    /// Mounts it with these options.
+    pub fn with(project: &Project, options: &[&str], tree: &str) -> Self {
         let place = project.path("mounted");
         fs::create_dir_all(&place).expect("a folder");
         let device = || fs::metadata(&place).expect("the mountpoint").dev();
         let before = device();
-        let mut server =
-            project.command().arg("mount").arg(tree).arg(&place).spawn().expect("rbuild can be started");
+        let mut command = project.command();
+        command.arg("mount").args(options).arg(tree).arg(&place);
+        let mut server = command.spawn().expect("rbuild can be started");
         let start = Instant::now();
         while device() == before {
             let ended = server.try_wait().expect("the server's state");

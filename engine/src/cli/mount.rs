@@ -8,7 +8,7 @@ use rbuild::{
 };
 use std::{ffi::OsString, path::PathBuf};
 
-/// Shows a tree as a read-only filesystem, until it is unmounted or a command has ended
+/// Shows a tree as a filesystem, until it is unmounted or a command has ended
 #[derive(Debug, clap::Args)]
 #[command(
     override_usage = "rbuild mount [OPTIONS] TREE MOUNTPOINT\n       rbuild mount [OPTIONS] TREE -- COMMAND [ARGUMENT]..."
@@ -21,6 +21,9 @@ pub struct Arguments {
     /// Where; it is served in the foreground until `fusermount3 -u MOUNTPOINT` or Ctrl-C
     #[arg(value_name = "MOUNTPOINT", required_unless_present = "command", conflicts_with = "command")]
     mountpoint: Option<PathBuf>,
+    /// Lets it be changed: the changes are seen in the mount alone, and gone with it
+    #[arg(long)]
+    rw: bool,
     #[command(flatten)]
     file: FileArgument,
     #[command(flatten)]
@@ -42,7 +45,8 @@ impl Arguments {
         };
         // A path needs no build file, so one that nobody names is looked for only where it is needed.
         let file = self.file.file.as_ref().map(|_| self.file.find(&mut Vec::new())).transpose()?;
-        Ok(match mount(&MountRequest { tree: self.tree, file, store: self.store.find()?, place })? {
+        let (tree, writable, store) = (self.tree, self.rw, self.store.find()?);
+        Ok(match mount(&MountRequest { tree, file, store, place, writable })? {
             Ended::Code(code) => code,
             Ended::NotStarted(code, error) => {
                 shell.error(&error);
@@ -70,7 +74,11 @@ mod tests {
     #[test]
     fn a_place_or_a_command() {
         let place = parse("image.shop /mnt --store s").expect("a place");
-        assert_eq!((place.tree.as_str(), place.mountpoint), ("image.shop", Some("/mnt".into())));
+        assert_eq!(
+            (place.tree.as_str(), place.mountpoint, place.rw),
+            ("image.shop", Some("/mnt".into()), false)
+        );
+        assert!(parse("./folder /mnt --rw").expect("a place").rw);
         let command = parse("step.jar -f ci.toml -- ls -l --store").expect("a command");
         assert_eq!((command.mountpoint, command.file.file), (None, Some("ci.toml".into())));
         assert_eq!(command.command, ["ls", "-l", "--store"]);

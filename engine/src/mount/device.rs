@@ -20,33 +20,36 @@ use std::{
 
 const HELPER: &str = "fusermount3";
 
-/// Mounts a FUSE filesystem, read-only, on a directory; whoever holds the descriptor serves it.
-pub(super) fn mount(path: &Path) -> Result<OwnedFd> {
+/// Mounts a FUSE filesystem on a directory; whoever holds the descriptor serves it.
+pub(super) fn mount(path: &Path, writable: bool) -> Result<OwnedFd> {
     if nix::unistd::geteuid().is_root() {
-        by_root(path).map_err(|error| Error::io("mount on", path, error))
+        by_root(path, writable).map_err(|error| Error::io("mount on", path, error))
     } else {
-        by_helper(path)
+        by_helper(path, writable)
     }
 }
 
-fn by_root(path: &Path) -> io::Result<OwnedFd> {
+fn by_root(path: &Path, writable: bool) -> io::Result<OwnedFd> {
     let device = File::options().read(true).write(true).open("/dev/fuse")?;
     let options = format!(
         "fd={},rootmode=40000,user_id=0,group_id=0,default_permissions,allow_other",
         device.as_raw_fd()
     );
-    let flags = MsFlags::MS_NODEV | MsFlags::MS_NOSUID | MsFlags::MS_RDONLY;
+    let mut flags = MsFlags::MS_NODEV | MsFlags::MS_NOSUID;
+    flags.set(MsFlags::MS_RDONLY, !writable);
     nix::mount::mount(Some("rbuild"), path, Some("fuse.rbuild"), flags, Some(options.as_str()))?;
     Ok(device.into())
 }
 
 /// The helper sends the descriptor over the socket whose number is in its environment (libfuse's `mount_util`).
-fn by_helper(path: &Path) -> Result<OwnedFd> {
+fn by_helper(path: &Path, writable: bool) -> Result<OwnedFd> {
     let failed = |error: io::Error| Error::io("mount on", path, error);
     let (own, other) = UnixStream::pair().map_err(failed)?;
     fcntl(&other, FcntlArg::F_SETFD(FdFlag::empty())).map_err(|errno| failed(errno.into()))?;
     let mut command = Command::new(HELPER);
-    command.args(["-o", "ro,nosuid,nodev,default_permissions,fsname=rbuild,subtype=rbuild", "--"]).arg(path);
+    let access = if writable { "rw" } else { "ro" };
+    let options = format!("{access},nosuid,nodev,default_permissions,fsname=rbuild,subtype=rbuild");
+    command.args(["-o", &options, "--"]).arg(path);
     command.env("_FUSE_COMMFD", other.as_raw_fd().to_string()).stdin(Stdio::null());
     let mut helper = command.spawn().map_err(|error| {
         Error::io("start", Path::new(HELPER), error)

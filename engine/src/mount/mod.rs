@@ -1,4 +1,5 @@
-//! `mount`: shows a tree as a read-only filesystem, until it is unmounted or a command has ended.
+//! `mount`: shows a tree as a filesystem, until it is unmounted or a command has ended. What is changed in it, if it may
+//! be, is in memory and scratch files, and gone then.
 //!
 //! Root mounts by itself, others through `fusermount3`, the set-id helper of Debian's fuse3. Where neither works the
 //! form with a command does: it mounts in namespaces of its own.
@@ -40,6 +41,8 @@ pub struct MountRequest {
     pub store: PathBuf,
     /// Where.
     pub place: MountPlace,
+    /// It may be changed.
+    pub writable: bool,
 }
 
 /// Where a tree is mounted.
@@ -70,21 +73,21 @@ pub fn mount(request: &MountRequest) -> Result<Ended> {
     let store = Store::open(&request.store)?;
     let lower = Named { store: &store, file: request.file.as_deref() }.lower(&request.tree)?;
     let mut options = Options::new(store.scratch().fresh_folder()?);
-    options.read_only = true;
+    options.read_only = !request.writable;
     let backing: Arc<dyn rbuild_overlay::Store> = store.clone();
     let overlay = Overlay::new(backing, lower, options)?;
     match &request.place {
-        MountPlace::Directory(path) => on_directory(&overlay, path),
-        MountPlace::Command(argv) => for_command(&overlay, argv),
+        MountPlace::Directory(path) => on_directory(&overlay, path, request.writable),
+        MountPlace::Command(argv) => for_command(&overlay, argv, request.writable),
     }
 }
 
-fn on_directory(overlay: &Overlay, path: &Path) -> Result<Ended> {
+fn on_directory(overlay: &Overlay, path: &Path, writable: bool) -> Result<Ended> {
     let path = std::fs::canonicalize(path).map_err(|error| Error::io("find", path, error))?;
     if !path.is_dir() {
         return Err(Error::usage(format!("{} is not a directory", path.display())));
     }
-    let session = overlay.serve(device::mount(&path)?, THREADS)?;
+    let session = overlay.serve(device::mount(&path, writable)?, THREADS)?;
     let signals = Signals::new([SIGINT, SIGTERM, SIGHUP]);
     let mut signals =
         signals.map_err(|error| Error::environment("signals can't be watched").caused_by(error))?;
@@ -102,10 +105,11 @@ fn on_directory(overlay: &Overlay, path: &Path) -> Result<Ended> {
     Ok(Ended::Code(0))
 }
 
-fn for_command(overlay: &Overlay, argv: &[OsString]) -> Result<Ended> {
+fn for_command(overlay: &Overlay, argv: &[OsString], writable: bool) -> Result<Ended> {
     let ids =
         rbuild_sandbox::probe().map_err(|error| Error::environment(error.to_string()).coded("no-tier"))?.ids;
-    let mut mounts = vec![Mount::Fuse { target: "/".to_owned(), source: String::new(), read_only: true }];
+    let mut mounts =
+        vec![Mount::Fuse { target: "/".to_owned(), source: String::new(), read_only: !writable }];
     for (path, mount) in [("proc", Mount::Proc), ("sys", Mount::Sys), ("dev", Mount::Dev)] {
         let lent = overlay.lend(&TreePath::parse(path.as_bytes())?, true);
         lent.map_err(|errno| Error::io("mount on", Path::new(path), errno.into()))?;
