@@ -293,3 +293,28 @@ fn sandbox_what_was_pushed_before_a_failure_is_told() {
     let told = pushed.failure(3);
     assert!(told.contains("hint: not tried after this: localhost:1/third"), "{told}");
 }
+
+/// More than an overlayfs could stack.
+#[test]
+fn sandbox_an_image_of_many_layers_is_what_was_built() {
+    needs!(fuse, busybox, "docker-registry", "skopeo");
+    let registry = Registry::start();
+    let step = |n: u32| {
+        let from = if n == 1 { "base".to_owned() } else { format!("s{}", n - 1) };
+        format!(
+            "[step.s{n}]\nfrom = '{from}'\nfiles = [{{ path = '/f{n}', content = '{n}' }}, {{ path = '/last', content = '{n}' }}]\n"
+        )
+    };
+    let steps: String = (1..=150).map(step).collect();
+    let image = "[image.many]\nfrom = 's150'\nlayers = 'steps'\noutput = [{ oci = 'dist' }]\n";
+    let maker = busybox(&(steps + image));
+    maker.build();
+    assert!(maker.layout("dist").layers("latest").len() > 140);
+    registry.push(&maker.path("dist"), "latest", "many:1");
+    let project = Project::new(&format!(
+        "version = 1\n[source.many]\nimage = '{}/many:1'\n[step.it]\nfrom = 'many'\n",
+        registry.host
+    ));
+    project.rbuild(["apply", "it"]).success();
+    assert_eq!(project.tree("it"), maker.tree("s150"));
+}
