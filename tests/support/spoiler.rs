@@ -1,4 +1,4 @@
-//! A mirror on loopback that is a registry but for one byte of one blob, the first time it is asked for.
+//! A mirror on loopback that is a registry but for some bytes of one blob, the first times it is asked for.
 
 use std::{
     io::{Read, Write},
@@ -21,8 +21,8 @@ pub struct Spoiler {
 }
 
 impl Spoiler {
-    /// One of the registry at `upstream`, that spoils the first answer to a request whose path has `word` in it.
-    pub fn start(upstream: &str, word: &str) -> Self {
+    /// One of the registry at `upstream`, that spoils the first `times` answers to requests whose path has `word` in it.
+    pub fn start(upstream: &str, word: &str, times: usize) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let host = listener.local_addr().expect("its port").to_string();
         let spoiled = Arc::new(AtomicUsize::new(0));
@@ -32,20 +32,26 @@ impl Spoiler {
                 let (client, upstream) = (client.expect("a client"), upstream.clone());
                 let (word, counter) = (word.clone(), counter.clone());
                 // A client that goes away is no concern of the mirror's.
-                thread::spawn(move || answer(client, &upstream, &word, &counter));
+                thread::spawn(move || answer(client, &upstream, &word, &counter, times));
             }
         });
         Self { host, spoiled }
     }
 
-    /// Whether it has spoiled something.
-    pub fn has_spoiled(&self) -> bool {
-        self.spoiled.load(Ordering::SeqCst) > 0
+    /// How many answers it has spoiled.
+    pub fn spoiled(&self) -> usize {
+        self.spoiled.load(Ordering::SeqCst)
     }
 }
 
 /// One request, one answer, one connection.
-fn answer(mut client: TcpStream, upstream: &str, word: &str, spoiled: &AtomicUsize) -> std::io::Result<()> {
+fn answer(
+    mut client: TcpStream,
+    upstream: &str,
+    word: &str,
+    spoiled: &AtomicUsize,
+    times: usize,
+) -> std::io::Result<()> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         let mut byte = [0];
@@ -58,7 +64,8 @@ fn answer(mut client: TcpStream, upstream: &str, word: &str, spoiled: &AtomicUsi
     let mut all = Vec::new();
     registry.read_to_end(&mut all)?;
     let is_wanted = head.starts_with("GET ") && head.lines().next().is_some_and(|line| line.contains(word));
-    if is_wanted && all.len() > SPOILED && spoiled.fetch_add(1, Ordering::SeqCst) == 0 {
+    if is_wanted && all.len() > SPOILED && spoiled.load(Ordering::SeqCst) < times {
+        spoiled.fetch_add(1, Ordering::SeqCst);
         for byte in &mut all[SPOILED..SPOILED + 64] {
             *byte = !*byte;
         }

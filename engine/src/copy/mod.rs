@@ -89,7 +89,7 @@ impl Copier {
             }
             self.store.settle()?;
             // The configuration came when the platform was looked for.
-            let present = (content.blobs.len() - 1).saturating_sub(blobs);
+            let present = content.blobs.len().saturating_sub(1 + blobs);
             let (place, digest) = (origin.name.clone(), origin.root.digest().to_string());
             Ok(Copied { place, digest, blobs, present })
         })
@@ -125,6 +125,7 @@ impl Copier {
         let reference = self.registries.client()?.reference(to)?;
         let far: Vec<&Descriptor> = content.blobs.iter().filter(|blob| origin.is_far(blob)).collect();
         let fetched = self.transfer(origin, Direction::Pull, &far);
+        let is_counted = |blob: &Descriptor| far.iter().any(|far| far.digest() == blob.digest());
         let image = Outgoing {
             manifests: &content.manifests,
             blobs: &content.blobs,
@@ -134,7 +135,7 @@ impl Copier {
             origin,
             blob: blob.clone(),
             transfer: &fetched,
-            is_far: origin.is_far(blob),
+            is_counted: is_counted(blob),
             is_fetched: AtomicBool::new(false),
         })?;
         fetched.end();
@@ -173,7 +174,8 @@ struct Lazy<'a> {
     origin: &'a Origin<'a>,
     blob: Descriptor,
     transfer: &'a Arc<Transfer>,
-    is_far: bool,
+    /// Whether the transfer counts on it.
+    is_counted: bool,
     is_fetched: AtomicBool,
 }
 
@@ -189,7 +191,7 @@ impl BlobSource for Lazy<'_> {
 
 impl Drop for Lazy<'_> {
     fn drop(&mut self) {
-        match (self.is_far, self.is_fetched.load(Ordering::Relaxed)) {
+        match (self.is_counted, self.is_fetched.load(Ordering::Relaxed)) {
             (true, true) => self.transfer.blob_done(),
             (true, false) => self.transfer.blob_skipped(self.blob.size()),
             (false, _) => {}

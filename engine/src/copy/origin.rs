@@ -66,7 +66,7 @@ impl<'a> Origin<'a> {
         };
         let message = format!("{} is for {found}, not for {wanted}", self.name);
         if is_said {
-            return Err(Error::environment(message));
+            return Err(Error::environment(message).hint("leave --platform out to take it as it is"));
         }
         if let Kind::Registry { registries, .. } = &self.kind {
             registries.warn("foreign-platform", message);

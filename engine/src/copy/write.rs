@@ -86,7 +86,7 @@ impl Write<'_> {
         let mut bytes = Vec::new();
         File::open(self.file(config.digest())?)?.take(LARGEST_CONFIGURATION + 1).read_to_end(&mut bytes)?;
         if bytes.len() as u64 > LARGEST_CONFIGURATION {
-            return Err(io::Error::other("it is larger than any"));
+            return Err(io::Error::other("it has more than 16 MiB"));
         }
         Ok(bytes)
     }

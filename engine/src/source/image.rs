@@ -10,7 +10,7 @@ use super::{
     layers::{self, Blobs, Layered},
 };
 use crate::{
-    error::{Error, Result},
+    error::{Error, Kind as ErrorKind, Result},
     parallel::{self, FirstFailure},
     registries,
     report::Direction,
@@ -119,12 +119,13 @@ fn fetch_and_unpack(
         });
         layers::unpack(surroundings, layers, &coming)
     });
+    let within = |error: Error| error.within(&image.reference.to_string());
+    // Bytes that were wrong to the end are asked for no more: then a download has failed.
+    coming.failure.end().map_err(within)?;
     if coming.downloads.iter().any(Download::has_misled) {
         return Ok(None);
     }
-    let unpacked = coming.failure.note(unpacked);
-    coming.failure.end().map_err(|error| error.within(&image.reference.to_string()))?;
-    Ok(unpacked)
+    unpacked.map(Some).map_err(within)
 }
 
 /// The layers of an image, some of them on their way.
@@ -178,6 +179,9 @@ impl Blobs for Coming<'_> {
 
     /// Bytes that made no sense may be the network's doing: only its digest tells.
     fn failed(&self, index: usize, error: Error) -> Error {
+        if error.kind() == ErrorKind::Interrupted {
+            return error; // a layer below it has failed
+        }
         let misled = !self.surroundings.is_stopped()
             && self.download_of(index).is_some_and(|download| download.was_misleading());
         if !misled {
