@@ -304,6 +304,72 @@ fn a_live_lower_is_imported_only_where_the_step_touched_it() {
     assert!(root.join("d/sub/f").exists());
 }
 
+/// A name that is another file's now says so, even where both files look the same.
+#[test]
+fn a_live_name_of_another_but_equal_file_is_told() {
+    let bench = Bench::new();
+    let root = bench.folder("lower");
+    let time = rustix::fs::Timespec { tv_sec: 100, tv_nsec: 0 };
+    let times = rustix::fs::Timestamps { last_access: time, last_modification: time };
+    let no_follow = rustix::fs::AtFlags::SYMLINK_NOFOLLOW;
+    for name in ["a", "c"] {
+        std::os::unix::fs::symlink("target", root.join(name)).unwrap();
+        rustix::fs::utimensat(rustix::fs::CWD, root.join(name), &times, no_follow).unwrap();
+    }
+    fs::hard_link(root.join("c"), root.join("b")).unwrap();
+    let overlay = bench.overlay("one", bench.live(&root, None));
+    overlay.rename(TOP, b"b", TOP, b"a", 0).unwrap();
+    let ids = |overlay: &Overlay| ["a", "c"].map(|path| walk(overlay, path).unwrap());
+    let [a, c] = ids(&overlay);
+    assert_eq!((a, overlay.getattr(a).unwrap().links), (c, 2));
+    let delta = commit(&overlay);
+    assert_eq!(names(&delta), ["a", "b"]);
+    let again = bench.overlay("two", bench.live(&root, Some(delta)));
+    let [a, c] = ids(&again);
+    assert_eq!((a, again.getattr(a).unwrap().links), (c, 2));
+    // The other way round: what takes the place of one of several names is the only one.
+    let overlay = bench.overlay("three", bench.live(&root, None));
+    overlay.rename(TOP, b"a", TOP, b"b", 0).unwrap();
+    let delta = commit(&overlay);
+    assert_eq!(names(&delta), ["a", "b"]);
+    let again = bench.overlay("four", bench.live(&root, Some(delta)));
+    let b = walk(&again, "b").unwrap();
+    assert_eq!(again.getattr(b).unwrap().links, 1);
+}
+
+/// Names that are left of a live file show how many they are, not the machine's count.
+#[test]
+fn a_live_file_that_lost_a_name_has_one_link_less() {
+    let bench = Bench::new();
+    let root = bench.folder("lower");
+    fs::write(root.join("a"), "").unwrap();
+    fs::hard_link(root.join("a"), root.join("b")).unwrap();
+    fs::hard_link(root.join("a"), root.join("c")).unwrap();
+    let links = |overlay: &Overlay, path| overlay.getattr(walk(overlay, path).unwrap()).unwrap().links;
+    let overlay = bench.overlay("one", bench.live(&root, None));
+    for name in ["b", "c"] {
+        assert_eq!(links(&overlay, name), 3);
+    }
+    overlay.unlink(TOP, b"a").unwrap();
+    let overlay = bench.overlay("two", bench.live(&root, Some(commit(&overlay))));
+    assert_eq!(links(&overlay, "b"), 2);
+    assert_eq!(links(&overlay, "c"), 2);
+    overlay.unlink(TOP, b"c").unwrap();
+    let overlay = bench.overlay("three", bench.live(&root, Some(commit(&overlay))));
+    assert_eq!(links(&overlay, "b"), 1);
+    // The same by a name that came and went again.
+    let overlay = bench.overlay("four", bench.live(&root, None));
+    let kept = walk(&overlay, "a").unwrap();
+    overlay.unlink(TOP, b"b").unwrap();
+    overlay.unlink(TOP, b"c").unwrap();
+    overlay.link(kept, TOP, b"d").unwrap();
+    let overlay = bench.overlay("five", bench.live(&root, Some(commit(&overlay))));
+    assert_eq!(links(&overlay, "a"), 2);
+    overlay.unlink(TOP, b"d").unwrap();
+    let overlay = bench.overlay("six", bench.live(&root, Some(commit(&overlay))));
+    assert_eq!(links(&overlay, "a"), 1);
+}
+
 #[test]
 fn two_threads_at_once() {
     let bench = Bench::new();

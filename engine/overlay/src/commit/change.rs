@@ -70,9 +70,12 @@ impl Commit<'_> {
         place: &Arc<Place>,
         path: &TreePath,
     ) -> Result<Option<Change>, Error> {
-        let (in_place, is_directory, dirty) = {
+        let was_changed = directory.lock().directory().is_some_and(|body| body.changed.contains(name));
+        let (in_place, is_directory, dirty, joined) = {
             let inode = child.lock();
-            (inode.is_traced() && inode.stood_at(place, name), inode.is_directory(), inode.dirty)
+            let stood = inode.stood_at(place, name);
+            let joined = (was_changed && !stood).then_some(inode.nlink);
+            (inode.is_traced() && stood, inode.is_directory(), inode.dirty, joined)
         };
         if in_place && is_directory {
             let change = self.directory_change(child, path)?;
@@ -84,21 +87,22 @@ impl Commit<'_> {
         }
         let entry = self.build(child, path)?;
         // What an earlier step replaced stays so: it knew whether that was needed.
-        let earlier = child.lock().origin.as_ref().is_some_and(|origin| !origin.traced)
-            && directory.lock().directory().is_some_and(|body| body.changed.contains(name));
-        if !forced && !earlier && self.is_as_lower(directory, name, place, &entry)? {
+        let earlier = was_changed && child.lock().origin.as_ref().is_some_and(|origin| !origin.traced);
+        if !forced && !earlier && self.is_as_lower(directory, name, place, &entry, joined)? {
             return Ok(None);
         }
         Ok(Some(Change::Replaced(entry)))
     }
 
-    /// Whether the lower has the very same entry under a name. If so, that is something the result depends on.
+    /// Whether the lower has the very same entry under a name; `joined` is how many names a file has that was given this
+    /// one. If so, that is something the result depends on.
     fn is_as_lower(
         &self,
         directory: &Arc<Node>,
         name: &Name,
         place: &Arc<Place>,
         entry: &Entry,
+        joined: Option<u32>,
     ) -> Result<bool, Error> {
         let source = {
             let inode = directory.lock();
@@ -113,16 +117,17 @@ impl Commit<'_> {
                 }
                 Ok(same)
             }
-            Some((Source::Live(_), true)) => Ok(self.is_as_live(&path, entry)),
+            Some((Source::Live(_), true)) => Ok(self.is_as_live(&path, entry, joined)),
             _ => Ok(false),
         }
     }
 
-    /// The same for a live directory; what can't be read is not the same.
-    fn is_as_live(&self, path: &TreePath, entry: &Entry) -> bool {
+    /// The same for a live directory; what can't be read is not the same. Its link groups are in no table: a file that
+    /// took the place of another is another one where either has more names.
+    fn is_as_live(&self, path: &TreePath, entry: &Entry, joined: Option<u32>) -> bool {
         let Some(live) = self.overlay.0.base.live() else { return false };
         let Ok(Some(found)) = live.look(path) else { return false };
-        if found.metadata != entry.metadata {
+        if found.metadata != entry.metadata || joined.is_some_and(|links| links > 1 || found.links > 1) {
             return false;
         }
         let content = match (&found.kind, &entry.kind) {

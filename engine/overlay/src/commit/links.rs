@@ -1,7 +1,7 @@
 //! The link table of a delta: every group of the result that has a touched path, or gained or lost one.
 
 use super::Commit;
-use crate::{Error, node::Node, table::NodeKey};
+use crate::{Error, node::Node, table::NodeKey, trace::groups::live_links};
 use rbuild_tree::{DirectoryChange, TreePath, diff::is_touched};
 use std::{collections::HashSet, sync::Arc};
 
@@ -34,24 +34,24 @@ impl Commit<'_> {
 
     /// A node of several names belongs into the link table.
     pub(super) fn note_links(&mut self, node: &Arc<Node>) {
-        let (names, count, group) = {
+        let (names, count, group, before) = {
             let inode = node.lock();
-            (inode.links.len(), inode.nlink, inode.origin.as_ref().and_then(|origin| origin.group))
+            let origin = inode.origin.as_ref();
+            let group = origin.and_then(|origin| origin.group);
+            (inode.links.len(), inode.nlink, group, origin.and_then(|origin| origin.links))
         };
-        match (names, group) {
+        if names > 1 {
+            self.linked.insert(node.id, Arc::clone(node));
+        }
+        let forced = match group {
             // No group of the lower: all of its names joined.
-            (2.., None) => {
-                self.linked.insert(node.id, Arc::clone(node));
-                self.forced.insert(node.id);
-            }
-            (2.., Some(_)) => {
-                self.linked.insert(node.id, Arc::clone(node));
-            }
-            // The last name of a file of this machine: the next step must not see the machine's link count.
-            (1, Some(NodeKey::Host(..))) if count == 1 => {
-                self.forced.insert(node.id);
-            }
-            _ => {}
+            None => names > 1,
+            // The next step must not see the machine's own link count.
+            Some(NodeKey::Host(..)) => usize::try_from(count) == Ok(names) && before != live_links(count),
+            Some(NodeKey::Group(_)) => self.overlay.0.base.live().is_some() && names == 1,
+        };
+        if forced {
+            self.forced.insert(node.id);
         }
     }
 
