@@ -29,7 +29,7 @@
 #   -q SEC    wait at most SEC seconds for a quiet machine before a sample
 #             (non-nice CPU use of everybody under 12 %); default 15, 0 = never.
 #
-# Needs: bash, perl, git, GNU tar, findutils, coreutils, fio; root.
+# Needs: bash, perl, git, GNU tar, findutils, coreutils, fio, gcc, javac, b3sum (cargo install b3sum); root.
 #
 # Example:
 #   ./overlay-bench.sh -w DIR -d IMG -l ROOT -r 5 -o ovb.tsv \
@@ -91,6 +91,9 @@ if [ ! -e "$W/lower/.complete" ]; then
   mkdir "$W/lower/b/cc"; for i in $(seq 100); do
     printf '#include <stdio.h>\n#include <stdlib.h>\nint f%d(int n) { return printf("%%d", n) + abs(n); }\n' $i \
       > "$W/lower/b/cc/$i.c"; done
+  mkdir "$W/lower/b/java"; for i in $(seq 300); do
+    echo "class C$i { static int value() { return $i + C$((i % 300 + 1)).class.hashCode(); } }" >"$W/lower/b/java/C$i.java"
+  done
   touch "$W/lower/.complete"; sync
 fi
 echo "lower: $(find "$W/lower" -xdev | wc -l) entries, $(du -sm "$W/lower" | cut -f1) MiB" >&2
@@ -130,6 +133,24 @@ t() { # WORKLOAD COMMAND [UNTIMED-WARM-UP]  (run with cwd = merged)
   s=$EPOCHREALTIME; in_ns bash -c "cd '$M' || exit 97; $2" >/dev/null 2>"$W.err"; rc=$?; e=$EPOCHREALTIME
   [ $rc = 0 ] || echo "$cur $w rc=$rc: $(head -3 "$W.err")" >&2
   printf '%s\t%s\t%d\t%.4f\t%d\n' "$cur" "$w" "$rep" "$(echo "$e - $s" | bc -l)" "$rc" | tee -a "$OUT" >&2; }
+steps() { # twenty times: mount, write one file, unmount, say what changed. A plain directory only writes and hashes.
+  local n=$cur c=$CMD i s e rc=0; [ -z "$ns" ] || return 0; quiet; local B=$B-steps M=$B-steps/merged
+  if [ "$c" = native ]; then mkdir -p "$M"; c=:; else down; fi
+  mkdir -p "$B"/{upper,work,merged}
+  c=${c//\{lower\}/$W/lower}; c=${c//\{upper\}/$B/upper}; c=${c//\{work\}/$B/work}; c=${c//\{merged\}/$M}
+  mounted() { [ "$c" = : ] || until mountpoint -q "$M"; do sleep 0.001; done; }
+  if [ "$c" != : ]; then bash -c "$c"; mounted; umount "$M"; sleep 1; fi # an index is written once
+  s=$EPOCHREALTIME
+  for i in $(seq 20); do
+    rm -rf "$B/upper"/*; bash -c "$c" >/dev/null 2>&1 || rc=$?; mounted; echo "$i" >"$M/one" || rc=$?
+    if [ "$c" = : ]; then b3sum "$M/one" >/dev/null; continue; fi
+    umount "$M"
+    if [ -e "$B/work/rbuild/lock" ]; then flock "$B/work/rbuild/lock" true; continue; fi
+    while pgrep -f "$M\$" >/dev/null; do sleep 0.001; done
+    find "$B/upper" -type f -print0 | xargs -0r b3sum >/dev/null
+  done; e=$EPOCHREALTIME; rm -rf "$B"
+  printf '%s\t%s\t%d\t%.4f\t%d\n' "$n" steps-20 "$rep" "$(echo "$e - $s" | bc -l)" "$rc" | tee -a "$OUT" >&2
+  [ "$CMD" = native ] || up "$n" "$CMD"; }
 want() { [[ $1 =~ $KEEP ]]; }
 
 MK='for(1..10000){open F,">",sprintf("%s/f%05d",$ARGV[0],$_) or die; close F} for(1..10000){unlink sprintf("%s/f%05d",$ARGV[0],$_) or die}'
@@ -150,6 +171,8 @@ for rep in $(seq $R); do for T in "$@"; do
   if want fresh-find; then again; t fresh-find 'find . -xdev -ls'; fi
   if want fresh-tar; then again; t fresh-tar 'tar cf - --exclude=./b/big . | cat'; fi
   if want fresh-gcc; then again; t fresh-gcc 'for i in $(seq 100); do gcc -c -o "cc$i.o" "b/cc/$i.c" || exit; done'; fi
+  if want fresh-javac; then again; t fresh-javac 'mkdir classes && javac -d classes b/java/*.java'; fi
+  if want steps-20; then steps; fi
   if want seqread-cold; then cold; t seqread-cold 'dd if=b/big of=/dev/null bs=1M status=none'; fi
   t seqread-warm 'dd if=b/big of=/dev/null bs=1M status=none' 'cat b/big'
   if want randread-cold; then cold; t randread-cold "$FIO --number_ios=20000 --invalidate=0"; cat b/big >/dev/null 2>&1; fi

@@ -17,6 +17,7 @@ use std::{
     os::fd::{AsRawFd, OwnedFd},
     path::{Path, PathBuf},
     sync::Arc,
+    time::Instant,
 };
 
 const THREADS: usize = 2;
@@ -40,7 +41,9 @@ pub fn serve(options: &MountOptions) -> Result<()> {
     let settings = Options { keep_xattr: is_kept, ..Options::new(own("scratch")?) };
     let overlay = Overlay::new(store.clone(), Lower::Snapshot(start.clone()), settings)?;
     run(&overlay, &options.mountpoint)?;
+    let begin = Instant::now();
     let changes = overlay.commit(None)?;
+    warn(&format!("committed in {:.3} s", begin.elapsed().as_secs_f64()));
     changes.warnings.iter().for_each(|warning| warn(warning));
     if !changes.delta.is_empty() {
         let result = apply(&*store, &start, &changes.delta)?;
