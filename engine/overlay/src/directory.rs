@@ -1,16 +1,9 @@
-//! The entries of one directory.
-//!
-//! Names have a sequence number for as long as they exist; it is their cookie, so a listing that goes on after
-//! deletions neither skips nor repeats. The lower's names come first, sorted, then what was made, in that order: the
-//! same order in every run.
+//! A directory: where its entries come from, what they are now, and which of them may differ from the lower's.
 
-use crate::{
-    FileKind,
-    node::{Name, Node},
-};
+use crate::{FileKind, node::Name, slots::Slots};
 use rbuild_tree::{Change, Tree, TreeId, tree};
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
 
@@ -40,27 +33,6 @@ pub(crate) struct Directory {
     pub directories: Option<u32>,
 }
 
-/// The names as they are now.
-#[derive(Default)]
-pub(crate) struct Slots {
-    by_name: HashMap<Name, u64>,
-    by_sequence: BTreeMap<u64, Slot>,
-    next: u64,
-}
-
-/// One name.
-#[derive(Clone)]
-pub(crate) struct Slot {
-    pub name: Name,
-    /// What it is, for listings.
-    pub kind: FileKind,
-    /// None while the lower's entry was not looked at.
-    pub node: Option<Arc<Node>>,
-}
-
-/// Cookies of `.` and `..`; entries follow.
-pub(crate) const FIRST_COOKIE: u64 = 3;
-
 impl Directory {
     /// An empty one.
     pub fn new(source: Source) -> Self {
@@ -80,6 +52,15 @@ impl Directory {
             (false, None) => 1,
             (false, Some(count)) => count.saturating_add(2),
         }
+    }
+
+    /// Whether a tree has all of it and nobody has a node of what is in it.
+    pub fn is_pristine(&self) -> bool {
+        matches!(self.source, Source::Tree(..))
+            && !self.removed
+            && self.changed.is_empty()
+            && self.pending.is_empty()
+            && self.slots.as_ref().is_none_or(Slots::is_pristine)
     }
 
     /// Whether the lower has the name, whatever the mount shows. Only right once a live directory was listed.
@@ -116,13 +97,16 @@ impl Directory {
         if self.slots.is_some() {
             return;
         }
-        let mut names: BTreeMap<tree::Name, FileKind> = match &self.source {
-            Source::New | Source::Live(None) => BTreeMap::new(),
-            Source::Tree(_, tree) => {
-                tree.iter().map(|(name, entry)| (name.into(), kind_of(&entry.kind))).collect()
-            }
-            Source::Live(Some(names)) => names.iter().cloned().collect(),
-        };
+        self.slots = Some(match &self.source {
+            Source::New => Slots::of_names([]),
+            Source::Tree(_, tree) => Slots::of_tree(tree),
+            Source::Live(names) => Slots::of_names(self.changed_names(names.as_deref())),
+        });
+    }
+
+    /// The names of a live directory after what earlier steps did.
+    fn changed_names(&self, names: Option<&Vec<(tree::Name, FileKind)>>) -> Vec<(Name, FileKind)> {
+        let mut names: BTreeMap<tree::Name, FileKind> = names.into_iter().flatten().cloned().collect();
         for (name, change) in &self.pending {
             match change {
                 Change::Removed => drop(names.remove(name)),
@@ -130,11 +114,7 @@ impl Directory {
                 Change::Directory(_) => drop(names.insert(name.clone(), FileKind::Directory)),
             }
         }
-        let mut slots = Slots { next: FIRST_COOKIE, ..Slots::default() };
-        for (name, kind) in names {
-            slots.push(Slot { name: name.into(), kind, node: None });
-        }
-        self.slots = Some(slots);
+        names.into_iter().map(|(name, kind)| (name.into(), kind)).collect()
     }
 }
 
@@ -159,75 +139,5 @@ pub(crate) fn kind_of(kind: &rbuild_tree::Kind) -> FileKind {
         Kind::BlockDevice(_) => FileKind::BlockDevice,
         Kind::Fifo => FileKind::Fifo,
         Kind::Socket => FileKind::Socket,
-    }
-}
-
-impl Slots {
-    pub fn is_empty(&self) -> bool {
-        self.by_sequence.is_empty()
-    }
-
-    pub fn get(&self, name: &[u8]) -> Option<&Slot> {
-        self.by_sequence.get(self.by_name.get(name)?)
-    }
-
-    pub fn get_mut(&mut self, name: &[u8]) -> Option<&mut Slot> {
-        self.by_sequence.get_mut(self.by_name.get(name)?)
-    }
-
-    /// Adds a name that is not there, at the end.
-    pub fn push(&mut self, slot: Slot) {
-        let sequence = self.next;
-        self.next += 1;
-        self.by_name.insert(Arc::clone(&slot.name), sequence);
-        self.by_sequence.insert(sequence, slot);
-    }
-
-    pub fn remove(&mut self, name: &[u8]) -> Option<Slot> {
-        let sequence = self.by_name.remove(name)?;
-        self.by_sequence.remove(&sequence)
-    }
-
-    /// Puts a node under a name: in place of what was there, so that a listing under way sees the name once.
-    pub fn put(&mut self, name: &Name, kind: FileKind, node: Arc<Node>) {
-        match self.get_mut(name) {
-            Some(slot) => (slot.kind, slot.node) = (kind, Some(node)),
-            None => self.push(Slot { name: Arc::clone(name), kind, node: Some(node) }),
-        }
-    }
-
-    /// The names from a cookie on, with theirs.
-    pub fn after(&self, cookie: u64) -> impl Iterator<Item = (u64, &Slot)> {
-        self.by_sequence.range(cookie.saturating_add(1)..).map(|(sequence, slot)| (*sequence, slot))
-    }
-
-    /// All names, in the order of listings.
-    pub fn iter(&self) -> impl Iterator<Item = &Slot> {
-        self.by_sequence.values()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn slot(name: &[u8]) -> Slot {
-        Slot { name: name.into(), kind: FileKind::File, node: None }
-    }
-
-    #[test]
-    fn cookies_survive_deletion_and_addition() {
-        let mut slots = Slots { next: FIRST_COOKIE, ..Slots::default() };
-        for name in 0..10_u8 {
-            slots.push(slot(&[name]));
-        }
-        let (cookie, _) =
-            slots.after(0).nth(4).map(|(cookie, slot)| (cookie, slot.clone())).unwrap_or((0, slot(b"")));
-        (0..4_u8).for_each(|name| drop(slots.remove(&[name])));
-        slots.remove(&[6]);
-        slots.push(slot(b"new"));
-        let rest: Vec<&[u8]> = slots.after(cookie).map(|(_, slot)| &*slot.name).collect();
-        assert_eq!(rest, [&[5][..], &[7], &[8], &[9], b"new"]);
-        assert!(slots.after(u64::MAX).next().is_none());
     }
 }

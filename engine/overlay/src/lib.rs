@@ -12,7 +12,7 @@
 //!
 //! | module | what |
 //! |---|---|
-//! | `node`, `directory`, `content` | inodes, the entries of one directory, the bytes of one file |
+//! | `node`, `directory`, `slots`, `content` | inodes, one directory, its names, the bytes of one file |
 //! | `place`, `lower` | where something stood in the lower; snapshots and live directories as lowers |
 //! | `table`, `namespace` | inode numbers and the nodes they name; from a name to a node |
 //! | `ops` | the operations, a file per family; ACLs |
@@ -45,6 +45,7 @@ mod node;
 pub mod ops;
 mod place;
 mod scratch;
+mod slots;
 mod store;
 mod table;
 pub mod trace;
@@ -115,14 +116,14 @@ pub struct Options {
 }
 
 impl Options {
-    /// Writable, not recording, 64 KiB a file and 256 MiB in all inline, the attributes of a tree.
+    /// Writable, not recording, 64 KiB a file and 160 MiB in all inline, the attributes of a tree.
     pub fn new(scratch: impl Into<PathBuf>) -> Self {
         Self {
             scratch: scratch.into(),
             read_only: false,
             record: false,
             inline_limit: 64 << 10,
-            inline_total: 256 << 20,
+            inline_total: 160 << 20,
             keep_xattr: rbuild_tree::entry::is_kept_xattr,
         }
     }
@@ -175,7 +176,7 @@ impl Overlay {
         let store = Arc::new(Watched::new(store));
         let root = base.root(&*store)?;
         let table = Table::default();
-        let root = table.adopt(NodeId::ROOT, |id| Node::new(id, NodeId::ROOT, root));
+        let root = table.adopt(NodeId::ROOT, None, |id| Node::new(id, NodeId::ROOT, root));
         let recorder = options.record.then(Recorder::default);
         let overlay = Self(Arc::new(Shared {
             store,

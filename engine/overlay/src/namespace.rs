@@ -8,7 +8,7 @@ use crate::{
     lower::{Born, From, Seed},
     node::{Inode, Name, Node, Original},
     place::Place,
-    table::lower_id,
+    table::{Listed, lower_id},
     trace::recorder::lower_content,
 };
 use rbuild_tree::{Change, TreePath, encoding::MAX_DEPTH, tree::is_valid_name};
@@ -33,7 +33,47 @@ impl Overlay {
         if id == NodeId::ROOT {
             return Ok(Arc::clone(&self.0.root));
         }
+        match self.0.table.get(id) {
+            Some(node) => Ok(node),
+            None => self.listed_node(id),
+        }
+    }
+
+    /// The node of a number that a listing told, or that was given back.
+    fn listed_node(&self, id: NodeId) -> Result<Arc<Node>, Errno> {
+        let listed = self.0.table.listed(id).ok_or(Errno::STALE)?;
+        let directory = self.node(listed.directory)?;
+        let name = {
+            let inode = self.directory(&directory)?;
+            let slots = inode.directory().and_then(|directory| directory.slots.as_ref());
+            slots.and_then(|slots| slots.listed_at(listed.sequence)).map(Name::from)
+        };
+        if let Some(name) = name {
+            self.child(&directory, &name)?;
+        }
+        // Somebody else may have been faster.
         self.0.table.get(id).ok_or(Errno::STALE)
+    }
+
+    /// What stat(2) says of an entry of a tree that nobody has looked at, without making its node. None if it has to be
+    /// made: directories, and files of several names.
+    pub(crate) fn peek(&self, directory: &Arc<Node>, name: &[u8]) -> Result<Option<Stat>, Errno> {
+        let seed = {
+            let guard = self.directory(directory)?;
+            let Some(body) = guard.directory() else { return Ok(None) };
+            let slot = body.slots.as_ref().and_then(|slots| slots.get(name));
+            let is_listed = slot.is_some_and(|slot| slot.node.is_none());
+            if !is_listed || !matches!(body.source, Source::Tree(..)) {
+                return Ok(None);
+            }
+            seed(directory.id, &guard, name)?
+        };
+        let From::Entry { entry, .. } = &seed.from else { return Ok(None) };
+        if entry.kind.is_directory() {
+            return Ok(None);
+        }
+        let born = self.0.base.born(&*self.0.store, &seed)?;
+        Ok(born.filter(|born| born.key.is_none()).map(|born| born.inode.stat(born.id)))
     }
 
     /// Stat of a node that the caller will know from now on.
@@ -80,10 +120,10 @@ impl Overlay {
                 else {
                     return Ok(None);
                 };
-                if let Some(node) = &slot.node {
-                    return Ok(Some(Arc::clone(node)));
+                if let Some(node) = slot.node {
+                    return Ok(Some(node));
                 }
-                seed(directory.id, &guard, &slot.name)?
+                seed(directory.id, &guard, name)?
             };
             let Some(born) = self.0.base.born(&*self.0.store, &seed)? else {
                 return Ok(None);
@@ -99,18 +139,14 @@ impl Overlay {
         let mut guard = self.directory(directory)?;
         let above = guard.origin.as_ref().map(|origin| Arc::clone(&origin.place)).ok_or(Errno::IO)?;
         let body = guard.directory_mut().ok_or(Errno::NOTDIR)?;
-        let Some(slot) = body.slots.as_mut().and_then(|slots| slots.get_mut(name)) else {
-            return Ok(None);
-        };
-        if slot.node.is_some() {
-            return Ok(None);
-        }
-        let build = || self.0.table.adopt(born.id, |id| Node::new(id, directory.id, born.inode));
-        let node = match born.key {
+        let Some(slots) = &mut body.slots else { return Ok(None) };
+        let listed = slots.get(name).map(|slot| Listed { directory: directory.id, sequence: slot.sequence });
+        let build = || self.0.table.adopt(born.id, listed, |id| Node::new(id, directory.id, born.inode));
+        let node = slots.settle(name, || match born.key {
             Some(key) => self.0.table.linked(key, build),
             None => build(),
-        };
-        slot.node = Some(Arc::clone(&node));
+        });
+        let Some(node) = node else { return Ok(None) };
         body.pending.remove(&**name);
         self.join(&node, directory.id, name, born.traced.then_some(&above));
         Ok(Some(node))
@@ -196,11 +232,11 @@ impl Overlay {
 }
 
 /// What to make the inode of an entry from.
-fn seed(parent: NodeId, guard: &Inode, name: &Name) -> Result<Seed, Errno> {
+fn seed(parent: NodeId, guard: &Inode, name: &[u8]) -> Result<Seed, Errno> {
     let (Some(origin), Some(directory)) = (&guard.origin, guard.directory()) else {
         return Err(Errno::IO);
     };
-    let from = match (directory.pending.get(&**name), &directory.source) {
+    let from = match (directory.pending.get(name), &directory.source) {
         (Some(Change::Replaced(entry)), _) => From::Entry { entry: entry.clone(), traced: false },
         (Some(Change::Directory(change)), _) => From::Live(Some(change.clone())),
         (_, Source::Tree(_, tree)) => {
@@ -210,5 +246,5 @@ fn seed(parent: NodeId, guard: &Inode, name: &Name) -> Result<Seed, Errno> {
         (_, Source::Live(_)) => From::Live(None),
         (_, Source::New) => return Err(Errno::IO),
     };
-    Ok(Seed { place: Place::below(&origin.place, name), parent, name: Arc::clone(name), from })
+    Ok(Seed { place: Place::below(&origin.place, name), parent, name: name.into(), from })
 }

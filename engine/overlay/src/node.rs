@@ -1,7 +1,11 @@
 //! Inodes: what the mount knows of one file, whatever it is called and wherever it is.
 
 use crate::{
-    content::Data, directory::Directory, place::Place, scratch::Reserved, table::NodeKey,
+    content::{Data, Source},
+    directory::Directory,
+    place::Place,
+    scratch::Reserved,
+    table::NodeKey,
     trace::recorder::Content,
 };
 use rbuild_tree::{Device, Metadata, ObjectId, Timestamp, Xattrs};
@@ -113,7 +117,11 @@ impl Node {
     }
 
     pub fn count_lookup(&self) {
-        self.lookups.fetch_add(1, Ordering::AcqRel);
+        self.count_lookups(1);
+    }
+
+    pub fn count_lookups(&self, count: u64) {
+        self.lookups.fetch_add(count, Ordering::AcqRel);
     }
 
     /// Takes lookups back; says whether none is left.
@@ -288,6 +296,21 @@ impl Inode {
         self.origin.as_ref().is_some_and(|origin| {
             origin.place.is(above, name) || origin.aliases.iter().any(|place| place.is(above, name))
         })
+    }
+
+    /// Whether a tree of the lower says all that is known of it, so that it can be made again.
+    pub fn is_pristine(&self) -> bool {
+        let of_tree = match &self.body {
+            Body::File(Data::Lower { source: Source::Object(_), .. }) => true,
+            Body::File(_) => false,
+            Body::Directory(directory) => directory.is_pristine(),
+            _ => true,
+        };
+        let is_as_found =
+            |origin: &Origin| origin.traced && origin.aliases.is_empty() && origin.group.is_none();
+        of_tree
+            && self.origin.as_ref().is_some_and(is_as_found)
+            && !(self.dirty || self.lent || self.original.is_some() || self.reserved.is_some())
     }
 
     /// Content changed.

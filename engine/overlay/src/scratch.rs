@@ -127,6 +127,9 @@ impl Drop for Reserved {
     }
 }
 
+/// Steps in which the memory of a file grows.
+const SMALL: usize = 4096;
+
 /// The bytes of a small file.
 pub(crate) struct Inline {
     bytes: Vec<u8>,
@@ -153,6 +156,9 @@ impl Inline {
     pub fn resize(&mut self, length: usize) -> bool {
         let fits = self.reserved.resize(length);
         if fits {
+            // Not twice as much as needed, as a vector would by itself.
+            let room = if length > SMALL { length.next_multiple_of(SMALL) } else { length };
+            self.bytes.reserve_exact(room.saturating_sub(self.bytes.len()));
             self.bytes.resize(length, 0);
         }
         fits

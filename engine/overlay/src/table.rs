@@ -24,17 +24,33 @@ pub(crate) enum NodeKey {
     Host(u64, u64),
 }
 
+/// Where a number comes from that a listing told and nobody asked about since.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Listed {
+    pub directory: NodeId,
+    /// The cookie of the name there.
+    pub sequence: u64,
+}
+
+/// A part of all numbers.
+#[derive(Default)]
+struct Shard {
+    nodes: HashMap<u64, Arc<Node>>,
+    /// Numbers without a node yet, and how often they were told.
+    listed: HashMap<u64, (NodeId, u32, u32)>,
+}
+
 /// All nodes of a mount.
 pub(crate) struct Table {
-    nodes: [Mutex<HashMap<u64, Arc<Node>>>; SHARDS],
+    shards: [Mutex<Shard>; SHARDS],
     births: [Mutex<HashMap<u64, u32>>; SHARDS],
     linked: Mutex<HashMap<NodeKey, Arc<Node>>>,
 }
 
 impl Default for Table {
     fn default() -> Self {
-        let nodes = std::array::from_fn(|_| Mutex::default());
-        Self { nodes, births: std::array::from_fn(|_| Mutex::default()), linked: Mutex::default() }
+        let shards = std::array::from_fn(|_| Mutex::default());
+        Self { shards, births: std::array::from_fn(|_| Mutex::default()), linked: Mutex::default() }
     }
 }
 
@@ -60,20 +76,73 @@ fn hash(parent: NodeId, birth: u32, name: &[u8]) -> NodeId {
     NodeId((u64::from_le_bytes(bytes) >> 1).max(2))
 }
 
+fn listed(directory: NodeId, sequence: u32) -> Option<Listed> {
+    Some(Listed { directory, sequence: sequence.into() })
+}
+
 impl Table {
     /// The node of this number.
     pub fn get(&self, id: NodeId) -> Option<Arc<Node>> {
-        lock(&self.nodes[shard(id.0)]).get(&id.0).cloned()
+        self.shard(id).nodes.get(&id.0).cloned()
     }
 
-    /// Adds a node under `wanted`, or the next number that is free.
-    pub fn adopt(&self, wanted: NodeId, build: impl FnOnce(NodeId) -> Arc<Node>) -> Arc<Node> {
+    fn shard(&self, id: NodeId) -> MutexGuard<'_, Shard> {
+        lock(&self.shards[shard(id.0)])
+    }
+
+    /// Adds a node under `wanted`, or the next number that is free; one that a listing told is free for what was listed.
+    pub fn adopt(
+        &self,
+        wanted: NodeId,
+        from: Option<Listed>,
+        build: impl FnOnce(NodeId) -> Arc<Node>,
+    ) -> Arc<Node> {
         let mut id = wanted;
         loop {
-            if let Entry::Vacant(vacant) = lock(&self.nodes[shard(id.0)]).entry(id.0) {
-                return Arc::clone(vacant.insert(build(id)));
+            let mut shard = self.shard(id);
+            let told = shard.listed.get(&id.0).copied();
+            let is_free = told.is_none_or(|(directory, sequence, _)| from == listed(directory, sequence));
+            if is_free && let Entry::Vacant(vacant) = shard.nodes.entry(id.0) {
+                let node = Arc::clone(vacant.insert(build(id)));
+                if let Some((.., count)) = shard.listed.remove(&id.0) {
+                    node.count_lookups(count.into());
+                }
+                return node;
             }
             id = NodeId((id.0 + 1).max(2));
+        }
+    }
+
+    /// Counts that the number of a name was told. False, and nothing is done, if the number is another's.
+    pub fn tell(&self, id: NodeId, from: Listed) -> bool {
+        let Ok(sequence) = u32::try_from(from.sequence) else { return false };
+        let mut shard = self.shard(id);
+        if shard.nodes.contains_key(&id.0) {
+            return false;
+        }
+        let (directory, known, count) = shard.listed.entry(id.0).or_insert((from.directory, sequence, 0));
+        let is_same = (*directory, *known) == (from.directory, sequence);
+        *count = if is_same { count.saturating_add(1) } else { *count };
+        is_same
+    }
+
+    /// Where a number without a node comes from.
+    pub fn listed(&self, id: NodeId) -> Option<Listed> {
+        let (directory, sequence, _) = self.shard(id).listed.get(&id.0).copied()?;
+        listed(directory, sequence)
+    }
+
+    /// Takes back tellings of a number without a node.
+    pub fn forget(&self, id: NodeId, count: u64) {
+        let mut shard = self.shard(id);
+        if let Entry::Occupied(mut listed) = shard.listed.entry(id.0) {
+            match u32::try_from(count).ok().and_then(|count| listed.get().2.checked_sub(count)) {
+                Some(rest @ 1..) => listed.get_mut().2 = rest,
+                _ => drop(listed.remove()),
+            }
+        }
+        if shard.listed.len() < shard.listed.capacity() / 8 {
+            shard.listed.shrink_to_fit();
         }
     }
 
@@ -86,7 +155,7 @@ impl Table {
             *count = count.wrapping_add(1);
             *count
         };
-        self.adopt(hash(parent, birth, name), |id| Node::new(id, parent, inode))
+        self.adopt(hash(parent, birth, name), None, |id| Node::new(id, parent, inode))
     }
 
     /// The node that stands for several names of the lower, made by the first who asks.
@@ -110,16 +179,31 @@ impl Table {
             (nameless && !node.is_looked_up(), inode.origin.as_ref().and_then(|origin| origin.group))
         };
         if unused {
-            let gone = lock(&self.nodes[shard(node.id.0)]).remove(&node.id.0);
+            let gone = self.shard(node.id).nodes.remove(&node.id.0);
             let group = group.and_then(|key| lock(&self.linked).remove(&key));
             drop((gone, group)); // a scratch file is removed outside of the locks
         }
     }
 
+    /// Drops a node that can be made again, if only the table, its directory and the caller have it. Of a directory it
+    /// is kept where it comes from: numbers that were told of its files lead there.
+    pub fn unlearn(&self, node: &Arc<Node>, from: Listed, is_directory: bool) -> bool {
+        let Ok(sequence) = u32::try_from(from.sequence) else { return false };
+        let mut shard = self.shard(node.id);
+        if node.is_looked_up() || Arc::strong_count(node) != 3 {
+            return false;
+        }
+        shard.nodes.remove(&node.id.0);
+        if is_directory {
+            shard.listed.insert(node.id.0, (from.directory, sequence, 0));
+        }
+        true
+    }
+
     /// Takes all nodes out.
     pub fn take(&self) -> Vec<Arc<Node>> {
         lock(&self.linked).clear();
-        self.nodes.iter().flat_map(|shard| std::mem::take(&mut *lock(shard)).into_values()).collect()
+        self.shards.iter().flat_map(|shard| std::mem::take(&mut *lock(shard)).nodes.into_values()).collect()
     }
 }
 
@@ -146,11 +230,31 @@ mod tests {
     }
 
     #[test]
+    fn what_was_told_is_free_for_what_was_listed_alone() {
+        let table = Table::default();
+        let build = |id| Node::new(id, NodeId::ROOT, fifo());
+        let [first, other] = [3, 4].map(|sequence| Listed { directory: NodeId::ROOT, sequence });
+        assert!(table.tell(NodeId(7), first) && table.tell(NodeId(7), first));
+        assert!(!table.tell(NodeId(7), other));
+        assert_eq!(table.listed(NodeId(7)), Some(first));
+        assert_eq!(table.adopt(NodeId(7), Some(other), build).id, NodeId(8));
+        let node = table.adopt(NodeId(7), Some(first), build);
+        assert_eq!((node.id, table.listed(NodeId(7))), (NodeId(7), None));
+        assert!(!node.forget(1) && node.forget(1), "both tellings count");
+        assert!(!table.tell(NodeId(7), first), "it has a node now");
+        assert!(table.tell(NodeId(9), first) && table.tell(NodeId(9), first));
+        table.forget(NodeId(9), 1);
+        assert_eq!(table.listed(NodeId(9)), Some(first));
+        table.forget(NodeId(9), 1);
+        assert_eq!(table.listed(NodeId(9)), None);
+    }
+
+    #[test]
     fn a_number_in_use_gives_its_neighbour() {
         let table = Table::default();
         let build = |id| Node::new(id, NodeId::ROOT, fifo());
-        assert_eq!(table.adopt(NodeId(7), build).id, NodeId(7));
-        assert_eq!(table.adopt(NodeId(7), build).id, NodeId(8));
-        assert_eq!(table.adopt(NodeId(u64::MAX), build).id.0, u64::MAX);
+        assert_eq!(table.adopt(NodeId(7), None, build).id, NodeId(7));
+        assert_eq!(table.adopt(NodeId(7), None, build).id, NodeId(8));
+        assert_eq!(table.adopt(NodeId(u64::MAX), None, build).id.0, u64::MAX);
     }
 }

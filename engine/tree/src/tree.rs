@@ -40,7 +40,7 @@ impl Tree {
     }
 
     /// The entry at this place of the order.
-    pub(crate) fn nth(&self, at: usize) -> Option<(&[u8], &Entry)> {
+    pub fn nth(&self, at: usize) -> Option<(&[u8], &Entry)> {
         self.entries.get(at).map(|(name, entry)| (&**name, entry))
     }
 
@@ -72,7 +72,11 @@ impl Tree {
         TreeId::of(&encoding::encode_tree(self))
     }
 
-    fn position(&self, name: &[u8]) -> Result<usize, usize> {
+    /// The place of a name in the order.
+    ///
+    /// # Errors
+    /// It is not here; where it would be.
+    pub fn position(&self, name: &[u8]) -> Result<usize, usize> {
         self.entries.binary_search_by(|(known, _)| (**known).cmp(name))
     }
 }

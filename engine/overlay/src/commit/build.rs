@@ -4,8 +4,9 @@ use super::Commit;
 use crate::{
     Error, Stamp, Store as _,
     content::{Data, Source as Bytes},
-    directory::{Slot, Source},
-    node::{Body, Inode, Node},
+    directory::Source,
+    node::{Body, Inode, Name, Node},
+    slots::Slot,
     trace::{
         input::{entry_content, tree_listing},
         recorder::Content,
@@ -59,10 +60,10 @@ impl Commit<'_> {
         }
         // A directory that was emptied and filled anew owes the lower nothing but what it kept; it was listed to be.
         self.overlay.saw_listing(node);
-        let slots: Vec<Slot> = {
+        let slots: Vec<Slot<Name>> = {
             let inode = self.overlay.directory(node).map_err(Error::at(path))?;
             let slots = inode.directory().and_then(|directory| directory.slots.as_ref());
-            slots.map(|slots| slots.iter().cloned().collect()).unwrap_or_default()
+            slots.map(|slots| slots.iter().map(|slot| slot.to_owned()).collect()).unwrap_or_default()
         };
         let mut entries = Vec::with_capacity(slots.len());
         for slot in slots {
@@ -77,7 +78,7 @@ impl Commit<'_> {
     fn build_slot(
         &mut self,
         above: &Arc<Node>,
-        slot: &Slot,
+        slot: &Slot<Name>,
         path: &TreePath,
     ) -> Result<Option<Entry>, Error> {
         let untouched = match (&slot.node, above.lock().directory().map(|directory| &directory.source)) {

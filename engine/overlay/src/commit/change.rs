@@ -168,8 +168,8 @@ fn is_pristine_file(inode: &Inode) -> bool {
     inode.kind() == FileKind::File && inode.size() == 0 && inode.links.len() == 1
 }
 
-fn children(slots: Option<&crate::directory::Slots>) -> Vec<Arc<Node>> {
-    slots.map(|slots| slots.iter().filter_map(|slot| slot.node.clone()).collect()).unwrap_or_default()
+fn children(slots: Option<&crate::slots::Slots>) -> Vec<Arc<Node>> {
+    slots.map(|slots| slots.iter().filter_map(|slot| slot.node).collect()).unwrap_or_default()
 }
 
 fn fate(node: &Node, name: &Name) -> (Fate, bool, Arc<Place>) {
@@ -181,7 +181,7 @@ fn fate(node: &Node, name: &Name) -> (Fate, bool, Arc<Place>) {
         (None, None) => Fate::Untouched,
         (None, Some(slots)) => match slots.get(name) {
             None => Fate::Gone,
-            Some(slot) => slot.node.as_ref().map_or(Fate::Untouched, |node| Fate::Is(Arc::clone(node))),
+            Some(slot) => slot.node.map_or(Fate::Untouched, Fate::Is),
         },
     };
     (fate, directory.lower_has(name), place)

@@ -2,9 +2,10 @@
 
 use crate::{
     Errno, FileKind, NodeId, Overlay, Stat,
-    directory::{FIRST_COOKIE, Slot},
     namespace::check_name,
-    node::{Body, Node},
+    node::{Body, Name, Node},
+    slots::{FIRST_COOKIE, Slot},
+    table::Listed as Told,
 };
 use std::sync::Arc;
 
@@ -62,11 +63,34 @@ impl Overlay {
 
     /// Takes back `count` look-ups. A node without a name vanishes with its last.
     pub fn forget(&self, id: NodeId, count: u64) {
-        if let Some(node) = self.0.table.get(id)
-            && node.forget(count)
-            && id != NodeId::ROOT
-        {
-            self.0.table.release(&node);
+        match self.0.table.get(id) {
+            Some(node) if node.forget(count) && id != NodeId::ROOT => {
+                self.0.table.release(&node);
+                self.unlearn(&node);
+            }
+            Some(_) => {}
+            None => self.0.table.forget(id, count),
+        }
+    }
+
+    /// Gives back the memory of a node that is as a tree of the lower has it. It is made again, with the same number,
+    /// when somebody asks for it.
+    fn unlearn(&self, node: &Arc<Node>) {
+        let Some((above, name)) = node.lock().links.first().cloned() else { return };
+        let Some(above) = self.0.table.get(above) else { return };
+        // Nobody can get at the node while this is locked but by its number, and that is the table's.
+        let mut guard = above.lock();
+        let Some(slots) = guard.directory_mut().and_then(|directory| directory.slots.as_mut()) else {
+            return;
+        };
+        let Some(sequence) = slots.sequence_of(&name, node) else { return };
+        let (is_pristine, is_directory) = {
+            let inode = node.lock();
+            (inode.is_pristine(), inode.is_directory())
+        };
+        let from = Told { directory: above.id, sequence };
+        if is_pristine && self.0.table.unlearn(node, from, is_directory) {
+            slots.unlearn(&name);
         }
     }
 
@@ -115,21 +139,16 @@ impl Overlay {
         }
         let mut after = cookie.max(FIRST_COOKIE - 1);
         loop {
-            let batch: Vec<(u64, Slot)> = {
+            let batch: Vec<Slot<Name>> = {
                 let guard = self.directory(&directory)?;
                 let slots = guard.directory().and_then(|d| d.slots.as_ref()).ok_or(Errno::IO)?;
-                slots.after(after).take(BATCH).map(|(at, slot)| (at, slot.clone())).collect()
+                slots.after(after).take(BATCH).map(|slot| slot.to_owned()).collect()
             };
-            let Some((last, _)) = batch.last() else { return Ok(()) };
-            after = *last;
-            for (cookie, slot) in batch {
-                let Some(node) = self.slot_node(&directory, &slot)? else { continue };
-                let stat = node.lock().stat(node.id);
-                if !take(&Listed { name: &slot.name, cookie, stat, is_dot: false }) {
+            let Some(last) = batch.last() else { return Ok(()) };
+            after = last.sequence;
+            for slot in batch {
+                if !self.list_slot(&directory, &slot, count, take)? {
                     return Ok(());
-                }
-                if count {
-                    node.count_lookup();
                 }
             }
         }
@@ -152,12 +171,39 @@ impl Overlay {
         Ok(true)
     }
 
-    /// The node of a slot; none if it was removed since.
-    fn slot_node(&self, directory: &Arc<Node>, slot: &Slot) -> Result<Option<Arc<Node>>, Errno> {
-        match &slot.node {
-            Some(node) => Ok(Some(Arc::clone(node))),
-            None => self.child(directory, &slot.name),
+    /// One entry of a listing. Most files are only ever listed: their nodes are made when somebody asks for them.
+    fn list_slot(
+        &self,
+        directory: &Arc<Node>,
+        slot: &Slot<Name>,
+        count: bool,
+        take: &mut dyn FnMut(&Listed<'_>) -> bool,
+    ) -> Result<bool, Errno> {
+        let mut take = |stat| take(&Listed { name: &slot.name, cookie: slot.sequence, stat, is_dot: false });
+        let node = match &slot.node {
+            Some(node) => Arc::clone(node),
+            None => {
+                let told = Told { directory: directory.id, sequence: slot.sequence };
+                if count
+                    && let Some(stat) = self.peek(directory, &slot.name)?
+                    && self.0.table.tell(stat.id, told)
+                {
+                    let taken = take(stat);
+                    if !taken {
+                        self.0.table.forget(stat.id, 1);
+                    }
+                    return Ok(taken);
+                }
+                let Some(node) = self.child(directory, &slot.name)? else { return Ok(true) };
+                node
+            }
+        };
+        let stat = node.lock().stat(node.id);
+        let taken = take(stat);
+        if taken && count {
+            node.count_lookup();
         }
+        Ok(taken)
     }
 
     /// How much room there is: that of the scratch folder.

@@ -44,7 +44,7 @@ impl Overlay {
                 if directory {
                     body.count_directory(false);
                 }
-                body.slots.as_mut().and_then(|slots| slots.remove(&name));
+                body.slots.iter_mut().for_each(|slots| slots.remove(&name));
             }
             self.change_entry(&above, &mut guard, &name);
             drop(guard);
@@ -84,6 +84,6 @@ impl Overlay {
 /// Whether a name in a locked directory still is this node.
 pub(super) fn stands(guard: &Inode, name: &[u8], node: &Arc<Node>) -> bool {
     let slots = guard.directory().and_then(|directory| directory.slots.as_ref());
-    let there = slots.and_then(|slots| slots.get(name)).and_then(|slot| slot.node.as_ref());
-    there.is_some_and(|there| Arc::ptr_eq(there, node))
+    let there = slots.and_then(|slots| slots.get(name)).and_then(|slot| slot.node);
+    there.is_some_and(|there| Arc::ptr_eq(&there, node))
 }

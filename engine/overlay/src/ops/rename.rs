@@ -3,9 +3,9 @@
 use super::remove::stands;
 use crate::{
     Errno, FileKind, NodeId, Overlay,
-    directory::{Slot, Slots},
     namespace::{check_depth, check_name},
     node::{Body, Inode, Name, Node, now},
+    slots::Slots,
 };
 use rbuild_tree::{Device, Metadata};
 use rustix::fs::RenameFlags;
@@ -175,7 +175,7 @@ impl Overlay {
             }
         }
         if let Some(body) = guards.from.directory_mut() {
-            body.slots.as_mut().and_then(|slots| slots.remove(&from.name));
+            body.slots.iter_mut().for_each(|slots| slots.remove(&from.name));
         }
         self.place(guards.to(), &to.name, kind, moved);
         self.moved(&mut guards, from, to, moved, kind);
@@ -252,12 +252,11 @@ fn levels(top: &Arc<Node>) -> usize {
 fn subdirectories(node: &Arc<Node>) -> Vec<Arc<Node>> {
     let inode = node.lock();
     let slots = inode.directory().and_then(|directory| directory.slots.as_ref());
-    let is_directory = |slot: &&Slot| slot.kind == FileKind::Directory;
     slots
         .into_iter()
         .flat_map(Slots::iter)
-        .filter(is_directory)
-        .filter_map(|slot| slot.node.clone())
+        .filter(|slot| slot.kind == FileKind::Directory)
+        .filter_map(|slot| slot.node)
         .collect()
 }
 

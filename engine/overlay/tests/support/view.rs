@@ -66,7 +66,7 @@ pub fn children(overlay: &Overlay, id: NodeId) -> BTreeMap<Vec<u8>, NodeId> {
         }
         true
     };
-    overlay.readdir(id, 0, false, &mut take).unwrap();
+    overlay.readdir(id, 0, true, &mut take).unwrap();
     found
 }
 
