@@ -71,7 +71,7 @@ use scratch::{Budget, ScratchFolder};
 use std::{
     fs::File,
     path::PathBuf,
-    sync::{Arc, Mutex, atomic::AtomicBool},
+    sync::{Arc, Mutex, OnceLock, atomic::AtomicBool},
 };
 use table::Table;
 use trace::recorder::Recorder;
@@ -154,6 +154,8 @@ pub(crate) struct Shared {
     /// and forgotten since must not keep its bytes.
     pub dirty: Mutex<Vec<NodeId>>,
     pub panicked: AtomicBool,
+    /// What programs were told when there was no room for what they wrote.
+    pub full: OnceLock<Errno>,
 }
 
 /// What names an open file of the lower.
@@ -193,6 +195,7 @@ impl Overlay {
             renames: Mutex::new(()),
             dirty: Mutex::default(),
             panicked: AtomicBool::new(false),
+            full: OnceLock::new(),
         }));
         // No look-up leads to it, but all that is made in it depends on its owner and mode.
         overlay.saw_attributes(&overlay.0.root.lock());

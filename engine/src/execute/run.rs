@@ -120,9 +120,12 @@ pub(super) fn run(
         Err(error) => return Err(Failure { log: kept(engine, &log), ..Failure::from(error) }),
     };
     settled?;
-    // Whatever the command made of it: what it read must have been there.
-    mounts.check()?;
-    let changes = mounts.overlays[0].commit(Some(engine.session.epoch()))?;
+    // Whatever the command made of it: what it read must have been there, and what it wrote must be.
+    let commit = |()| Ok(mounts.overlays[0].commit(Some(engine.session.epoch()))?);
+    let changes = match mounts.check().and_then(commit) {
+        Ok(changes) => changes,
+        Err(error) => return Err(Failure { last_lines, log: kept(engine, &log), ..Failure::from(error) }),
+    };
     let (log, _) = store.put_object_file(&log)?;
     drop(caches);
     Ok(Ran { exit, log: log.to_string(), last_lines, changes, seen, times })

@@ -25,7 +25,10 @@ impl Commit<'_> {
                 return Ok(Entry { metadata, kind: Kind::Directory(self.build_tree(node, path)?) });
             }
             Body::File(_) => {
-                let (object, size) = self.keep(&mut inode).map_err(Error::at(path))?;
+                let (object, size) = self.keep(&mut inode).map_err(|source| {
+                    let context = format!("keep {path} in the store");
+                    Error::Io { context, source }
+                })?;
                 Kind::File { object, size }
             }
             Body::Symlink(target) => Kind::Symlink(target.clone()),
