@@ -10,6 +10,23 @@
 //! The operations take plain values, answer `Result<_, Errno>` and know nothing of FUSE; [`fuse`] is a thin adaptor.
 //! They check no permissions: the kernel does that before it asks (`default_permissions`).
 //!
+//! A folder of this machine that programs may change, and what they changed, as in `tests/mount.rs`:
+//!
+//! ```no_run
+//! use rbuild_overlay::{Changes, Error, Live, Lower, Options, Overlay, Store};
+//! use std::{os::fd::OwnedFd, sync::Arc};
+//!
+//! /// `device` is an open `/dev/fuse`, mounted with `default_permissions,allow_other`.
+//! fn changes(store: Arc<dyn Store>, device: OwnedFd) -> Result<Changes, Error> {
+//!     let live = Live { root: "/usr/share".into(), exclude: Vec::new(), delta: None };
+//!     let overlay = Overlay::new(store, Lower::Live(live), Options::new("/var/tmp/scratch"))?;
+//!     let session = overlay.serve(device, 2)?;
+//!     // Programs use the mount, until it is unmounted.
+//!     session.join()?;
+//!     overlay.commit(None)
+//! }
+//! ```
+//!
 //! | module | what |
 //! |---|---|
 //! | `node`, `directory`, `content` | inodes, the entries of one directory, the bytes of one file |
