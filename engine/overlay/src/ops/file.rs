@@ -61,6 +61,9 @@ impl Overlay {
         let mut inode = node.lock();
         let end = end_of(offset, bytes.len() as u64)?;
         let size = file_data(&inode)?.size();
+        if bytes.is_empty() {
+            return Ok(0); // makes no file longer, wherever it is
+        }
         self.begin_change(&node, &mut inode);
         // What is written over whole need not be copied first.
         let keep = if offset == 0 && end >= size { 0 } else { size };
@@ -157,7 +160,7 @@ impl Overlay {
         while done < length {
             let wanted = usize::try_from((length - done).min(PIECE)).unwrap_or(0);
             let bytes = self.read(from, start.saturating_add(done), wanted);
-            match bytes.and_then(|bytes| self.write_some(to, target + done, &bytes)) {
+            match bytes.and_then(|bytes| self.write(to, target + done, &bytes, true)) {
                 Ok(0) => break,
                 Ok(count) => done += count as u64,
                 // What is there already is the answer; the next call gets the error.
@@ -166,10 +169,6 @@ impl Overlay {
             }
         }
         Ok(done)
-    }
-
-    fn write_some(&self, to: NodeId, target: u64, bytes: &[u8]) -> Result<usize, Errno> {
-        if bytes.is_empty() { Ok(0) } else { self.write(to, target, bytes, true) }
     }
 
     /// The part that goes from file to file without us; nothing if one of them is in memory.
