@@ -1,8 +1,8 @@
 //! What a kernel may ask of a step's filesystem, in any order and with any numbers: no request makes it panic, what it
 //! holds in the end can be committed, and the change over the lower shows the same tree.
 //!
-//! Left out is what a kernel never sends: names and targets with a NUL in them. Files stay small, since commit reads
-//! them whole; a size is either that or more than a file can have.
+//! Left out is what a kernel never sends: names and targets with a NUL in them, copies of a range over itself. Files
+//! stay small, since commit reads them whole; a size is either that or more than a file can have.
 
 use rbuild_overlay::{
     Caller, FileKind, Lower, NodeId, Options, Overlay, Store,
@@ -285,8 +285,11 @@ impl Kernel<'_> {
                 overlay.fallocate(id, self.size(), self.size(), mode)
             }
             21 => {
-                let (to, from, target) = (self.id(), self.offset(), self.size());
-                overlay.copy_file_range((id, from), (to, target), self.offset()).map(drop)
+                let (to, from, target, length) = (self.id(), self.offset(), self.size(), self.offset());
+                if id == to && from.abs_diff(target) < length {
+                    return;
+                }
+                overlay.copy_file_range((id, from), (to, target), length).map(drop)
             }
             22 | 23 => {
                 let (name, value, flags) = (self.attribute(), self.value(), self.one(&[0, 1, 2, u32::MAX]));
