@@ -432,3 +432,16 @@ fn sandbox_what_is_left_out_of_a_folder_is_told() {
         assert_eq!(lines.filter(|line| line.contains("pipe is a fifo and is left out")).count(), 1, "{told}");
     }
 }
+
+/// Nothing else of this build is empty: not even the log.
+#[test]
+fn sandbox_an_empty_file_is_in_its_image() {
+    needs!(fuse, busybox);
+    let project = busybox(
+        "[step.empty]\nfrom = 'base'\nrun = 'echo made; : > /empty'\n[image.app]\nfrom = 'empty'\noutput = [{ oci = 'dist' }]\n",
+    );
+    project.build();
+    let layout = project.layout("dist");
+    layout.check("latest");
+    assert_eq!(layout.names("latest").last().expect("a layer"), &["empty"]);
+}

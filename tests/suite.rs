@@ -12,6 +12,7 @@ mod crash;
 mod damage;
 mod engines;
 mod explain;
+mod faults;
 mod graph;
 mod host;
 mod images;

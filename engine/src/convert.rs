@@ -53,6 +53,7 @@ impl From<rbuild_overlay::Error> for Error {
         match error {
             Overlay::Tree(error) => Self::from(error),
             Overlay::Io { context, source } => Self::from(StoreError { doing: context, source }),
+            Overlay::Aborted => Self::environment(error.to_string()).hint("run the build again"),
             Overlay::Panicked => Self::internal(error.to_string()),
             Overlay::At { .. } => Self::step("step-failed", error.to_string()),
         }

@@ -59,7 +59,7 @@ impl Error {
     fn new(kind: Kind, code: Option<&'static str>, message: impl Into<String>) -> Self {
         let message = without_errno(&message.into());
         let error = Self { kind, code, message, cause: None, hints: Vec::new(), diagnostics: None };
-        if error.message.contains(DISK_FULL) { error.hint(MAKE_SPACE) } else { error }
+        if is_disk_full(&error.message) { error.hint(MAKE_SPACE) } else { error }
     }
 
     /// The command line is wrong.
@@ -120,7 +120,7 @@ impl Error {
     #[must_use]
     pub fn caused_by(mut self, cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         self.cause = Some(cause.into());
-        if self.causes().iter().any(|cause| cause.contains(DISK_FULL)) { self.hint(MAKE_SPACE) } else { self }
+        if self.causes().iter().any(|cause| is_disk_full(cause)) { self.hint(MAKE_SPACE) } else { self }
     }
 
     /// The same error, said of something: `WHAT: message`.
@@ -228,9 +228,13 @@ impl From<Refusal> for Error {
     }
 }
 
-/// What the C library says of ENOSPC.
-const DISK_FULL: &str = "No space left on device";
+/// What the C library says of ENOSPC and of EDQUOT.
+const DISK_FULL: [&str; 2] = ["No space left on device", "Disk quota exceeded"];
 const MAKE_SPACE: &str = "free some space, or put the store elsewhere with RBUILD_STORE";
+
+fn is_disk_full(text: &str) -> bool {
+    DISK_FULL.iter().any(|words| text.contains(words))
+}
 
 /// The number says nothing that the words before it don't.
 fn without_errno(text: &str) -> String {

@@ -122,7 +122,7 @@ impl Overlay {
             Data::Scratch { file, size } => {
                 Reader::File { file: file.open().map_err(io)?, size: *size, fixed: false }
             }
-            // The store need not have the object of no bytes.
+            // Nothing to look for.
             Data::Lower { size: 0, .. } => Reader::Bytes(Vec::new()),
             Data::Lower { source, size, .. } => {
                 let fixed = matches!(source, Source::Object(_));

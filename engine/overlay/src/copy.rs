@@ -36,8 +36,11 @@ fn copy_data(from: &File, to: &File, length: u64) -> io::Result<()> {
         if start >= end {
             return Ok(());
         }
-        copy_range(from, start, to, start, end - start)?;
-        at = end;
+        // Few bytes may mean that no more fit: only the next try says so.
+        match copy_range(from, start, to, start, end - start)? {
+            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+            count => at = start + count,
+        }
     }
     Ok(())
 }

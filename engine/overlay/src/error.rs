@@ -18,6 +18,12 @@ pub enum Error {
     /// A handler panicked: what is in memory can't be trusted.
     #[error("the filesystem of this step failed inside (a bug in rbuild); its changes are not used")]
     Panicked,
+    /// Somebody aborted the connection to the kernel while programs still used the mount.
+    #[error(
+        "the filesystem of this step was cut off while it was in use (/sys/fs/fuse/connections/*/abort); \
+         its changes are not used"
+    )]
+    Aborted,
     /// Something at this path of the mount can't be read or kept.
     #[error("{path}: {reason}")]
     At {

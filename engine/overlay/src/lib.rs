@@ -10,6 +10,23 @@
 //! The operations take plain values, answer `Result<_, Errno>` and know nothing of FUSE; [`fuse`] is a thin adaptor.
 //! They check no permissions: the kernel does that before it asks (`default_permissions`).
 //!
+//! A folder of this machine that programs may change, and what they changed, as in `tests/mount.rs`:
+//!
+//! ```no_run
+//! use rbuild_overlay::{Changes, Error, Live, Lower, Options, Overlay, Store};
+//! use std::{os::fd::OwnedFd, sync::Arc};
+//!
+//! /// `device` is an open `/dev/fuse`, mounted with `default_permissions,allow_other`.
+//! fn changes(store: Arc<dyn Store>, device: OwnedFd) -> Result<Changes, Error> {
+//!     let live = Live { root: "/usr/share".into(), exclude: Vec::new(), delta: None };
+//!     let overlay = Overlay::new(store, Lower::Live(live), Options::new("/var/tmp/scratch"))?;
+//!     let session = overlay.serve(device, 2)?;
+//!     // Programs use the mount, until it is unmounted.
+//!     session.join()?;
+//!     overlay.commit(None)
+//! }
+//! ```
+//!
 //! | module | what |
 //! |---|---|
 //! | `node`, `directory`, `slots`, `content` | inodes, one directory, its names, the bytes of one file |
@@ -72,7 +89,7 @@ use scratch::{Budget, ScratchFolder};
 use std::{
     fs::File,
     path::PathBuf,
-    sync::{Arc, Mutex, atomic::AtomicBool},
+    sync::{Arc, Mutex, OnceLock, atomic::AtomicBool},
 };
 use table::Table;
 use trace::recorder::Recorder;
@@ -155,6 +172,8 @@ pub(crate) struct Shared {
     /// and forgotten since must not keep its bytes.
     pub dirty: Mutex<Vec<NodeId>>,
     pub panicked: AtomicBool,
+    /// What programs were told when there was no room for what they wrote.
+    pub full: OnceLock<Errno>,
 }
 
 /// What names an open file of the lower.
@@ -194,6 +213,7 @@ impl Overlay {
             renames: Mutex::new(()),
             dirty: Mutex::default(),
             panicked: AtomicBool::new(false),
+            full: OnceLock::new(),
         }));
         // No look-up leads to it, but all that is made in it depends on its owner and mode.
         overlay.saw_attributes(&overlay.0.root.lock());

@@ -121,6 +121,10 @@ fn each_change_is_said_where_it_is() {
     assert_eq!(entry.kind, Kind::File { object: ObjectId::of(&[9; 5000]), size: 5000 });
     let Some(Change::Replaced(entry)) = change(&delta, "empty") else { panic!("{delta:?}") };
     assert_eq!(entry.kind, Kind::File { object: ObjectId::of(b""), size: 0 });
+    assert!(
+        rbuild_overlay::Store::open(&*bench.store, &ObjectId::of(b"")).is_ok(),
+        "whoever copies files need not know of this one"
+    );
     assert_eq!(entry.metadata.mtime, CLAMP);
     assert!(delta.links.is_empty());
 }

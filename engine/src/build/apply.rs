@@ -81,9 +81,13 @@ fn once(
     let summary = execute(&engine, &engine.session.targets)?;
     let mut build = Build { file: absolute(&request.file)?, nodes: engine.session.last.nodes.clone() };
     build.nodes.extend(summary.nodes.clone());
-    engine.session.store.history().save(&build)?;
-    engine.session.store.settle()?;
-    Ok((engine, summary))
+    let store = &engine.session.store;
+    let kept = store.history().save(&build).map_err(Error::from).and_then(|()| Ok(store.settle()?));
+    // Where a node failed that is what the user must know: a full disk fails both.
+    match (kept, &summary.error) {
+        (Err(error), None) => Err(error),
+        _ => Ok((engine, summary)),
+    }
 }
 
 fn finish(

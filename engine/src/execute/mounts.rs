@@ -35,10 +35,10 @@ pub(super) struct Mounts {
 }
 
 impl Mounts {
-    /// Whether the store had all that was looked at, by the command or before it.
+    /// Whether the store had all that was looked at, by the command or before it, and had room for what was written.
     ///
     /// # Errors
-    /// `store-damaged`: then it is worth another try, whatever else went wrong.
+    /// `store-damaged`: then it is worth another try, whatever else went wrong. No room, a bug.
     pub(super) fn check(&self) -> Result<()> {
         Ok(self.overlays.iter().try_for_each(Overlay::check)?)
     }

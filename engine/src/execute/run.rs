@@ -14,7 +14,7 @@ use crate::{
     spec::types::{Body, Mount as Declared, MountKind, Network, Owner},
     value::HostTree,
 };
-use rbuild_overlay::{Caller, Changes, FileKind, Session};
+use rbuild_overlay::{Caller, Changes, Error as Overlay, FileKind, Session};
 use rbuild_sandbox::{Command, Exit, Limits, Output, Running, Sandbox, Setup};
 use rbuild_tree::{Snapshot, TreePath, apply};
 use std::{ffi::OsString, path::Path, thread};
@@ -120,9 +120,12 @@ pub(super) fn run(
         Err(error) => return Err(Failure { log: kept(engine, &log), ..Failure::from(error) }),
     };
     settled?;
-    // Whatever the command made of it: what it read must have been there.
-    mounts.check()?;
-    let changes = mounts.overlays[0].commit(Some(engine.session.epoch()))?;
+    // Whatever the command made of it: what it read must have been there, and what it wrote must be.
+    let commit = |()| Ok(mounts.overlays[0].commit(Some(engine.session.epoch()))?);
+    let changes = match mounts.check().and_then(commit) {
+        Ok(changes) => changes,
+        Err(error) => return Err(Failure { last_lines, log: kept(engine, &log), ..Failure::from(error) }),
+    };
     let (log, _) = store.put_object_file(&log)?;
     drop(caches);
     Ok(Ran { exit, log: log.to_string(), last_lines, changes, seen, times })
@@ -212,16 +215,21 @@ fn carry_out(
     }
     let pipe = started.stdout.take().ok_or_else(|| Error::internal("the sandbox gave no output pipe"))?;
     let reporter = engine.session.reporter.as_ref();
-    let (ended, lines) = thread::scope(|scope| {
+    let (ended, lines, served) = thread::scope(|scope| {
+        let serve = |session: Session| {
+            let killer = started.killer();
+            // A command whose filesystem is cut off may go on for ever.
+            scope.spawn(move || session.join().inspect_err(|_| killer.kill()))
+        };
+        let servers: Vec<_> = sessions.into_iter().map(serve).collect();
         let pump = scope.spawn(|| output::pump(pipe, log, node, reporter));
         let ended = started.proceed().and_then(|mut running| wait(engine, node, &mut running));
         let lines = pump.join().unwrap_or_else(|_| Err(std::io::Error::other("the log's thread panicked")));
-        (ended, lines)
+        // When the last process is gone the mounts are, too: the sessions end by themselves.
+        let served = servers.into_iter().map(|server| server.join().unwrap_or(Err(Overlay::Panicked)));
+        (ended, lines, served.collect::<Result<(), _>>())
     });
-    // When the last process is gone the mounts are, too: the sessions end by themselves.
-    for session in sessions {
-        session.join()?;
-    }
+    served?;
     if engine.cancel.is_stopped() {
         return Err(Error::interrupted());
     }

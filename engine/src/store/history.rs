@@ -81,8 +81,11 @@ impl History {
         let path = self.path(&build.file);
         let fresh = path.with_extension(std::process::id().to_string());
         let json = serde_json::to_string(build).map_err(io::Error::from).doing("write", &path)?;
-        fs::write(&fresh, json).doing("write", &fresh)?;
-        fs::rename(&fresh, &path).doing("write", &path)
+        let written = fs::write(&fresh, json).and_then(|()| fs::rename(&fresh, &path));
+        if written.is_err() {
+            let _ = fs::remove_file(&fresh); // half of it, where the disk is full
+        }
+        written.doing("write", &path)
     }
 
     fn path(&self, file: &Path) -> PathBuf {

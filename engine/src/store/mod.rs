@@ -58,6 +58,12 @@ pub struct StoreError {
     pub source: io::Error,
 }
 
+impl From<StoreError> for io::Error {
+    fn from(error: StoreError) -> Self {
+        Self::new(error.source.kind(), error)
+    }
+}
+
 /// The result of a store operation.
 pub type Result<T> = std::result::Result<T, StoreError>;
 

@@ -206,11 +206,11 @@ impl rbuild_overlay::Store for Store {
     }
 
     fn put_bytes(&self, bytes: &[u8]) -> io::Result<ObjectId> {
-        self.put_object(bytes).map_err(|error| error.source)
+        Ok(self.put_object(bytes)?)
     }
 
     fn put_file(&self, path: &Path) -> io::Result<(ObjectId, u64)> {
-        self.put_object_file(path).map_err(|error| error.source)
+        Ok(self.put_object_file(path)?)
     }
 }
 
@@ -221,11 +221,11 @@ impl rbuild_oci::ObjectStore for Store {
 
     fn put_stream(&self, bytes: &mut dyn Read, size_hint: u64) -> io::Result<(ObjectId, u64)> {
         if size_hint > CHUNK as u64 {
-            return self.put_object_stream(bytes).map_err(|error| error.source);
+            return Ok(self.put_object_stream(bytes)?);
         }
         let mut whole = Vec::with_capacity(size_hint as usize);
         bytes.read_to_end(&mut whole)?;
         let size = whole.len() as u64;
-        Ok((self.put_object(&whole).map_err(|error| error.source)?, size))
+        Ok((self.put_object(&whole)?, size))
     }
 }

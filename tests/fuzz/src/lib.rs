@@ -5,4 +5,5 @@ pub mod config;
 pub mod layer;
 pub mod manifest;
 pub mod reference;
+pub mod requests;
 pub mod whiteouts;

@@ -11,7 +11,7 @@ mod links;
 mod touched;
 
 use crate::{
-    Error, Overlay, Trace,
+    Errno, Error, Overlay, Trace,
     node::{Inode, Name, Node},
 };
 use rbuild_tree::{Delta, Links, Metadata, Timestamp, TreePath};
@@ -59,12 +59,24 @@ impl Overlay {
     ///
     /// # Errors
     /// [`Error::Panicked`] if an operation failed inside, [`rbuild_tree::Error::Missing`] if the store had not got
-    /// what a program read: it saw EIO.
+    /// what a program read: it saw EIO; [`Error::Io`] of the scratch folder if it was too small for what a program wrote.
     pub fn check(&self) -> Result<(), Error> {
         if self.0.panicked.load(Ordering::Acquire) {
             return Err(Error::Panicked);
         }
-        Ok(self.0.store.check()?)
+        self.0.store.check()?;
+        // Also if the program made the best of it: elsewhere, with more room, it had come to another result.
+        let folder = self.0.scratch.path();
+        let full = |errno: &Errno| Error::io("keep what a step wrote in", folder)((*errno).into());
+        self.0.full.get().map_or(Ok(()), |errno| Err(full(errno)))
+    }
+
+    /// The answer to a program that wrote; remembers that there was no room.
+    pub(crate) fn written<T>(&self, answer: Result<T, Errno>) -> Result<T, Errno> {
+        if let Err(errno @ (Errno::NOSPC | Errno::DQUOT)) = answer {
+            let _ = self.0.full.set(errno);
+        }
+        answer
     }
 
     /// What changed since the mount began, with the bytes moved into the store. Call it when nobody uses the mount

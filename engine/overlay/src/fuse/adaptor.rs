@@ -29,7 +29,8 @@ const FS_IOC_SETFLAGS: u32 = 0x4008_6602;
 
 /// What is asked for, if the kernel offers it. Left out on purpose: file locks (the kernel's own are right), and what
 /// this version of the library declares but does not parse (`SETXATTR_EXT`, `SECURITY_CTX`, `CREATE_SUPP_GROUP`).
-const FEATURES: [InitFlags; 9] = [
+const FEATURES: [InitFlags; 10] = [
+    InitFlags::FUSE_ABORT_ERROR, // or an abort would look like the end of the mount
     InitFlags::FUSE_HANDLE_KILLPRIV_V2,
     InitFlags::FUSE_POSIX_ACL,
     InitFlags::FUSE_DONT_MASK,

@@ -11,7 +11,7 @@ mod convert;
 use crate::{Error, Overlay};
 use adaptor::Adaptor;
 use fuser::SessionACL;
-use std::os::fd::OwnedFd;
+use std::{io, os::fd::OwnedFd};
 
 /// A mount being served.
 pub struct Session {
@@ -22,10 +22,12 @@ impl Session {
     /// Waits until it is unmounted and nothing uses it any more.
     ///
     /// # Errors
-    /// The connection broke otherwise.
+    /// [`Error::Aborted`], or the connection broke otherwise.
     pub fn join(self) -> Result<(), Error> {
-        let context = || "serve the filesystem of a step".to_owned();
-        self.background.join().map_err(|source| Error::Io { context: context(), source })
+        self.background.join().map_err(|source| match source.kind() {
+            io::ErrorKind::ConnectionAborted => Error::Aborted,
+            _ => Error::Io { context: "serve the filesystem of a step".to_owned(), source },
+        })
     }
 }
 

@@ -92,8 +92,8 @@ impl Overlay {
         let old = file_data(inode)?.size();
         self.begin_change(node, inode);
         if size != old {
-            self.own(inode, size.min(old), size)?;
-            self.resize(inode, size)?;
+            self.written(self.own(inode, size.min(old), size))?;
+            self.written(self.resize(inode, size))?;
         }
         inode.touch();
         Ok(())

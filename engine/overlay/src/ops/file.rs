@@ -61,11 +61,14 @@ impl Overlay {
         let mut inode = node.lock();
         let end = end_of(offset, bytes.len() as u64)?;
         let size = file_data(&inode)?.size();
+        if bytes.is_empty() {
+            return Ok(0); // makes no file longer, wherever it is
+        }
         self.begin_change(&node, &mut inode);
         // What is written over whole need not be copied first.
         let keep = if offset == 0 && end >= size { 0 } else { size };
-        let before = self.own(&mut inode, keep, end.max(size))?;
-        if let Err(cause) = self.store_bytes(&mut inode, offset, bytes) {
+        let before = self.written(self.own(&mut inode, keep, end.max(size)))?;
+        if let Err(cause) = self.written(self.store_bytes(&mut inode, offset, bytes)) {
             // What was not copied must not be lost.
             if let Some(before) = before {
                 inode.body = Body::File(before);
@@ -102,11 +105,14 @@ impl Overlay {
         }
         self.begin_change(&node, &mut inode);
         let grown = if flags.contains(keep) { size } else { size.max(end) };
-        self.own(&mut inode, size, grown)?;
+        self.written(self.own(&mut inode, size, grown))?;
         if grown > size {
-            self.resize(&mut inode, grown)?;
+            self.written(self.resize(&mut inode, grown))?;
         }
-        allocate(&mut inode, offset, length, flags)?;
+        if let Err(cause) = self.written(allocate(&mut inode, offset, length, flags)) {
+            let _ = self.resize(&mut inode, size);
+            return Err(cause);
+        }
         if grown > size || flags.intersects(punch | zero) {
             kill_privileges(&mut inode, false);
             inode.touch();
@@ -153,12 +159,14 @@ impl Overlay {
         }
         while done < length {
             let wanted = usize::try_from((length - done).min(PIECE)).unwrap_or(0);
-            let bytes = self.read(from, start.saturating_add(done), wanted)?;
-            if bytes.is_empty() {
-                break;
+            let bytes = self.read(from, start.saturating_add(done), wanted);
+            match bytes.and_then(|bytes| self.write(to, target + done, &bytes, true)) {
+                Ok(0) => break,
+                Ok(count) => done += count as u64,
+                // What is there already is the answer; the next call gets the error.
+                Err(_) if done > 0 => break,
+                Err(cause) => return Err(cause),
             }
-            self.write(to, target + done, &bytes, true)?;
-            done += bytes.len() as u64;
         }
         Ok(done)
     }
@@ -187,10 +195,13 @@ impl Overlay {
             return Ok(0);
         }
         self.begin_change(&sink, &mut inode);
-        self.own(&mut inode, old, (target + length).max(old))?;
+        self.written(self.own(&mut inode, old, (target + length).max(old)))?;
         let Data::Scratch { file: scratch, size } = file_data_mut(&mut inode)? else { return Ok(0) };
         let open = scratch.open().map_err(|cause| errno(&cause))?;
-        let done = copy_range(&file, start, &open, target, length).map_err(|cause| errno(&cause))?;
+        let done = copy_range(&file, start, &open, target, length).map_err(|cause| errno(&cause));
+        let done = self.written(done).inspect_err(|_| {
+            let _ = open.set_len(*size); // as in `store_bytes`
+        })?;
         *size = (*size).max(if done > 0 { target + done } else { 0 });
         kill_privileges(&mut inode, true);
         inode.touch();
