@@ -145,7 +145,6 @@ impl Commit<'_> {
         let blocks = data.blocks();
         let (object, size) = match data {
             Data::Lower { source: Bytes::Object(id), size, .. } => return Ok((*id, *size)),
-            Data::Inline(inline) if inline.bytes().is_empty() => (ObjectId::of(b""), 0),
             Data::Inline(inline) => (store.put_bytes(inline.bytes())?, inline.bytes().len() as u64),
             Data::Scratch { file, .. } => {
                 // What is in the store must not be open for writing anywhere.
@@ -173,7 +172,6 @@ impl Commit<'_> {
     fn copy_in(&self, file: &File, size: u64) -> io::Result<ObjectId> {
         let (store, shared) = (&self.overlay.0.store, &self.overlay.0);
         match usize::try_from(size) {
-            Ok(0) => Ok(ObjectId::of(b"")),
             Ok(length) if length <= shared.inline_limit => {
                 let mut bytes = vec![0; length];
                 file.read_exact_at(&mut bytes, 0)?;
