@@ -81,11 +81,19 @@ impl Overlay {
         Ok(bytes.len())
     }
 
-    /// fallocate(2) with its flags: allocate, keep the size, punch a hole, or zero a range.
+    /// fallocate(2) with its flags: allocate, keep the size, punch a hole, or zero a range. `kill` as for
+    /// [`write`](Self::write).
     ///
     /// # Errors
     /// EOPNOTSUPP for other flags or if the filesystem of the scratch folder can't; as [`write`](Self::write).
-    pub fn fallocate(&self, id: NodeId, offset: u64, length: u64, mode: u32) -> Result<(), Errno> {
+    pub fn fallocate(
+        &self,
+        id: NodeId,
+        offset: u64,
+        length: u64,
+        mode: u32,
+        kill: bool,
+    ) -> Result<(), Errno> {
         self.check_writable()?;
         let flags = FallocateFlags::from_bits_retain(mode);
         let (keep, punch, zero) =
@@ -108,7 +116,7 @@ impl Overlay {
         }
         allocate(&mut inode, offset, length, flags)?;
         if grown > size || flags.intersects(punch | zero) {
-            kill_privileges(&mut inode, false);
+            kill_privileges(&mut inode, kill);
             inode.touch();
         }
         Ok(())
@@ -134,7 +142,8 @@ impl Overlay {
         }
     }
 
-    /// Copies bytes from one file to another, or within one, without the caller seeing them; says how many.
+    /// Copies bytes from one file to another, or within one, without the caller seeing them; says how many. `kill` as
+    /// for [`write`](Self::write).
     ///
     /// # Errors
     /// As [`read`](Self::read) and [`write`](Self::write).
@@ -143,13 +152,14 @@ impl Overlay {
         (from, start): (NodeId, u64),
         (to, target): (NodeId, u64),
         length: u64,
+        kill: bool,
     ) -> Result<u64, Errno> {
         self.check_writable()?;
         let length = length.min(COPY_LIMIT);
         end_of(target, length)?;
         let mut done = 0;
         if from != to {
-            done = self.copy_between_files((from, start), (to, target), length)?;
+            done = self.copy_between_files((from, start), (to, target), length, kill)?;
         }
         while done < length {
             let wanted = usize::try_from((length - done).min(PIECE)).unwrap_or(0);
@@ -157,7 +167,7 @@ impl Overlay {
             if bytes.is_empty() {
                 break;
             }
-            self.write(to, target + done, &bytes, true)?;
+            self.write(to, target + done, &bytes, kill)?;
             done += bytes.len() as u64;
         }
         Ok(done)
@@ -169,6 +179,7 @@ impl Overlay {
         (from, start): (NodeId, u64),
         (to, target): (NodeId, u64),
         length: u64,
+        kill: bool,
     ) -> Result<u64, Errno> {
         let source = self.node(from)?;
         let (file, size) = {
@@ -192,7 +203,7 @@ impl Overlay {
         let open = scratch.open().map_err(|cause| errno(&cause))?;
         let done = copy_range(&file, start, &open, target, length).map_err(|cause| errno(&cause))?;
         *size = (*size).max(if done > 0 { target + done } else { 0 });
-        kill_privileges(&mut inode, true);
+        kill_privileges(&mut inode, kill);
         inode.touch();
         Ok(done)
     }
