@@ -413,6 +413,9 @@ fn what_clears_set_id_bits_and_capabilities() {
         let id = fresh(&format!("longer, {kill}"));
         overlay.fallocate(id, 0, 9, 0, kill).unwrap();
         assert_eq!(state(id), expected, "allocated");
+        let id = fresh(&format!("as long, {kill}"));
+        overlay.fallocate(id, 0, 1, 1, kill).unwrap();
+        assert_eq!(state(id), expected, "allocated what is there");
     }
     let size = SetAttributes { size: Some(0), ..SetAttributes::default() };
     let owner = SetAttributes { uid: Some(5), ..SetAttributes::default() };
@@ -466,6 +469,9 @@ fn times() {
     overlay.write(f, 0, b"y", false).unwrap();
     assert!(stat(&overlay, f).mtime > other);
     assert_eq!(stat(&overlay, d).mtime, old, "a child's bytes are not the directory's");
+    set(f, None, Some(SetTime::At(old)));
+    overlay.fallocate(f, 0, 1, 1, false).unwrap();
+    assert!(stat(&overlay, f).mtime > other, "room for what is there is a change as well");
     overlay.unlink(d, b"f").unwrap();
     assert!(stat(&overlay, d).mtime > old);
 

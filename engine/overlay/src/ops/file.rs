@@ -115,10 +115,8 @@ impl Overlay {
             self.resize(&mut inode, grown)?;
         }
         allocate(&mut inode, offset, length, flags)?;
-        if grown > size || flags.intersects(punch | zero) {
-            kill_privileges(&mut inode, kill);
-            inode.touch();
-        }
+        kill_privileges(&mut inode, kill);
+        inode.touch();
         Ok(())
     }
 
