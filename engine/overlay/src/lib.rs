@@ -28,7 +28,8 @@
 //! capabilities can't be set; `trusted.*` can, where the kernel allows it, but is no part of the result. Inode numbers
 //! have 63 bits, so `stat` of 32-bit programs without large file support is EOVERFLOW, as on any filesystem with large
 //! numbers. No `O_TMPFILE`. The access time is the modification time unless set; the link count of a live directory is
-//! the host's, adjusted.
+//! the host's, adjusted. In the listing of a directory that was moved, the number of `..` may be the former one: the
+//! kernel keeps listings.
 #![forbid(unsafe_code)]
 
 mod cache;
