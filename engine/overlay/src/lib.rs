@@ -29,7 +29,8 @@
 //! have 63 bits, so `stat` of 32-bit programs without large file support is EOVERFLOW, as on any filesystem with large
 //! numbers. No `O_TMPFILE`. The access time is the modification time unless set; the link count of a live directory is
 //! the host's, adjusted. In the listing of a directory that was moved, the number of `..` may be the former one: the
-//! kernel keeps listings.
+//! kernel keeps listings. A set-group bit without the group's execution outlives what others write: FUSE does not say
+//! which groups a writer has.
 #![forbid(unsafe_code)]
 
 mod cache;

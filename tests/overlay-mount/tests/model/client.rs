@@ -21,9 +21,11 @@ const FLAGS: OFlags = OFlags::NONBLOCK.union(OFlags::CLOEXEC);
 const DONE: Answer = Ok(String::new());
 const DIRECTORY_LINKS: &str = ", links of a directory: ";
 
+/// Owns some of the files: one of `operations::owner`.
+const USER: u32 = 1000;
+
 pub struct Client {
     root: OwnedFd,
-    at: PathBuf,
     held: [Option<OwnedFd>; SLOTS],
     is_overlayfs: bool,
 }
@@ -31,7 +33,7 @@ pub struct Client {
 impl Client {
     pub fn new(at: &Path) -> Self {
         let root = rustix::fs::open(at, OFlags::DIRECTORY | FLAGS, Mode::empty()).unwrap();
-        Self { root, at: at.into(), held: [const { None }; SLOTS], is_overlayfs: false }
+        Self { root, held: [const { None }; SLOTS], is_overlayfs: false }
     }
 
     /// One that helps overlayfs where it is known not to do what a directory does.
@@ -53,6 +55,12 @@ impl Client {
             Op::Stat { path } => told(&rustix::fs::statat(&self.root, path, AtFlags::SYMLINK_NOFOLLOW)?),
             Op::List { path } => list(&self.open(path, OFlags::DIRECTORY)?),
             Op::Read { path } => read(&self.open(path, OFlags::empty())?),
+            Op::AsUser(op) => {
+                become_user(USER);
+                let answer = self.run(op);
+                become_user(0);
+                answer
+            }
             _ => self.change(op).map(|()| String::new()),
         }
     }
@@ -120,9 +128,11 @@ impl Client {
                 rustix::fs::utimensat(root, path, &times, *at)
             }
             Op::SetXattr { path, name, value, flags } => {
-                rustix::fs::setxattr(self.at.join(path), *name, value, *flags)
+                rustix::fs::fsetxattr(self.open(path, OFlags::empty())?, *name, value, *flags)
             }
-            Op::RemoveXattr { path, name } => rustix::fs::removexattr(self.at.join(path), *name),
+            Op::RemoveXattr { path, name } => {
+                rustix::fs::fremovexattr(self.open(path, OFlags::empty())?, *name)
+            }
             _ => unreachable!("{op:?}"),
         }
     }
@@ -138,6 +148,7 @@ impl Client {
         let mut file = self.open(path, flags)?;
         if self.is_overlayfs {
             // It can't copy up what has no name any more, and who opened a file before that reads what was there.
+            become_user(0);
             let mode = rustix::fs::fstat(&file)?.st_mode;
             rustix::fs::fchmod(&file, Mode::from_raw_mode(mode))?;
             file = self.open(path, flags)?;
@@ -179,6 +190,12 @@ fn told(found: &Stat) -> Answer {
 /// An answer as overlayfs gives it: a directory that is of several layers has 1 link there.
 pub fn without_directory_links(answer: Answer) -> Answer {
     answer.map(|line| line.split(DIRECTORY_LINKS).next().unwrap_or_default().to_owned())
+}
+
+/// For files, and for this thread alone. The kernel takes the capabilities about files away from whoever is not root.
+fn become_user(id: u32) {
+    nix::unistd::setfsgid(id.into());
+    nix::unistd::setfsuid(id.into());
 }
 
 fn write(file: impl AsFd, offset: u64, bytes: &[u8]) -> Result<(), Errno> {

@@ -105,6 +105,8 @@ pub enum Op {
         slot: usize,
         act: Act,
     },
+    /// The same by somebody else than root.
+    AsUser(Box<Op>),
 }
 
 /// How a file is held open.
@@ -154,8 +156,10 @@ fn bytes() -> impl Strategy<Value = Vec<u8>> {
     ]
 }
 
+/// No set-group bit without the group's execution: a directory takes it from what somebody outside the group writes,
+/// FUSE leaves it, and does not say which groups a writer has.
 fn mode() -> impl Strategy<Value = u32> {
-    0_u32..0o10000
+    (0_u32..0o10000).prop_map(|mode| if mode & 0o2000 == 0 { mode } else { mode | 0o010 })
 }
 
 fn follow() -> impl Strategy<Value = AtFlags> {
@@ -276,7 +280,8 @@ fn held() -> impl Strategy<Value = Op> {
 
 /// Any operation.
 pub fn op() -> impl Strategy<Value = Op> {
-    prop_oneof![5 => names(), 3 => content(), 2 => attributes(), 1 => looks(), 3 => held()]
+    let any = || prop_oneof![5 => names(), 3 => content(), 2 => attributes(), 1 => looks(), 3 => held()];
+    prop_oneof![3 => any(), 1 => any().prop_map(|op| Op::AsUser(Box::new(op)))]
 }
 
 /// So many operations.
