@@ -53,8 +53,7 @@ impl Overlay {
     /// capability, and the set-id bits if `caller` is not root.
     ///
     /// # Errors
-    /// EROFS, ESTALE; EISDIR or EINVAL for the size of what has none; EPERM if nothing is set, the file is another
-    /// user's and its set-id bits would go; EFBIG, ENOSPC, EIO.
+    /// EROFS, ESTALE; EISDIR or EINVAL for the size of what has none; EFBIG, ENOSPC, EIO.
     pub fn setattr(&self, id: NodeId, set: &SetAttributes, caller: &Caller) -> Result<Stat, Errno> {
         self.check_writable()?;
         let node = self.node(id)?;
@@ -63,15 +62,9 @@ impl Overlay {
             self.truncate(&node, &mut inode, size)?;
             kill_privileges(&mut inode, caller.uid != 0);
         }
-        // A request that sets nothing is chown(2) with neither an owner nor a group, which is one all the same. The
-        // kernel lets everybody, as it does not know what that changes.
-        let is_bare_chown = *set == SetAttributes::default();
-        let is_stranger = caller.uid != 0 && caller.uid != inode.uid;
-        if is_bare_chown && is_stranger && !inode.is_directory() && without_set_id(inode.mode) != inode.mode {
-            return Err(Errno::PERM);
-        }
         self.begin_change(&node, &mut inode);
-        let is_chown = set.uid.is_some() || set.gid.is_some() || is_bare_chown;
+        // A request that sets nothing is chown(2) with neither an owner nor a group, which is one all the same.
+        let is_chown = set.uid.is_some() || set.gid.is_some() || *set == SetAttributes::default();
         inode.uid = set.uid.unwrap_or(inode.uid);
         inode.gid = set.gid.unwrap_or(inode.gid);
         if is_chown && !inode.is_directory() {
@@ -111,11 +104,9 @@ impl Overlay {
 pub(super) fn kill_privileges(inode: &mut Inode, set_id: bool) {
     inode.xattrs.remove(CAPABILITY);
     if set_id {
-        inode.mode = without_set_id(inode.mode);
+        inode.mode &= !SET_USER;
+        if inode.mode & GROUP_EXECUTE != 0 {
+            inode.mode &= !SET_GROUP;
+        }
     }
-}
-
-/// Without the group's execution the set-group bit means something else.
-fn without_set_id(mode: u32) -> u32 {
-    mode & !if mode & GROUP_EXECUTE == 0 { SET_USER } else { SET_USER | SET_GROUP }
 }
