@@ -1,6 +1,9 @@
 //! Where images are written: layouts, archives, the bare tree; what is there already is left alone.
 
-use crate::{images::CHAIN, support::Project};
+use crate::{
+    images::CHAIN,
+    support::{Project, busybox},
+};
 use std::{fs, os::unix::fs::MetadataExt, process::Command};
 
 /// An image of one file with these lines in its table.
@@ -24,6 +27,18 @@ fn every_tag_is_a_name_in_a_layout() {
         assert_eq!(references.keys().collect::<Vec<_>>(), names, "{lines}");
         assert_eq!(references.values().collect::<std::collections::BTreeSet<_>>().len(), 1);
     }
+}
+
+/// The step prints something: else its log is a second file without any byte.
+#[test]
+fn sandbox_the_only_empty_file_is_in_the_image() {
+    needs!(fuse, busybox);
+    let project = busybox(
+        "[step.it]\nfrom = 'base'\nrun = 'echo made; : > /empty'\n\
+         [image.small]\nfrom = 'it'\noutput = [{ oci = 'dist' }]\n",
+    );
+    project.rbuild(["apply"]).success();
+    project.layout("dist").check("latest");
 }
 
 #[test]

@@ -45,7 +45,10 @@
 //! capabilities can't be set; `trusted.*` can, where the kernel allows it, but is no part of the result. Inode numbers
 //! have 63 bits, so `stat` of 32-bit programs without large file support is EOVERFLOW, as on any filesystem with large
 //! numbers. No `O_TMPFILE`. The access time is the modification time unless set; the link count of a live directory is
-//! the host's, adjusted.
+//! the host's, adjusted. In the listing of a directory that was moved, the number of `..` may be the former one: the
+//! kernel keeps listings. A set-group bit without the group's execution outlives what others write: FUSE does not say
+//! which groups a writer has. Nor does it tell chown(2) of neither owner nor group from a write that ends set-id bits, so
+//! anybody can end those.
 #![forbid(unsafe_code)]
 
 mod cache;

@@ -158,6 +158,26 @@ fn times_are_clamped_only_if_the_step_set_them() {
     assert_eq!(delta.root.metadata.unwrap().mtime, CLAMP);
 }
 
+/// A layer reads every object that it holds.
+#[test]
+fn the_store_holds_the_object_of_an_empty_file() {
+    let object = |bench: &Bench| rbuild_overlay::Store::open(&*bench.store, &ObjectId::of(b""));
+    let bench = Bench::new();
+    let overlay = bench.overlay("new", Lower::Snapshot(Snapshot::scratch()));
+    overlay.mknod(TOP, b"f", Special::File, 0o644, &ROOT).unwrap();
+    assert!(object(&bench).is_err());
+    commit(&overlay);
+    assert_eq!(object(&bench).unwrap().metadata().unwrap().len(), 0);
+
+    let bench = Bench::new();
+    let root = bench.folder("live");
+    fs::write(root.join("f"), "").unwrap();
+    let overlay = bench.overlay("touched", bench.live(&root, None));
+    date(&overlay, overlay.lookup(TOP, b"f").unwrap().id, OLD);
+    commit(&overlay);
+    assert_eq!(object(&bench).unwrap().metadata().unwrap().len(), 0);
+}
+
 #[test]
 fn a_moved_directory_keeps_its_tree() {
     let bench = Bench::new();

@@ -344,17 +344,17 @@ fn holes_ranges_and_copies() {
     for (name, length) in [("inline", 80_usize), ("scratch", 100_000)] {
         let id = file(&overlay, TOP, name, &vec![5; length]);
         let (punch, keep, zero, collapse) = (3, 1, 0x10, 8);
-        overlay.fallocate(id, 10, 20, punch).unwrap();
+        overlay.fallocate(id, 10, 20, punch, false).unwrap();
         assert_eq!(overlay.read(id, 9, 3).unwrap(), [5, 0, 0]);
         assert_eq!(overlay.read(id, 29, 2).unwrap(), [0, 5]);
-        overlay.fallocate(id, 0, length as u64 * 2, keep).unwrap();
+        overlay.fallocate(id, 0, length as u64 * 2, keep, false).unwrap();
         assert_eq!(stat(&overlay, id).size, length as u64);
-        overlay.fallocate(id, 0, length as u64 + 10, 0).unwrap();
+        overlay.fallocate(id, 0, length as u64 + 10, 0, false).unwrap();
         assert_eq!(stat(&overlay, id).size, length as u64 + 10);
-        overlay.fallocate(id, 40, 5, zero).unwrap();
+        overlay.fallocate(id, 40, 5, zero, false).unwrap();
         assert_eq!(overlay.read(id, 39, 3).unwrap(), [5, 0, 0]);
-        assert_eq!(overlay.fallocate(id, 0, 4096, collapse), Err(Errno::OPNOTSUPP));
-        assert_eq!(overlay.fallocate(id, 0, 0, 0), Err(Errno::INVAL));
+        assert_eq!(overlay.fallocate(id, 0, 4096, collapse, false), Err(Errno::OPNOTSUPP));
+        assert_eq!(overlay.fallocate(id, 0, 0, 0, false), Err(Errno::INVAL));
     }
     let sparse = file(&overlay, TOP, "sparse", b"");
     overlay.write(sparse, 1 << 20, b"middle", false).unwrap();
@@ -364,11 +364,11 @@ fn holes_ranges_and_copies() {
     assert_eq!(overlay.lseek(sparse, 1 << 21, false), Err(Errno::NXIO));
 
     let target = file(&overlay, TOP, "target", b"");
-    assert_eq!(overlay.copy_file_range((sparse, (1 << 20) - 2), (target, 1), 100).unwrap(), 8);
+    assert_eq!(overlay.copy_file_range((sparse, (1 << 20) - 2), (target, 1), 100, false).unwrap(), 8);
     assert_eq!(overlay.read(target, 0, 99).unwrap(), b"\0\0\0middle");
-    assert_eq!(overlay.copy_file_range((target, 3), (target, 100), 6).unwrap(), 6);
+    assert_eq!(overlay.copy_file_range((target, 3), (target, 100), 6, false).unwrap(), 6);
     assert_eq!(overlay.read(target, 100, 99).unwrap(), b"middle");
-    assert_eq!(overlay.copy_file_range((target, 1000), (sparse, 0), 6).unwrap(), 0);
+    assert_eq!(overlay.copy_file_range((target, 1000), (sparse, 0), 6, false).unwrap(), 0);
 }
 
 #[test]
@@ -402,6 +402,21 @@ fn what_clears_set_id_bits_and_capabilities() {
         id
     };
     let state = |id| (stat(&overlay, id).mode, overlay.getxattr(id, b"security.capability").is_ok());
+    for (kill, expected) in [(false, (0o6777, false)), (true, (0o777, false))] {
+        let id = fresh(&format!("copied to, {kill}"));
+        overlay.copy_file_range((id, 0), (id, 1), 1, kill).unwrap();
+        assert_eq!(state(id), expected, "copied");
+        let id = fresh(&format!("copied to from a file, {kill}"));
+        let large = file(&overlay, TOP, &format!("large, {kill}"), &[7; 1000]);
+        overlay.copy_file_range((large, 0), (id, 0), 1000, kill).unwrap();
+        assert_eq!(state(id), expected, "copied from file to file");
+        let id = fresh(&format!("longer, {kill}"));
+        overlay.fallocate(id, 0, 9, 0, kill).unwrap();
+        assert_eq!(state(id), expected, "allocated");
+        let id = fresh(&format!("as long, {kill}"));
+        overlay.fallocate(id, 0, 1, 1, kill).unwrap();
+        assert_eq!(state(id), expected, "allocated what is there");
+    }
     let size = SetAttributes { size: Some(0), ..SetAttributes::default() };
     let owner = SetAttributes { uid: Some(5), ..SetAttributes::default() };
     let time = SetAttributes { mtime: Some(SetTime::Now), ..SetAttributes::default() };
@@ -454,6 +469,9 @@ fn times() {
     overlay.write(f, 0, b"y", false).unwrap();
     assert!(stat(&overlay, f).mtime > other);
     assert_eq!(stat(&overlay, d).mtime, old, "a child's bytes are not the directory's");
+    set(f, None, Some(SetTime::At(old)));
+    overlay.fallocate(f, 0, 1, 1, false).unwrap();
+    assert!(stat(&overlay, f).mtime > other, "room for what is there is a change as well");
     overlay.unlink(d, b"f").unwrap();
     assert!(stat(&overlay, d).mtime > old);
 
@@ -595,8 +613,8 @@ fn a_read_only_overlay_refuses_every_change() {
         overlay.rmdir(TOP, b"f"),
         overlay.rename(TOP, b"f", TOP, b"g", 0),
         overlay.write(f, 0, b"", false).map(|_| ()),
-        overlay.fallocate(f, 0, 1, 0),
-        overlay.copy_file_range((f, 0), (f, 1), 1).map(|_| ()),
+        overlay.fallocate(f, 0, 1, 0, false),
+        overlay.copy_file_range((f, 0), (f, 1), 1, false).map(|_| ()),
         overlay.setattr(f, &SetAttributes::default(), &ROOT).map(|_| ()),
         overlay.setxattr(f, b"user.x", b"", 0, &ROOT),
         overlay.removexattr(f, b"user.x"),

@@ -92,6 +92,11 @@ impl Adaptor {
     }
 }
 
+/// Whether a change of content clears set-id bits where the kernel does not say so: root keeps them.
+fn kills(request: &Request) -> bool {
+    request.uid() != 0
+}
+
 impl Filesystem for Adaptor {
     fn init(&mut self, _: &Request, config: &mut KernelConfig) -> io::Result<()> {
         // An older kernel works without what it lacks, only slower or with coarser semantics.
@@ -374,7 +379,7 @@ impl Filesystem for Adaptor {
 
     fn fallocate(
         &self,
-        _: &Request,
+        request: &Request,
         id: INodeNo,
         _: FileHandle,
         offset: u64,
@@ -382,8 +387,8 @@ impl Filesystem for Adaptor {
         mode: i32,
         reply: ReplyEmpty,
     ) {
-        let mode = mode.cast_unsigned();
-        self.empty(reply, |overlay| overlay.fallocate(NodeId(id.0), offset, length, mode));
+        let (mode, kill) = (mode.cast_unsigned(), kills(request));
+        self.empty(reply, |overlay| overlay.fallocate(NodeId(id.0), offset, length, mode, kill));
     }
 
     fn lseek(&self, _: &Request, id: INodeNo, _: FileHandle, offset: i64, whence: i32, reply: ReplyLseek) {
@@ -403,7 +408,7 @@ impl Filesystem for Adaptor {
 
     fn copy_file_range(
         &self,
-        _: &Request,
+        request: &Request,
         from: INodeNo,
         _: FileHandle,
         start: u64,
@@ -415,7 +420,7 @@ impl Filesystem for Adaptor {
         reply: ReplyWrite,
     ) {
         let (from, to) = ((NodeId(from.0), start), (NodeId(to.0), target));
-        match self.run(|overlay| overlay.copy_file_range(from, to, length)) {
+        match self.run(|overlay| overlay.copy_file_range(from, to, length, kills(request))) {
             Ok(count) => reply.written(u32::try_from(count).unwrap_or(u32::MAX)),
             Err(errno) => reply.error(errno),
         }

@@ -84,11 +84,19 @@ impl Overlay {
         Ok(bytes.len())
     }
 
-    /// fallocate(2) with its flags: allocate, keep the size, punch a hole, or zero a range.
+    /// fallocate(2) with its flags: allocate, keep the size, punch a hole, or zero a range. `kill` as for
+    /// [`write`](Self::write).
     ///
     /// # Errors
     /// EOPNOTSUPP for other flags or if the filesystem of the scratch folder can't; as [`write`](Self::write).
-    pub fn fallocate(&self, id: NodeId, offset: u64, length: u64, mode: u32) -> Result<(), Errno> {
+    pub fn fallocate(
+        &self,
+        id: NodeId,
+        offset: u64,
+        length: u64,
+        mode: u32,
+        kill: bool,
+    ) -> Result<(), Errno> {
         self.check_writable()?;
         let flags = FallocateFlags::from_bits_retain(mode);
         let (keep, punch, zero) =
@@ -113,10 +121,8 @@ impl Overlay {
             let _ = self.resize(&mut inode, size);
             return Err(cause);
         }
-        if grown > size || flags.intersects(punch | zero) {
-            kill_privileges(&mut inode, false);
-            inode.touch();
-        }
+        kill_privileges(&mut inode, kill);
+        inode.touch();
         Ok(())
     }
 
@@ -140,7 +146,8 @@ impl Overlay {
         }
     }
 
-    /// Copies bytes from one file to another, or within one, without the caller seeing them; says how many.
+    /// Copies bytes from one file to another, or within one, without the caller seeing them; says how many. `kill` as
+    /// for [`write`](Self::write).
     ///
     /// # Errors
     /// As [`read`](Self::read) and [`write`](Self::write).
@@ -149,18 +156,19 @@ impl Overlay {
         (from, start): (NodeId, u64),
         (to, target): (NodeId, u64),
         length: u64,
+        kill: bool,
     ) -> Result<u64, Errno> {
         self.check_writable()?;
         let length = length.min(COPY_LIMIT);
         end_of(target, length)?;
         let mut done = 0;
         if from != to {
-            done = self.copy_between_files((from, start), (to, target), length)?;
+            done = self.copy_between_files((from, start), (to, target), length, kill)?;
         }
         while done < length {
             let wanted = usize::try_from((length - done).min(PIECE)).unwrap_or(0);
             let bytes = self.read(from, start.saturating_add(done), wanted);
-            match bytes.and_then(|bytes| self.write(to, target + done, &bytes, true)) {
+            match bytes.and_then(|bytes| self.write(to, target + done, &bytes, kill)) {
                 Ok(0) => break,
                 Ok(count) => done += count as u64,
                 // What is there already is the answer; the next call gets the error.
@@ -177,6 +185,7 @@ impl Overlay {
         (from, start): (NodeId, u64),
         (to, target): (NodeId, u64),
         length: u64,
+        kill: bool,
     ) -> Result<u64, Errno> {
         let source = self.node(from)?;
         let (file, size) = {
@@ -203,7 +212,7 @@ impl Overlay {
             let _ = open.set_len(*size); // as in `store_bytes`
         })?;
         *size = (*size).max(if done > 0 { target + done } else { 0 });
-        kill_privileges(&mut inode, true);
+        kill_privileges(&mut inode, kill);
         inode.touch();
         Ok(done)
     }

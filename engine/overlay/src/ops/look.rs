@@ -61,10 +61,11 @@ impl Overlay {
         Ok(child)
     }
 
-    /// Takes back `count` look-ups. A node without a name vanishes with its last, and its bytes with it.
+    /// Takes back `count` look-ups. With its last a node without a name vanishes, and its bytes with it; one that is as a
+    /// tree of the lower has it is given back too, and made again with the same number when somebody asks.
     ///
-    /// One that has a name stays, changed or not: its number, its place in the lower and what was seen of it must be the
-    /// same when it is looked up again. That is some 900 bytes a file (measured, 200 directories of 1000), no descriptor.
+    /// What was changed stays, and what a live directory has: what was seen of it must be the same when it is looked up
+    /// again. That is some 600 bytes a file, no descriptor.
     pub fn forget(&self, id: NodeId, count: u64) {
         match self.0.table.get(id) {
             Some(node) if node.forget(count) && id != NodeId::ROOT => {

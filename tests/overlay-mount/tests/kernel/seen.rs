@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeMap, HashMap},
     fmt::Write,
-    fs,
+    fs::{self, Metadata},
     os::unix::{ffi::OsStrExt, fs::MetadataExt},
     path::{Path, PathBuf},
 };
@@ -36,6 +36,15 @@ impl Seen {
 
 /// Kind, mode, owner, size, time, device, target, content, attributes, and the first path that is the same inode.
 pub fn see(root: &Path) -> Seen {
+    see_with(root, exact_time)
+}
+
+fn exact_time(found: &Metadata) -> String {
+    format!("{}.{:09}", found.mtime(), found.mtime_nsec())
+}
+
+/// The same with something else in the place of the time.
+pub fn see_with(root: &Path, time: impl Fn(&Metadata) -> String) -> Seen {
     let mut lines = BTreeMap::new();
     let mut first: HashMap<u64, PathBuf> = HashMap::new();
     let mut pending = vec![PathBuf::new()];
@@ -43,7 +52,7 @@ pub fn see(root: &Path) -> Seen {
         let at = if path.as_os_str().is_empty() { root.to_owned() } else { root.join(&path) };
         let found = fs::symlink_metadata(&at).unwrap();
         let (mode, uid, gid) = (found.mode(), found.uid(), found.gid());
-        let mut line = format!("{mode:o} {uid}:{gid} {}.{:09}", found.mtime(), found.mtime_nsec());
+        let mut line = format!("{mode:o} {uid}:{gid} {}", time(&found));
         if found.is_dir() {
             let mut names: Vec<PathBuf> =
                 fs::read_dir(&at).unwrap().map(|entry| path.join(entry.unwrap().file_name())).collect();
