@@ -116,13 +116,13 @@ fn what_could_not_be_allocated_or_copied_leaves_the_size() {
     let Some((_small, overlay)) = overlay(&bench) else { return };
     let file_of_some = file(&overlay, b"some");
     overlay.write(file_of_some, 0, &bytes()[..1000], false).unwrap();
-    assert_eq!(overlay.fallocate(file_of_some, 0, 2 * ROOM as u64, 0), Err(Errno::NOSPC));
+    assert_eq!(overlay.fallocate(file_of_some, 0, 2 * ROOM as u64, 0, false), Err(Errno::NOSPC));
     assert!(content(&overlay, file_of_some) == bytes()[..1000]);
 
     let (lower, copy) = (file(&overlay, b"lower"), file(&overlay, b"copy"));
     let mut copied = 0;
     let end = loop {
-        match overlay.copy_file_range((lower, copied), (copy, copied), 3 * ROOM as u64) {
+        match overlay.copy_file_range((lower, copied), (copy, copied), 3 * ROOM as u64, false) {
             Ok(count) => copied += count,
             Err(cause) => break cause,
         }

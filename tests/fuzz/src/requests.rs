@@ -282,14 +282,14 @@ impl Kernel<'_> {
             }
             20 => {
                 let mode = if self.byte() == 0 { self.word() } else { self.one(&[0, 1, 3, 0x10, 0x11]) };
-                overlay.fallocate(id, self.size(), self.size(), mode)
+                overlay.fallocate(id, self.size(), self.size(), mode, false)
             }
             21 => {
                 let (to, from, target, length) = (self.id(), self.offset(), self.size(), self.offset());
                 if id == to && from.abs_diff(target) < length {
                     return;
                 }
-                overlay.copy_file_range((id, from), (to, target), length).map(drop)
+                overlay.copy_file_range((id, from), (to, target), length, false).map(drop)
             }
             22 | 23 => {
                 let (name, value, flags) = (self.attribute(), self.value(), self.one(&[0, 1, 2, u32::MAX]));
