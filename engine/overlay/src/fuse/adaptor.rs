@@ -1,6 +1,9 @@
 //! One method a request: unwrap, ask, answer.
 
-use super::convert::{attributes, caller, file_type, name, nothing, set_time, special};
+use super::{
+    convert::{attributes, caller, file_type, name, nothing, set_time, special},
+    spin::Spinner,
+};
 use crate::{Errno, NodeId, Overlay, Stat, ops::SetAttributes};
 use fuser::{
     BsdFileFlags, CopyFileRangeFlags, FileHandle, Filesystem, FopenFlags, Generation, INodeNo, InitFlags,
@@ -43,19 +46,22 @@ const FEATURES: [InitFlags; 10] = [
 ];
 
 /// The filesystem as the library wants it.
-pub(super) struct Adaptor(Overlay);
+pub(super) struct Adaptor {
+    overlay: Overlay,
+    spinner: Spinner,
+}
 
 type Reply<T> = Result<T, fuser::Errno>;
 
 impl Adaptor {
-    pub fn new(overlay: Overlay) -> Self {
-        Self(overlay)
+    pub fn new(overlay: Overlay, spinner: Spinner) -> Self {
+        Self { overlay, spinner }
     }
 
     /// Runs an operation. One that panics is EIO to the program and makes the step fail, never a hang.
     fn run<T>(&self, operation: impl FnOnce(&Overlay) -> Result<T, Errno>) -> Reply<T> {
-        let outcome = catch_unwind(AssertUnwindSafe(|| operation(&self.0))).unwrap_or_else(|_| {
-            self.0.0.panicked.store(true, Ordering::Release);
+        let outcome = catch_unwind(AssertUnwindSafe(|| operation(&self.overlay))).unwrap_or_else(|_| {
+            self.overlay.0.panicked.store(true, Ordering::Release);
             Err(Errno::IO)
         });
         outcome.map_err(|errno| fuser::Errno::from_i32(errno.raw_os_error()))
@@ -109,6 +115,7 @@ impl Filesystem for Adaptor {
     }
 
     fn lookup(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
+        let _turn = self.spinner.turn();
         match self.run(|overlay| overlay.lookup(NodeId(parent.0), name.as_bytes())) {
             Ok(stat) => reply.entry(&FOR_EVER, &attributes(&stat), GENERATION),
             Err(fuser::Errno::ENOENT) => reply.entry(&FOR_EVER, &nothing(), GENERATION),
@@ -124,6 +131,7 @@ impl Filesystem for Adaptor {
     }
 
     fn getattr(&self, _: &Request, id: INodeNo, _: Option<FileHandle>, reply: ReplyAttr) {
+        let _turn = self.spinner.turn();
         match self.run(|overlay| overlay.getattr(NodeId(id.0))) {
             Ok(stat) => reply.attr(&FOR_EVER, &attributes(&stat)),
             Err(errno) => reply.error(errno),
@@ -148,6 +156,7 @@ impl Filesystem for Adaptor {
         _: Option<BsdFileFlags>,
         reply: ReplyAttr,
     ) {
+        let _turn = self.spinner.turn();
         let set = SetAttributes { mode, uid, gid, size, atime: set_time(atime), mtime: set_time(mtime) };
         match self.run(|overlay| overlay.setattr(NodeId(id.0), &set, &caller(request, 0))) {
             Ok(stat) => reply.attr(&FOR_EVER, &attributes(&stat)),
@@ -156,6 +165,7 @@ impl Filesystem for Adaptor {
     }
 
     fn readlink(&self, _: &Request, id: INodeNo, reply: ReplyData) {
+        let _turn = self.spinner.turn();
         match self.run(|overlay| overlay.readlink(NodeId(id.0))) {
             Ok(target) => reply.data(&target),
             Err(errno) => reply.error(errno),
@@ -172,6 +182,7 @@ impl Filesystem for Adaptor {
         rdev: u32,
         reply: ReplyEntry,
     ) {
+        let _turn = self.spinner.turn();
         self.entry(reply, |overlay| {
             let special = special(mode, rdev)?;
             overlay.mknod(NodeId(parent.0), name.as_bytes(), special, mode, &caller(request, umask))
@@ -187,19 +198,23 @@ impl Filesystem for Adaptor {
         umask: u32,
         reply: ReplyEntry,
     ) {
+        let _turn = self.spinner.turn();
         let caller = caller(request, umask);
         self.entry(reply, |overlay| overlay.mkdir(NodeId(parent.0), name.as_bytes(), mode, &caller));
     }
 
     fn unlink(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+        let _turn = self.spinner.turn();
         self.empty(reply, |overlay| overlay.unlink(NodeId(parent.0), name.as_bytes()));
     }
 
     fn rmdir(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+        let _turn = self.spinner.turn();
         self.empty(reply, |overlay| overlay.rmdir(NodeId(parent.0), name.as_bytes()));
     }
 
     fn symlink(&self, request: &Request, parent: INodeNo, name: &OsStr, target: &Path, reply: ReplyEntry) {
+        let _turn = self.spinner.turn();
         let (target, caller) = (target.as_os_str().as_bytes(), caller(request, 0));
         self.entry(reply, |overlay| overlay.symlink(NodeId(parent.0), name.as_bytes(), target, &caller));
     }
@@ -214,6 +229,7 @@ impl Filesystem for Adaptor {
         flags: RenameFlags,
         reply: ReplyEmpty,
     ) {
+        let _turn = self.spinner.turn();
         let (from, to) = (NodeId(parent.0), NodeId(new_parent.0));
         self.empty(reply, |overlay| {
             overlay.rename(from, name.as_bytes(), to, new_name.as_bytes(), flags.bits())
@@ -221,6 +237,7 @@ impl Filesystem for Adaptor {
     }
 
     fn link(&self, _: &Request, id: INodeNo, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
+        let _turn = self.spinner.turn();
         self.entry(reply, |overlay| overlay.link(NodeId(id.0), NodeId(parent.0), name.as_bytes()));
     }
 
@@ -234,6 +251,7 @@ impl Filesystem for Adaptor {
         flags: i32,
         reply: ReplyCreate,
     ) {
+        let _turn = self.spinner.turn();
         let (exclusive, caller) = (flags & libc::O_EXCL != 0, caller(request, umask));
         match self.run(|overlay| overlay.create(NodeId(parent.0), name.as_bytes(), mode, exclusive, &caller))
         {
@@ -276,6 +294,7 @@ impl Filesystem for Adaptor {
         _: Option<LockOwner>,
         reply: ReplyData,
     ) {
+        let _turn = self.spinner.turn();
         let length = usize::try_from(size).unwrap_or(usize::MAX);
         match self.run(|overlay| overlay.read(NodeId(id.0), offset, length)) {
             Ok(bytes) => reply.data(&bytes),
@@ -295,6 +314,7 @@ impl Filesystem for Adaptor {
         _: Option<LockOwner>,
         reply: ReplyWrite,
     ) {
+        let _turn = self.spinner.turn();
         let kill = write_flags.contains(WriteFlags::FUSE_WRITE_KILL_SUIDGID);
         let cached = write_flags.contains(WriteFlags::FUSE_WRITE_CACHE);
         let write = if cached { Overlay::write_cached } else { Overlay::write };
@@ -305,6 +325,7 @@ impl Filesystem for Adaptor {
     }
 
     fn readdir(&self, _: &Request, id: INodeNo, _: FileHandle, offset: u64, mut reply: ReplyDirectory) {
+        let _turn = self.spinner.turn();
         let listed = self.run(|overlay| {
             overlay.readdir(NodeId(id.0), offset, false, &mut |entry| {
                 !reply.add(
@@ -329,6 +350,7 @@ impl Filesystem for Adaptor {
         offset: u64,
         mut reply: ReplyDirectoryPlus,
     ) {
+        let _turn = self.spinner.turn();
         let listed = self.run(|overlay| {
             overlay.readdir(NodeId(id.0), offset, true, &mut |entry| {
                 let (id, attributes) = (INodeNo(entry.stat.id.0), attributes(&entry.stat));
@@ -342,6 +364,7 @@ impl Filesystem for Adaptor {
     }
 
     fn statfs(&self, _: &Request, _: INodeNo, reply: ReplyStatfs) {
+        let _turn = self.spinner.turn();
         match self.run(Overlay::statfs) {
             Ok(fs) => {
                 let size = u32::try_from(fs.block_size).unwrap_or(4096);
@@ -361,19 +384,23 @@ impl Filesystem for Adaptor {
         _: u32,
         reply: ReplyEmpty,
     ) {
+        let _turn = self.spinner.turn();
         let (flags, caller) = (flags.cast_unsigned(), caller(request, 0));
         self.empty(reply, |overlay| overlay.setxattr(NodeId(id.0), name.as_bytes(), value, flags, &caller));
     }
 
     fn getxattr(&self, _: &Request, id: INodeNo, name: &OsStr, size: u32, reply: ReplyXattr) {
+        let _turn = self.spinner.turn();
         self.xattr(size, reply, |overlay| overlay.getxattr(NodeId(id.0), name.as_bytes()));
     }
 
     fn listxattr(&self, _: &Request, id: INodeNo, size: u32, reply: ReplyXattr) {
+        let _turn = self.spinner.turn();
         self.xattr(size, reply, |overlay| overlay.listxattr(NodeId(id.0)));
     }
 
     fn removexattr(&self, _: &Request, id: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+        let _turn = self.spinner.turn();
         self.empty(reply, |overlay| overlay.removexattr(NodeId(id.0), name.as_bytes()));
     }
 
@@ -486,7 +513,8 @@ mod tests {
         let store = Arc::new(Trees(MemoryStore::default()));
         let lower = Lower::Snapshot(Snapshot::scratch());
         let overlay = Overlay::new(store, lower, Options::new(scratch.path())).unwrap();
-        let adaptor = Adaptor::new(overlay.clone());
+        let device = File::open("/dev/null").unwrap().into();
+        let adaptor = Adaptor::new(overlay.clone(), Spinner::new(device));
         assert!(overlay.commit(None).is_ok());
         let poisoning = |overlay: &Overlay| -> Result<(), Errno> {
             let _guard = overlay.0.root.lock();

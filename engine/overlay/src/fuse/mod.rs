@@ -7,10 +7,12 @@
 
 mod adaptor;
 mod convert;
+mod spin;
 
 use crate::{Error, Overlay};
 use adaptor::Adaptor;
 use fuser::SessionACL;
+use spin::Spinner;
 use std::{io, os::fd::OwnedFd};
 
 /// A mount being served.
@@ -44,12 +46,14 @@ impl Overlay {
     /// # Errors
     /// The descriptor is not mounted or not that of FUSE; threads can't be started.
     pub fn serve(&self, device: OwnedFd, threads: usize) -> Result<Session, Error> {
+        let failed = |source| Error::Io { context: "start to serve a FUSE mount".to_owned(), source };
         let mut config = fuser::Config::default();
         config.n_threads = Some(threads.max(1));
-        let adaptor = Adaptor::new(self.clone());
+        let second = device.try_clone().map_err(failed)?;
+        let adaptor = Adaptor::new(self.clone(), Spinner::new(second));
         let background = fuser::Session::from_fd(adaptor, device, SessionACL::All, config)
             .and_then(fuser::Session::spawn)
-            .map_err(|source| Error::Io { context: "start to serve a FUSE mount".to_owned(), source })?;
+            .map_err(failed)?;
         Ok(Session { background })
     }
 }
