@@ -134,8 +134,9 @@ t() { # WORKLOAD COMMAND [UNTIMED-WARM-UP]  (run with cwd = merged)
   [ $rc = 0 ] || echo "$cur $w rc=$rc: $(head -3 "$W.err")" >&2
   printf '%s\t%s\t%d\t%.4f\t%d\n' "$cur" "$w" "$rep" "$(echo "$e - $s" | bc -l)" "$rc" | tee -a "$OUT" >&2; }
 steps() { # twenty times: mount, write one file, unmount, say what changed. A plain directory only writes and hashes.
-  local n=$cur c=$CMD i s e rc=0; [ -z "$ns" ] || return 0; quiet; local B=$B-steps M=$B-steps/merged
-  if [ "$c" = native ]; then mkdir -p "$M"; c=:; else down; fi
+  local n=$cur c=$CMD i s e rc=0; [ -z "$ns" ] || return 0; quiet
+  if [ "$c" = native ]; then c=:; else down; fi # of the real mount: before B and M mean another one
+  local B=$B-steps M=$B-steps/merged
   mkdir -p "$B"/{upper,work,merged}
   c=${c//\{lower\}/$W/lower}; c=${c//\{upper\}/$B/upper}; c=${c//\{work\}/$B/work}; c=${c//\{merged\}/$M}
   mounted() { [ "$c" = : ] || until mountpoint -q "$M"; do sleep 0.001; done; }
