@@ -3,6 +3,7 @@
 
 use crate::{
     Errno, NodeId, Overlay, Stat,
+    content::WORTH_ASKING,
     directory::Source,
     error::errno,
     lower::{Born, From, Seed},
@@ -11,7 +12,7 @@ use crate::{
     table::{Listed, lower_id},
     trace::recorder::lower_content,
 };
-use rbuild_tree::{Change, TreePath, encoding::MAX_DEPTH, tree::is_valid_name};
+use rbuild_tree::{Change, Kind, TreePath, encoding::MAX_DEPTH, tree::is_valid_name};
 use std::sync::{Arc, MutexGuard, PoisonError};
 
 /// Whether these bytes can name something.
@@ -56,7 +57,7 @@ impl Overlay {
     }
 
     /// What stat(2) says of an entry of a tree that nobody has looked at, without making its node. None if it has to be
-    /// made: directories, and files of several names.
+    /// made: directories, files of several names, and those that are asked for holes, once.
     pub(crate) fn peek(&self, directory: &Arc<Node>, name: &[u8]) -> Result<Option<Stat>, Errno> {
         let seed = {
             let guard = self.directory(directory)?;
@@ -69,8 +70,10 @@ impl Overlay {
             seed(directory.id, &guard, name)?
         };
         let From::Entry { entry, .. } = &seed.from else { return Ok(None) };
-        if entry.kind.is_directory() {
-            return Ok(None);
+        match entry.kind {
+            Kind::Directory(_) => return Ok(None),
+            Kind::File { size, .. } if size >= WORTH_ASKING => return Ok(None),
+            _ => {}
         }
         let born = self.0.base.born(&*self.0.store, &seed)?;
         Ok(born.filter(|born| born.key.is_none()).map(|born| born.inode.stat(born.id)))

@@ -124,7 +124,7 @@ impl Slots {
         }
     }
 
-    /// Gives a name that was not looked at its node; false if there is no such name any more.
+    /// Gives a name that was not looked at its node; nothing is made if there is no such name any more.
     pub fn settle(&mut self, name: &[u8], node: impl FnOnce() -> Arc<Node>) -> Option<Arc<Node>> {
         let kind = self.get(name).filter(|slot| slot.node.is_none())?.kind;
         let node = node();
@@ -154,8 +154,8 @@ impl Slots {
 
     /// Whether all is as the tree has it, and nobody has a node of it.
     pub fn is_pristine(&self) -> bool {
-        let fates = self.lower.iter().flat_map(|(_, fates)| fates);
-        self.by_sequence.is_empty() && fates.into_iter().all(|fate| matches!(fate, Fate::Listed))
+        let mut fates = self.lower.iter().flat_map(|(_, fates)| fates);
+        self.by_sequence.is_empty() && fates.all(|fate| matches!(fate, Fate::Listed))
     }
 
     /// The names from a cookie on.

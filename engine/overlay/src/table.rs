@@ -76,8 +76,10 @@ fn hash(parent: NodeId, birth: u32, name: &[u8]) -> NodeId {
     NodeId((u64::from_le_bytes(bytes) >> 1).max(2))
 }
 
-fn listed(directory: NodeId, sequence: u32) -> Option<Listed> {
-    Some(Listed { directory, sequence: sequence.into() })
+impl Listed {
+    fn new(directory: NodeId, sequence: u32) -> Self {
+        Self { directory, sequence: sequence.into() }
+    }
 }
 
 impl Table {
@@ -101,7 +103,8 @@ impl Table {
         loop {
             let mut shard = self.shard(id);
             let told = shard.listed.get(&id.0).copied();
-            let is_free = told.is_none_or(|(directory, sequence, _)| from == listed(directory, sequence));
+            let is_free =
+                told.is_none_or(|(directory, sequence, _)| from == Some(Listed::new(directory, sequence)));
             if is_free && let Entry::Vacant(vacant) = shard.nodes.entry(id.0) {
                 let node = Arc::clone(vacant.insert(build(id)));
                 if let Some((.., count)) = shard.listed.remove(&id.0) {
@@ -129,7 +132,7 @@ impl Table {
     /// Where a number without a node comes from.
     pub fn listed(&self, id: NodeId) -> Option<Listed> {
         let (directory, sequence, _) = self.shard(id).listed.get(&id.0).copied()?;
-        listed(directory, sequence)
+        Some(Listed::new(directory, sequence))
     }
 
     /// Takes back tellings of a number without a node.

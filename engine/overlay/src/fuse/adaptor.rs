@@ -1,29 +1,18 @@
 //! One method a request: unwrap, ask, answer.
 
 use super::{
+    answer::{Adaptor, FOR_EVER, GENERATION},
     convert::{attributes, caller, file_type, name, nothing, set_time, special},
-    spin::Spinner,
 };
-use crate::{Errno, NodeId, Overlay, Stat, ops::SetAttributes};
+use crate::{Errno, NodeId, Overlay, ops::SetAttributes};
 use fuser::{
-    BsdFileFlags, CopyFileRangeFlags, FileHandle, Filesystem, FopenFlags, Generation, INodeNo, InitFlags,
-    IoctlFlags, KernelConfig, LockOwner, OpenFlags, RenameFlags, ReplyAttr, ReplyCreate, ReplyData,
-    ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyIoctl, ReplyLseek, ReplyOpen,
-    ReplyStatfs, ReplyWrite, ReplyXattr, Request, TimeOrNow, WriteFlags,
+    BsdFileFlags, CopyFileRangeFlags, FileHandle, Filesystem, FopenFlags, INodeNo, InitFlags, IoctlFlags,
+    KernelConfig, LockOwner, OpenFlags, RenameFlags, ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory,
+    ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyIoctl, ReplyLseek, ReplyOpen, ReplyStatfs, ReplyWrite,
+    ReplyXattr, Request, TimeOrNow, WriteFlags,
 };
-use std::{
-    ffi::OsStr,
-    io,
-    os::unix::ffi::OsStrExt,
-    panic::{AssertUnwindSafe, catch_unwind},
-    path::Path,
-    sync::atomic::Ordering,
-    time::{Duration, SystemTime},
-};
+use std::{ffi::OsStr, io, os::unix::ffi::OsStrExt, path::Path, time::SystemTime};
 
-/// A hundred years.
-const FOR_EVER: Duration = Duration::from_secs(3_200_000_000);
-const GENERATION: Generation = Generation(0);
 const MAX_WRITE: u32 = 1 << 20;
 const MAX_BACKGROUND: u16 = 64;
 
@@ -44,59 +33,6 @@ const FEATURES: [InitFlags; 10] = [
     InitFlags::FUSE_NO_OPENDIR_SUPPORT,
     InitFlags::FUSE_ASYNC_DIO,
 ];
-
-/// The filesystem as the library wants it.
-pub(super) struct Adaptor {
-    overlay: Overlay,
-    spinner: Spinner,
-}
-
-type Reply<T> = Result<T, fuser::Errno>;
-
-impl Adaptor {
-    pub fn new(overlay: Overlay, spinner: Spinner) -> Self {
-        Self { overlay, spinner }
-    }
-
-    /// Runs an operation. One that panics is EIO to the program and makes the step fail, never a hang.
-    fn run<T>(&self, operation: impl FnOnce(&Overlay) -> Result<T, Errno>) -> Reply<T> {
-        let outcome = catch_unwind(AssertUnwindSafe(|| operation(&self.overlay))).unwrap_or_else(|_| {
-            self.overlay.0.panicked.store(true, Ordering::Release);
-            Err(Errno::IO)
-        });
-        outcome.map_err(|errno| fuser::Errno::from_i32(errno.raw_os_error()))
-    }
-
-    fn entry(&self, reply: ReplyEntry, operation: impl FnOnce(&Overlay) -> Result<Stat, Errno>) {
-        match self.run(operation) {
-            Ok(stat) => reply.entry(&FOR_EVER, &attributes(&stat), GENERATION),
-            Err(errno) => reply.error(errno),
-        }
-    }
-
-    fn empty(&self, reply: ReplyEmpty, operation: impl FnOnce(&Overlay) -> Result<(), Errno>) {
-        match self.run(operation) {
-            Ok(()) => reply.ok(),
-            Err(errno) => reply.error(errno),
-        }
-    }
-
-    fn xattr(
-        &self,
-        size: u32,
-        reply: ReplyXattr,
-        operation: impl FnOnce(&Overlay) -> Result<Vec<u8>, Errno>,
-    ) {
-        match self.run(operation) {
-            Ok(value) => match u32::try_from(value.len()) {
-                Ok(length) if size == 0 => reply.size(length),
-                Ok(length) if length <= size => reply.data(&value),
-                _ => reply.error(fuser::Errno::ERANGE),
-            },
-            Err(errno) => reply.error(errno),
-        }
-    }
-}
 
 /// Whether a change of content clears set-id bits where the kernel does not say so: root keeps them.
 fn kills(request: &Request) -> bool {
@@ -472,56 +408,5 @@ impl Filesystem for Adaptor {
             FS_IOC_SETFLAGS => reply.error(fuser::Errno::EOPNOTSUPP),
             _ => reply.error(fuser::Errno::ENOTTY),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-    use crate::{Error, Lower, Options, Store};
-    use rbuild_tree::{MemoryStore, ObjectId, Snapshot, Tree, TreeId, TreeStore};
-    use std::{fs::File, sync::Arc};
-
-    /// Keeps no bytes.
-    struct Trees(MemoryStore);
-
-    impl TreeStore for Trees {
-        fn tree(&self, id: &TreeId) -> rbuild_tree::Result<Arc<Tree>> {
-            self.0.tree(id)
-        }
-        fn put_tree(&self, tree: &Tree) -> rbuild_tree::Result<TreeId> {
-            self.0.put_tree(tree)
-        }
-    }
-
-    impl Store for Trees {
-        fn open(&self, _: &ObjectId) -> io::Result<File> {
-            Err(io::ErrorKind::NotFound.into())
-        }
-        fn put_bytes(&self, _: &[u8]) -> io::Result<ObjectId> {
-            Err(io::ErrorKind::Unsupported.into())
-        }
-        fn put_file(&self, _: &Path) -> io::Result<(ObjectId, u64)> {
-            Err(io::ErrorKind::Unsupported.into())
-        }
-    }
-
-    #[test]
-    fn a_panic_is_an_error_to_the_program_and_fails_the_step() {
-        let scratch = tempfile::tempdir().unwrap();
-        let store = Arc::new(Trees(MemoryStore::default()));
-        let lower = Lower::Snapshot(Snapshot::scratch());
-        let overlay = Overlay::new(store, lower, Options::new(scratch.path())).unwrap();
-        let device = File::open("/dev/null").unwrap().into();
-        let adaptor = Adaptor::new(overlay.clone(), Spinner::new(device));
-        assert!(overlay.commit(None).is_ok());
-        let poisoning = |overlay: &Overlay| -> Result<(), Errno> {
-            let _guard = overlay.0.root.lock();
-            panic!("on purpose")
-        };
-        assert_eq!(adaptor.run(poisoning), Err(fuser::Errno::EIO));
-        assert!(adaptor.run(|overlay| overlay.getattr(NodeId::ROOT)).is_ok());
-        assert!(matches!(overlay.commit(None), Err(Error::Panicked)));
     }
 }

@@ -6,11 +6,12 @@
 //! capabilities are ours to clear (`HANDLE_KILLPRIV_V2`), as is the umask (`DONT_MASK`, for default ACLs).
 
 mod adaptor;
+mod answer;
 mod convert;
 mod spin;
 
 use crate::{Error, Overlay};
-use adaptor::Adaptor;
+use answer::Adaptor;
 use fuser::SessionACL;
 use spin::Spinner;
 use std::{io, os::fd::OwnedFd};

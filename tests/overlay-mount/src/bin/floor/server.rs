@@ -18,7 +18,7 @@ use std::{
 
 const FOR_EVER: Duration = Duration::from_secs(3_200_000_000);
 const GENERATION: Generation = Generation(0);
-const FEATURES: [InitFlags; 8] = [
+const FEATURES: [InitFlags; 9] = [
     InitFlags::FUSE_HANDLE_KILLPRIV_V2,
     InitFlags::FUSE_POSIX_ACL,
     InitFlags::FUSE_DONT_MASK,
@@ -27,6 +27,7 @@ const FEATURES: [InitFlags; 8] = [
     InitFlags::FUSE_CACHE_SYMLINKS,
     InitFlags::FUSE_NO_OPEN_SUPPORT,
     InitFlags::FUSE_NO_OPENDIR_SUPPORT,
+    InitFlags::FUSE_ASYNC_DIO,
 ];
 
 pub struct Server(Mutex<Memory>);
