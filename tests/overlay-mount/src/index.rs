@@ -9,7 +9,6 @@
 
 use crate::error::{Error, Result};
 use std::{
-    cmp::Ordering,
     collections::BTreeMap,
     fs::{self, File},
     io::{self, BufWriter, Write},
@@ -27,6 +26,8 @@ pub const LOWER: Key = [0xff; 32];
 const MAGIC: [u8; 4] = *b"rbo\x01";
 const HEAD: u64 = 12;
 const RECORD: u64 = 44;
+/// Records that are read at a time.
+const WINDOW: u64 = 256;
 
 /// An open index.
 pub struct Index {
@@ -75,26 +76,37 @@ impl Index {
         write().map_err(Error::io("write", &path.display()))
     }
 
-    /// The value of a key.
+    /// The value of a key. Keys are hashes, evenly spread: the first look is where the key should be.
     pub fn get(&self, key: &Key) -> io::Result<Option<Vec<u8>>> {
         let (mut low, mut high) = (0, self.count);
+        let mut middle = self.expected(key);
         while low < high {
-            let middle = low + (high - low) / 2;
-            let mut record = [0; RECORD as usize];
-            self.file.read_exact_at(&mut record, HEAD + RECORD * middle)?;
-            let (known, place) = record.split_at(key.len());
-            match known.cmp(key) {
-                Ordering::Less => low = middle + 1,
-                Ordering::Greater => high = middle,
-                Ordering::Equal => {
-                    let (offset, length) = place.split_at(8);
-                    let mut value = vec![0; usize::try_from(number(length)).unwrap_or(usize::MAX)];
-                    self.file.read_exact_at(&mut value, number(offset))?;
-                    return Ok(Some(value));
-                }
+            let start = middle.saturating_sub(WINDOW / 2).max(low);
+            let end = (start + WINDOW).min(high);
+            let mut window = vec![0; ((end - start) * RECORD) as usize];
+            self.file.read_exact_at(&mut window, HEAD + RECORD * start)?;
+            let (records, _) = window.as_chunks::<{ RECORD as usize }>();
+            match records.binary_search_by(|record| record[..key.len()].cmp(key)) {
+                Ok(at) => return self.value(&records[at][key.len()..]).map(Some),
+                Err(0) => high = start,
+                Err(at) if at == records.len() => low = end,
+                Err(_) => return Ok(None),
             }
+            middle = low + (high - low) / 2;
         }
         Ok(None)
+    }
+
+    fn expected(&self, key: &Key) -> u64 {
+        let fraction = u128::from(u64::from_be_bytes(*key.first_chunk().unwrap_or(&[0; 8])));
+        ((fraction * u128::from(self.count)) >> 64) as u64
+    }
+
+    fn value(&self, place: &[u8]) -> io::Result<Vec<u8>> {
+        let (offset, length) = place.split_at(8);
+        let mut value = vec![0; usize::try_from(number(length)).unwrap_or(usize::MAX)];
+        self.file.read_exact_at(&mut value, number(offset))?;
+        Ok(value)
     }
 }
 
