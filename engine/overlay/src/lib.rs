@@ -48,7 +48,9 @@
 //! the host's, adjusted. In the listing of a directory that was moved, the number of `..` may be the former one: the
 //! kernel keeps listings. A set-group bit without the group's execution outlives what others write: FUSE does not say
 //! which groups a writer has. Nor does it tell chown(2) of neither owner nor group from a write that ends set-id bits, so
-//! anybody can end those.
+//! anybody can end those. Names that are *made* while a directory is listed are listed, too: a program that makes one for
+//! each that it is shown has no end. Only what was looked at of a moved directory counts against the greatest depth of a
+//! tree. Symbolic links, and that a name was ever made, are memory that no limit counts.
 #![forbid(unsafe_code)]
 
 mod cache;
@@ -127,6 +129,9 @@ pub struct Options {
     pub read_only: bool,
     /// Keep a [`Trace`].
     pub record: bool,
+    /// The kernel gathers writes and sends them later, at the latest when a file is closed: a program that writes in small
+    /// pieces is up to five times faster, one that reads or walks what it wrote two to three times slower.
+    pub writeback: bool,
     /// Files up to this many bytes are kept in memory.
     pub inline_limit: usize,
     /// As long as all of them together stay below this many.
@@ -136,12 +141,13 @@ pub struct Options {
 }
 
 impl Options {
-    /// Writable, not recording, 64 KiB a file and 160 MiB in all inline, the attributes of a tree.
+    /// Writable, not recording, written through, 64 KiB a file and 160 MiB in all inline, the attributes of a tree.
     pub fn new(scratch: impl Into<PathBuf>) -> Self {
         Self {
             scratch: scratch.into(),
             read_only: false,
             record: false,
+            writeback: false,
             inline_limit: 64 << 10,
             inline_total: 160 << 20,
             keep_xattr: rbuild_tree::entry::is_kept_xattr,
@@ -168,6 +174,7 @@ pub(crate) struct Shared {
     pub inline_limit: usize,
     pub keep_xattr: fn(&[u8]) -> bool,
     pub read_only: bool,
+    pub writeback: bool,
     pub recorder: Option<Recorder>,
     /// Held by renames between directories: the tree keeps its shape for whoever holds it.
     pub renames: Mutex<()>,
@@ -212,6 +219,7 @@ impl Overlay {
             inline_limit: options.inline_limit,
             keep_xattr: options.keep_xattr,
             read_only: options.read_only,
+            writeback: options.writeback,
             recorder,
             renames: Mutex::new(()),
             dirty: Mutex::default(),

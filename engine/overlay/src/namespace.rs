@@ -9,7 +9,7 @@ use crate::{
     lower::{Born, From, Seed},
     node::{Inode, Name, Node, Original},
     place::Place,
-    table::{Listed, lower_id},
+    table::{Known, Listed, lower_id},
     trace::recorder::lower_content,
 };
 use rbuild_tree::{Change, Kind, TreePath, encoding::MAX_DEPTH, tree::is_valid_name};
@@ -34,15 +34,15 @@ impl Overlay {
         if id == NodeId::ROOT {
             return Ok(Arc::clone(&self.0.root));
         }
-        match self.0.table.get(id) {
-            Some(node) => Ok(node),
-            None => self.listed_node(id),
+        match self.0.table.find(id) {
+            Known::Node(node) => Ok(node),
+            Known::Listed(listed) => self.listed_node(id, listed),
+            Known::Nothing => Err(Errno::STALE),
         }
     }
 
     /// The node of a number that a listing told, or that was given back.
-    fn listed_node(&self, id: NodeId) -> Result<Arc<Node>, Errno> {
-        let listed = self.0.table.listed(id).ok_or(Errno::STALE)?;
+    fn listed_node(&self, id: NodeId, listed: Listed) -> Result<Arc<Node>, Errno> {
         let directory = self.node(listed.directory)?;
         let name = {
             let inode = self.directory(&directory)?;
@@ -212,16 +212,19 @@ impl Overlay {
 
     /// The directory that the lower had at this path, wherever it is now; none if it is gone.
     pub(crate) fn locate(&self, path: &TreePath) -> Result<Option<Arc<Node>>, Errno> {
-        let mut node = Arc::clone(&self.0.root);
-        for name in path.names() {
-            let next = match self.0.table.get(lower_id(node.id, name)) {
-                Some(next) => Some(next),
-                None => self.lower_child(&node, name)?,
-            };
-            let Some(next) = next.filter(|next| next.lock().is_directory()) else { return Ok(None) };
+        let names: Vec<&[u8]> = path.names().collect();
+        let numbers = names.iter().scan(NodeId::ROOT, |above, name| {
+            *above = lower_id(*above, name);
+            Some(*above)
+        });
+        // What moved is known, even where nobody knows what it was in any more.
+        let known = numbers.enumerate().filter_map(|(at, id)| Some((at + 1, self.0.table.get(id)?))).last();
+        let (depth, mut node) = known.unwrap_or_else(|| (0, Arc::clone(&self.0.root)));
+        for name in &names[depth..] {
+            let Some(next) = self.lower_child(&node, name)? else { return Ok(None) };
             node = next;
         }
-        Ok(Some(node))
+        Ok(node.lock().is_directory().then(|| Arc::clone(&node)))
     }
 
     /// What `name` is in a directory, if the lower had that there too.

@@ -87,6 +87,15 @@ pub struct Stat {
     pub ctime: Timestamp,
 }
 
+impl Stat {
+    /// Of something that can't be looked at.
+    pub(crate) fn unknown(id: NodeId, kind: FileKind) -> Self {
+        let (device, time) = (Device { major: 0, minor: 0 }, Timestamp::default());
+        let (mode, links, uid, gid, size, blocks) = (0, 1, 0, 0, 0, 0);
+        Self { id, kind, mode, links, uid, gid, device, size, blocks, atime: time, mtime: time, ctime: time }
+    }
+}
+
 /// One inode.
 pub(crate) struct Node {
     pub id: NodeId,

@@ -160,6 +160,7 @@ impl Inline {
             let room = if length > SMALL { length.next_multiple_of(SMALL) } else { length };
             self.bytes.reserve_exact(room.saturating_sub(self.bytes.len()));
             self.bytes.resize(length, 0);
+            self.bytes.shrink_to(room);
         }
         fits
     }
@@ -177,6 +178,7 @@ mod tests {
         let (mut a, mut b) = (Inline::new(&budget), Inline::new(&budget));
         assert!(a.resize(60) && !b.resize(41) && b.resize(40));
         assert!(a.resize(10) && b.resize(90) && !b.resize(91));
+        assert!(a.resize(0) && a.bytes.capacity() == 0, "what is given back is not kept");
         drop(a);
         assert!(b.resize(100));
         assert_eq!(b.bytes().len(), 100);

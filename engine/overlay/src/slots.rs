@@ -1,8 +1,8 @@
 //! The names of one directory as they are now.
 //!
 //! Names have a sequence number for as long as they exist; it is their cookie, so a listing that goes on after
-//! deletions neither skips nor repeats. The lower's names come first, sorted, then what was made, in that order: the
-//! same order in every run. A directory of a tree is told by what became of each of the tree's entries: names that
+//! deletions neither skips nor repeats; a new name of what was there keeps it. The lower's names come first, sorted, then
+//! what was made, in that order: the same order in every run. A directory of a tree is told by what became of each of the tree's entries: names that
 //! nobody touched are the tree's own, and cost 16 bytes.
 
 use crate::{
@@ -124,6 +124,17 @@ impl Slots {
         }
     }
 
+    /// Gives a node another name. It keeps its cookie, if that name is new: a listing under way sees it once, and a
+    /// program that renames what it lists comes to an end.
+    pub fn rename(&mut self, name: &[u8], new: &Name, kind: FileKind, node: Arc<Node>) {
+        let sequence = self.get(name).map(|slot| slot.sequence).filter(|_| self.get(new).is_none());
+        self.remove(name);
+        match sequence {
+            Some(sequence) => self.insert(sequence, Arc::clone(new), kind, Some(node)),
+            None => self.put(new, kind, node),
+        }
+    }
+
     /// Gives a name that was not looked at its node; nothing is made if there is no such name any more.
     pub fn settle(&mut self, name: &[u8], node: impl FnOnce() -> Arc<Node>) -> Option<Arc<Node>> {
         let kind = self.get(name).filter(|slot| slot.node.is_none())?.kind;
@@ -164,8 +175,13 @@ impl Slots {
             usize::try_from(cookie.saturating_add(1).saturating_sub(FIRST_COOKIE)).unwrap_or(usize::MAX);
         let count = self.lower.as_ref().map_or(0, |(_, fates)| fates.len());
         let made = self.by_sequence.range(cookie.saturating_add(1)..);
-        let lower = (from.min(count)..count).filter_map(|at| self.listed(at));
-        lower.chain(made.map(|(sequence, made)| made.slot(*sequence)))
+        let mut lower = (from.min(count)..count).filter_map(|at| self.listed(at)).peekable();
+        let mut made = made.map(|(sequence, made)| made.slot(*sequence)).peekable();
+        std::iter::from_fn(move || match (lower.peek(), made.peek()) {
+            (Some(listed), Some(renamed)) if renamed.sequence < listed.sequence => made.next(),
+            (Some(_), _) => lower.next(),
+            (None, _) => made.next(),
+        })
     }
 
     /// All names, in the order of listings.
@@ -203,6 +219,10 @@ impl Slots {
     fn push(&mut self, name: Name, kind: FileKind, node: Option<Arc<Node>>) {
         let sequence = self.next;
         self.next += 1;
+        self.insert(sequence, name, kind, node);
+    }
+
+    fn insert(&mut self, sequence: u64, name: Name, kind: FileKind, node: Option<Arc<Node>>) {
         self.by_name.insert(Arc::clone(&name), sequence);
         self.by_sequence.insert(sequence, Made { name, kind, node });
     }
@@ -277,6 +297,25 @@ mod tests {
             assert_eq!(names(&slots, 0).len(), 9);
             digits().iter().for_each(|name| slots.remove(name));
             assert!(slots.is_empty());
+        }
+    }
+
+    #[test]
+    fn a_new_name_of_what_was_there_keeps_its_cookie() {
+        for mut slots in both() {
+            let [name, other] = [&b"3.bak"[..], b"4.bak"].map(Name::from);
+            slots.rename(b"3", &name, FileKind::Fifo, node());
+            assert_eq!(slots.get(&name).unwrap().sequence, FIRST_COOKIE + 3);
+            assert_eq!(names(&slots, FIRST_COOKIE + 1)[..3], [&b"2"[..], b"3.bak", b"4"]);
+            assert_eq!(names(&slots, FIRST_COOKIE + 3)[..2], [b"4", b"5"]);
+            slots.rename(&name, &digits()[3], FileKind::Fifo, node());
+            assert_eq!(names(&slots, 0), digits().map(|name| name.to_vec()));
+            // Over another one it takes that one's place.
+            slots.rename(b"9", &digits()[0], FileKind::Fifo, node());
+            assert_eq!(names(&slots, 0)[..2], [b"0", b"1"]);
+            slots.rename(b"4", &other, FileKind::Fifo, node());
+            slots.put(&digits()[4], FileKind::Fifo, node());
+            assert_eq!(names(&slots, FIRST_COOKIE + 3), [&b"4.bak"[..], b"5", b"6", b"7", b"8", b"4"]);
         }
     }
 

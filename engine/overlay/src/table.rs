@@ -32,6 +32,13 @@ pub(crate) struct Listed {
     pub sequence: u64,
 }
 
+/// What a number names.
+pub(crate) enum Known {
+    Node(Arc<Node>),
+    Listed(Listed),
+    Nothing,
+}
+
 /// A part of all numbers.
 #[derive(Default)]
 struct Shard {
@@ -129,15 +136,22 @@ impl Table {
         is_same
     }
 
-    /// Where a number without a node comes from.
-    pub fn listed(&self, id: NodeId) -> Option<Listed> {
-        let (directory, sequence, _) = self.shard(id).listed.get(&id.0).copied()?;
-        Some(Listed::new(directory, sequence))
+    /// What is known of a number.
+    pub fn find(&self, id: NodeId) -> Known {
+        let shard = self.shard(id);
+        match (shard.nodes.get(&id.0), shard.listed.get(&id.0)) {
+            (Some(node), _) => Known::Node(Arc::clone(node)),
+            (None, Some((directory, sequence, _))) => Known::Listed(Listed::new(*directory, *sequence)),
+            (None, None) => Known::Nothing,
+        }
     }
 
-    /// Takes back tellings of a number without a node.
-    pub fn forget(&self, id: NodeId, count: u64) {
+    /// Takes back look-ups of a number, or tellings while it has no node. Gives the node if those were its last.
+    pub fn forget(&self, id: NodeId, count: u64) -> Option<Arc<Node>> {
         let mut shard = self.shard(id);
+        if let Some(node) = shard.nodes.get(&id.0) {
+            return node.forget(count).then(|| Arc::clone(node));
+        }
         if let Entry::Occupied(mut listed) = shard.listed.entry(id.0) {
             match u32::try_from(count).ok().and_then(|count| listed.get().2.checked_sub(count)) {
                 Some(rest @ 1..) => listed.get_mut().2 = rest,
@@ -147,6 +161,7 @@ impl Table {
         if shard.listed.len() < shard.listed.capacity() / 8 {
             shard.listed.shrink_to_fit();
         }
+        None
     }
 
     /// Adds a node that was just made as `name` in `parent`.
@@ -239,17 +254,22 @@ mod tests {
         let [first, other] = [3, 4].map(|sequence| Listed { directory: NodeId::ROOT, sequence });
         assert!(table.tell(NodeId(7), first) && table.tell(NodeId(7), first));
         assert!(!table.tell(NodeId(7), other));
-        assert_eq!(table.listed(NodeId(7)), Some(first));
+        let listed = |id| match table.find(NodeId(id)) {
+            Known::Listed(listed) => Some(listed),
+            _ => None,
+        };
+        assert_eq!(listed(7), Some(first));
         assert_eq!(table.adopt(NodeId(7), Some(other), build).id, NodeId(8));
         let node = table.adopt(NodeId(7), Some(first), build);
-        assert_eq!((node.id, table.listed(NodeId(7))), (NodeId(7), None));
-        assert!(!node.forget(1) && node.forget(1), "both tellings count");
+        assert_eq!((node.id, listed(7)), (NodeId(7), None));
+        assert!(table.forget(NodeId(7), 1).is_none(), "both tellings count");
+        assert!(table.forget(NodeId(7), 1).is_some_and(|gone| Arc::ptr_eq(&gone, &node)));
         assert!(!table.tell(NodeId(7), first), "it has a node now");
         assert!(table.tell(NodeId(9), first) && table.tell(NodeId(9), first));
-        table.forget(NodeId(9), 1);
-        assert_eq!(table.listed(NodeId(9)), Some(first));
-        table.forget(NodeId(9), 1);
-        assert_eq!(table.listed(NodeId(9)), None);
+        assert!(table.forget(NodeId(9), 1).is_none());
+        assert_eq!(listed(9), Some(first));
+        assert!(table.forget(NodeId(9), 1).is_none());
+        assert_eq!(listed(9), None);
     }
 
     #[test]

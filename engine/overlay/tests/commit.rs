@@ -361,6 +361,71 @@ fn a_live_name_of_another_but_equal_file_is_told() {
     assert_eq!(again.getattr(b).unwrap().links, 1);
 }
 
+/// The usual way to end a hard link: a copy, equal in all, takes the place of one of the names.
+#[test]
+fn a_name_of_another_but_equal_file_is_told() {
+    let bench = Bench::new();
+    let snapshot = base(&bench);
+    let overlay = over(&bench, &snapshot, "one");
+    let copy = put(&overlay, TOP, "copy", b"linked");
+    date(&overlay, copy, OLD);
+    overlay.rename(TOP, b"copy", TOP, b"h", 0).unwrap();
+    let delta = commit(&overlay);
+    assert_eq!(names(&delta), ["h"]);
+    let after = apply(&*bench.store, &snapshot, &delta).unwrap();
+    assert!(after.links.groups().is_empty(), "{:?}", after.links);
+    let again = over(&bench, &after, "two");
+    let i = walk(&again, "i").unwrap();
+    again.write(walk(&again, "h").unwrap(), 0, b"other", false).unwrap();
+    assert_eq!(again.read(i, 0, 100).unwrap(), b"linked");
+}
+
+/// The same of a directory: what is in it may be equal, and linked otherwise.
+#[test]
+fn a_directory_made_anew_has_the_links_that_it_was_given() {
+    let bench = Bench::new();
+    let make = |overlay: &Overlay, linked: bool| {
+        let d = overlay.mkdir(TOP, b"d", 0o755, &ROOT).unwrap().id;
+        let a = put(overlay, d, "a", b"equal");
+        let b = if linked { overlay.link(a, d, b"b").unwrap().id } else { put(overlay, d, "b", b"equal") };
+        [a, b, d].into_iter().for_each(|id| date(overlay, id, OLD));
+    };
+    for linked in [true, false] {
+        let first = bench.overlay("first", Lower::Snapshot(Snapshot::scratch()));
+        make(&first, linked);
+        let snapshot = apply(&*bench.store, &Snapshot::scratch(), &commit(&first)).unwrap();
+        let overlay = over(&bench, &snapshot, "second");
+        let d = walk(&overlay, "d").unwrap();
+        ["a", "b"].into_iter().for_each(|name| overlay.unlink(d, name.as_bytes()).unwrap());
+        overlay.rmdir(TOP, b"d").unwrap();
+        make(&overlay, !linked);
+        date(&overlay, TOP, OLD);
+        let after = apply(&*bench.store, &snapshot, &commit(&overlay)).unwrap();
+        assert_eq!(after.links.groups().len(), usize::from(!linked));
+    }
+}
+
+/// `mv a/b z && rmdir a`: the kernel forgets `a`, and what was in it goes on.
+#[test]
+fn links_outlive_the_directory_that_they_came_from() {
+    let bench = Bench::new();
+    let made = bench.overlay("made", Lower::Snapshot(Snapshot::scratch()));
+    let a = made.mkdir(TOP, b"a", 0o755, &ROOT).unwrap().id;
+    let b = made.mkdir(a, b"b", 0o755, &ROOT).unwrap().id;
+    let f = put(&made, b, "f", b"linked");
+    made.link(f, b, b"h").unwrap();
+    made.link(f, TOP, b"x").unwrap();
+    let snapshot = apply(&*bench.store, &Snapshot::scratch(), &commit(&made)).unwrap();
+    let overlay = over(&bench, &snapshot, "one");
+    let a = overlay.lookup(TOP, b"a").unwrap().id;
+    overlay.rename(a, b"b", TOP, b"z", 0).unwrap();
+    overlay.rmdir(TOP, b"a").unwrap();
+    overlay.forget(a, 1);
+    assert_eq!(overlay.getattr(a), Err(Errno::STALE));
+    let after = apply(&*bench.store, &snapshot, &commit(&overlay)).unwrap();
+    assert_eq!(after.links.groups(), [["x", "z/f", "z/h"].map(at).to_vec()]);
+}
+
 /// Names that are left of a live file show how many they are, not the machine's count.
 #[test]
 fn a_live_file_that_lost_a_name_has_one_link_less() {

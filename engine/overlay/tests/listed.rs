@@ -37,7 +37,7 @@ fn name(number: usize) -> String {
 fn told(overlay: &Overlay, directory: NodeId) -> Vec<(Vec<u8>, Stat)> {
     let mut told = Vec::new();
     let mut take = |listed: &rbuild_overlay::ops::Listed<'_>| {
-        if !listed.is_dot {
+        if listed.counts {
             told.push((listed.name.to_vec(), listed.stat));
         }
         true
@@ -140,4 +140,54 @@ fn what_is_forgotten_is_made_again_as_it_was() {
     overlay.forget(changed, 1);
     overlay.forget(d, 1);
     assert_eq!(overlay.read(walk(&overlay, "d/file-000").unwrap(), 0, 100).unwrap(), b"FILE-000");
+}
+
+#[test]
+fn who_asks_at_the_same_time_as_others_is_answered() {
+    let bench = Bench::new();
+    let lower = lower(&bench);
+    for round in 0..20 {
+        let overlay = bench.overlay(&format!("round-{round}"), Lower::Snapshot(lower.clone()));
+        let told = told(&overlay, walk(&overlay, "d").unwrap());
+        let barrier = std::sync::Barrier::new(2);
+        std::thread::scope(|scope| {
+            let ask = || {
+                for (_, stat) in &told {
+                    barrier.wait();
+                    assert_eq!(overlay.getattr(stat.id).map(|found| found.id), Ok(stat.id));
+                }
+            };
+            let other = scope.spawn(ask);
+            ask();
+            other.join().unwrap();
+        });
+    }
+}
+
+/// As `ls` shows the name of another user's mount: what can't be looked at hides nothing else.
+#[test]
+fn a_name_that_cannot_be_looked_at_is_listed() {
+    let bench = Bench::new();
+    let made = bench.overlay("made", Lower::Snapshot(Snapshot::scratch()));
+    for name in ["a", "b", "c"] {
+        let directory = made.mkdir(TOP, name.as_bytes(), 0o755, &ROOT_CALLER).unwrap().id;
+        made.mkdir(directory, format!("in-{name}").as_bytes(), 0o755, &ROOT_CALLER).unwrap();
+    }
+    let snapshot = apply(&*bench.store, &Snapshot::scratch(), &made.commit(None).unwrap().delta).unwrap();
+    let root = rbuild_tree::TreeStore::tree(&*bench.store, &snapshot.tree).unwrap();
+    let Some(rbuild_tree::Kind::Directory(lost)) = root.get(b"b").map(|entry| entry.kind.clone()) else {
+        panic!("b is a directory")
+    };
+    bench.store.lose_tree(&lost);
+    let overlay = bench.overlay("one", Lower::Snapshot(snapshot));
+    let mut names = Vec::new();
+    let mut take = |listed: &rbuild_overlay::ops::Listed<'_>| {
+        names.push((String::from_utf8_lossy(listed.name).into_owned(), listed.stat.kind, listed.counts));
+        true
+    };
+    overlay.readdir(TOP, 2, true, &mut take).unwrap();
+    let directory = rbuild_overlay::FileKind::Directory;
+    let expected = [("a", true), ("b", false), ("c", true)];
+    assert_eq!(names, expected.map(|(name, counts)| (name.to_owned(), directory, counts)));
+    assert_eq!(overlay.lookup(TOP, b"b"), Err(Errno::IO));
 }

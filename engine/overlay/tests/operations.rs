@@ -274,6 +274,36 @@ fn listings_go_on_where_they_were() {
     );
 }
 
+/// A program that gives what it is shown another name, and shows itself the rest, comes to an end.
+#[test]
+fn renaming_while_listing_ends() {
+    let bench = Bench::new();
+    let made = empty(&bench);
+    let make = |overlay: &Overlay, number: i32| file(overlay, TOP, &format!("{number:03}"), b"");
+    (0..300).for_each(|number| assert_ne!(make(&made, number), TOP));
+    let lower = again(&bench, &made, "lower");
+    (300..310).for_each(|number| assert_ne!(make(&lower, number), TOP));
+    let (mut cookie, mut seen) = (2, Vec::new());
+    loop {
+        let mut next = None;
+        lower
+            .readdir(TOP, cookie, false, &mut |listed| {
+                next.get_or_insert((listed.cookie, listed.name.to_vec())).0 == listed.cookie
+            })
+            .unwrap();
+        let Some((at, name)) = next else { break };
+        let new = [&name[..], b".bak"].concat();
+        lower.rename(TOP, &name, TOP, &new, 0).unwrap();
+        if seen.len() % 2 == 0 {
+            lower.rename(TOP, &new, TOP, &name, 0).unwrap();
+        }
+        seen.push(name);
+        assert!(seen.len() <= 310, "shown again: {:?}", String::from_utf8_lossy(&seen[seen.len() - 1]));
+        cookie = at;
+    }
+    assert_eq!(seen.len(), 310);
+}
+
 #[test]
 fn bytes_move_from_lower_to_memory_to_scratch() {
     let bench = Bench::new(); // inline limit 100

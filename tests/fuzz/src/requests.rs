@@ -310,7 +310,7 @@ impl Kernel<'_> {
         let (cookie, count, mut room) = (self.offset(), self.byte().is_multiple_of(2), self.byte());
         let mut found = Vec::new();
         let listed = self.overlay.readdir(id, cookie, count, &mut |entry| {
-            found.extend((!entry.is_dot).then_some(entry.stat.id));
+            found.extend(entry.counts.then_some(entry.stat.id));
             room = room.saturating_sub(1);
             room > 0
         });
@@ -372,7 +372,7 @@ fn shown(overlay: &Overlay) -> String {
 fn children(overlay: &Overlay, id: NodeId, path: &[u8]) -> Vec<(NodeId, Vec<u8>)> {
     let mut found = Vec::new();
     let listed = overlay.readdir(id, 0, false, &mut |entry| {
-        if !entry.is_dot {
+        if entry.counts {
             found.push((entry.stat.id, [path, b"/", entry.name].concat()));
         }
         true

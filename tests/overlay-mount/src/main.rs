@@ -1,7 +1,7 @@
 //! A mount command in the manner of overlayfs, for test-suites and benches that take one; it does not ship.
 //!
-//! `overlay-mount -o lowerdir=A:B,upperdir=U,workdir=W[,index=DIR][,userxattr] MOUNTPOINT` goes to the background when
-//! the mount is up. Lower directories and an upper one that holds something already become a snapshot by reference
+//! `overlay-mount -o lowerdir=A:B,upperdir=U,workdir=W[,index=DIR][,userxattr][,writeback] MOUNTPOINT` goes to the
+//! background when the mount is up. Lower directories and an upper one that holds something already become a snapshot by reference
 //! ([`layers`]): no byte is copied. At unmount the change is written to `upperdir` in overlayfs's own form ([`upper`]),
 //! so that the kernel's overlayfs with the same lower directories shows the same tree. Until then nothing of it is there.
 //!

@@ -20,6 +20,8 @@ pub struct MountOptions {
     pub index: Option<PathBuf>,
     /// Marks of overlayfs are `user.*` attributes, not `trusted.*`.
     pub user_xattr: bool,
+    /// Writes are gathered by the kernel.
+    pub writeback: bool,
     /// Where the filesystem appears.
     pub mountpoint: PathBuf,
 }
@@ -48,6 +50,7 @@ impl MountOptions {
                 .map(|(_, value)| absolute(&unescape(value)))
                 .transpose()?,
             user_xattr: path("userxattr").is_some(),
+            writeback: path("writeback").is_some(),
             mountpoint: absolute(mountpoint.as_bytes())?,
         })
     }

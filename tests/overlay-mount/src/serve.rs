@@ -38,7 +38,8 @@ pub fn serve(options: &MountOptions) -> Result<()> {
     let lower = lower_snapshot(&mut store, options)?;
     let start = add_layer(&store, &lower, &options.upper)?;
     let store = Arc::new(store);
-    let settings = Options { keep_xattr: is_kept, ..Options::new(own("scratch")?) };
+    let settings =
+        Options { keep_xattr: is_kept, writeback: options.writeback, ..Options::new(own("scratch")?) };
     let overlay = Overlay::new(store.clone(), Lower::Snapshot(start.clone()), settings)?;
     run(&overlay, &options.mountpoint)?;
     let begin = Instant::now();

@@ -6,6 +6,7 @@ use crate::{
     directory::Source,
     node::{Body, Inode, Name, Node},
     place::Place,
+    table::NodeKey,
     trace::{
         input::{entry_content, unchanged},
         recorder::Content,
@@ -88,7 +89,11 @@ impl Commit<'_> {
         let entry = self.build(child, path)?;
         // What an earlier step replaced stays so: it knew whether that was needed.
         let earlier = was_changed && child.lock().origin.as_ref().is_some_and(|origin| !origin.traced);
-        if !forced && !earlier && self.is_as_lower(directory, name, place, &entry, joined)? {
+        if !forced
+            && !earlier
+            && self.is_as_lower(directory, name, place, &entry, joined)?
+            && self.is_linked_as_lower(child, &Place::below(place, name).path(), path)
+        {
             return Ok(None);
         }
         Ok(Some(Change::Replaced(entry)))
@@ -120,6 +125,23 @@ impl Commit<'_> {
             Some((Source::Live(_), true)) => Ok(self.is_as_live(&path, entry, joined)),
             _ => Ok(false),
         }
+    }
+
+    /// Whether what stands at `path` has the hard links that the lower has at `lower`: an equal file in place of one of
+    /// several names is one of its own. A directory that was made anew has none of the lower's.
+    fn is_linked_as_lower(&self, child: &Arc<Node>, lower: &TreePath, path: &TreePath) -> bool {
+        let groups = &self.overlay.0.base.groups;
+        let inode = child.lock();
+        if !inode.is_directory() {
+            let group = match inode.origin.as_ref().and_then(|origin| origin.group) {
+                Some(NodeKey::Group(group)) => Some(group),
+                _ => None,
+            };
+            return groups.number(lower) == group;
+        }
+        drop(inode);
+        let is_below = |linked: &Arc<Node>| self.paths(linked).iter().any(|name| name.starts_with(path));
+        !groups.any_below(lower) && !self.linked.values().any(is_below)
     }
 
     /// The same for a live directory; what can't be read is not the same. Its link groups are in no table: a file that

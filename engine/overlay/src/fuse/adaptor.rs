@@ -45,6 +45,9 @@ impl Filesystem for Adaptor {
         for feature in FEATURES {
             let _ = config.add_capabilities(feature);
         }
+        if self.overlay.0.writeback {
+            let _ = config.add_capabilities(InitFlags::FUSE_WRITEBACK_CACHE);
+        }
         let _ = config.set_max_write(MAX_WRITE);
         let _ = config.set_max_background(MAX_BACKGROUND);
         Ok(())
@@ -289,7 +292,9 @@ impl Filesystem for Adaptor {
         let _turn = self.spinner.turn();
         let listed = self.run(|overlay| {
             overlay.readdir(NodeId(id.0), offset, true, &mut |entry| {
-                let (id, attributes) = (INodeNo(entry.stat.id.0), attributes(&entry.stat));
+                // Number 0: the kernel makes nothing of it.
+                let id = INodeNo(if entry.counts { entry.stat.id.0 } else { 0 });
+                let attributes = attributes(&entry.stat);
                 !reply.add(id, entry.cookie, name(entry.name), &FOR_EVER, &attributes, GENERATION)
             })
         });

@@ -26,14 +26,11 @@ pub(super) fn system_time(time: Timestamp) -> SystemTime {
 
 /// The time of a request. Before 1970 fuser 0.18 counts the nanoseconds in the wrong direction; this undoes it.
 pub(super) fn timestamp(time: SystemTime) -> Timestamp {
-    let seconds = |time: Duration| i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
-    match time.duration_since(UNIX_EPOCH) {
-        Ok(after) => Timestamp { seconds: seconds(after), nanoseconds: after.subsec_nanos() },
-        Err(before) => {
-            let before = before.duration();
-            Timestamp { seconds: -seconds(before), nanoseconds: before.subsec_nanos() }
-        }
-    }
+    let (seconds, distance) = match time.duration_since(UNIX_EPOCH) {
+        Ok(after) => (0_i64.saturating_add_unsigned(after.as_secs()), after),
+        Err(before) => (0_i64.saturating_sub_unsigned(before.duration().as_secs()), before.duration()),
+    };
+    Timestamp { seconds, nanoseconds: distance.subsec_nanos() }
 }
 
 pub(super) fn file_type(kind: FileKind) -> FileType {
@@ -70,21 +67,7 @@ pub(super) fn attributes(stat: &Stat) -> FileAttr {
 
 /// No node: the kernel remembers that a name does not exist.
 pub(super) fn nothing() -> FileAttr {
-    let stat = Stat {
-        id: NodeId(0),
-        kind: FileKind::File,
-        mode: 0,
-        links: 0,
-        uid: 0,
-        gid: 0,
-        device: Device { major: 0, minor: 0 },
-        size: 0,
-        blocks: 0,
-        atime: Timestamp::default(),
-        mtime: Timestamp::default(),
-        ctime: Timestamp::default(),
-    };
-    attributes(&stat)
+    attributes(&Stat::unknown(NodeId(0), FileKind::File))
 }
 
 /// The 32-bit form of the protocol: 12 bits of major, 20 of minor.

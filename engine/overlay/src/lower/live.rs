@@ -239,17 +239,24 @@ impl LiveRoot {
     }
 }
 
+/// Bytes of all names of attributes, and of one value: as many as Linux knows.
+const MOST_XATTRS: usize = 64 << 10;
+
 /// Those that a tree keeps. Not being allowed to read one is like not having it.
 fn xattrs(directory: &OwnedFd, name: &[u8]) -> Xattrs {
     let mut path = format!("/proc/self/fd/{}/", directory.as_raw_fd()).into_bytes();
     path.extend_from_slice(name);
-    let mut names = [0_u8; 4096];
-    let length = match rustix::fs::llistxattr(&path, &mut names) {
-        Ok(0) | Err(_) => return Xattrs::new(),
-        Ok(length) => length,
+    let mut names = vec![0_u8; 1 << 10];
+    let length = match rustix::fs::llistxattr(&path, &mut names[..]) {
+        Err(Errno::RANGE) => {
+            names.resize(MOST_XATTRS, 0);
+            rustix::fs::llistxattr(&path, &mut names[..])
+        }
+        length => length,
     };
+    let Some(length @ 1..) = length.ok() else { return Xattrs::new() };
     let mut kept = Xattrs::new();
-    let mut value = vec![0_u8; 64 << 10];
+    let mut value = vec![0_u8; MOST_XATTRS];
     for attribute in names[..length].split(|byte| *byte == 0).filter(|name| is_kept_xattr(name)) {
         if let Ok(length) = rustix::fs::lgetxattr(&path, attribute, &mut value[..]) {
             kept.insert(attribute.into(), image_value(attribute, &value[..length]).into());
@@ -292,6 +299,19 @@ mod tests {
         let names = root.list(&path("d")).unwrap();
         assert_eq!(names, [(b"etc"[..].into(), FileKind::Symlink), (b"f"[..].into(), FileKind::File)]);
         assert!(root.list(&path("link")).is_err());
+    }
+
+    #[test]
+    fn all_attributes_are_found_however_long_their_names() {
+        let folder = tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).unwrap();
+        let file = folder.path().join("f");
+        std::fs::write(&file, b"").unwrap();
+        let names: Vec<String> = (0..8).map(|number| format!("user.{number}{}", "x".repeat(200))).collect();
+        for name in &names {
+            rustix::fs::setxattr(&file, name.as_str(), b"1", rustix::fs::XattrFlags::empty()).unwrap();
+        }
+        let found = root(folder.path(), &[]).look(&path("f")).unwrap().unwrap();
+        assert_eq!(found.metadata.xattrs.len(), names.len());
     }
 
     #[test]

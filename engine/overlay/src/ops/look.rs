@@ -5,7 +5,7 @@ use crate::{
     namespace::check_name,
     node::{Body, Name, Node},
     slots::{FIRST_COOKIE, Slot},
-    table::Listed as Told,
+    table::{Listed as Told, lower_id},
 };
 use std::sync::Arc;
 
@@ -21,8 +21,9 @@ pub struct Listed<'a> {
     pub cookie: u64,
     /// All of it.
     pub stat: Stat,
-    /// Whether it is `.` or `..`, which count as no look-up.
-    pub is_dot: bool,
+    /// Whether it counts as looked up, where that is asked for. `.` and `..` do not, nor does what can't be looked at:
+    /// of that only the number and the kind are told.
+    pub counts: bool,
 }
 
 /// What statfs(2) says, in blocks of `block_size` bytes.
@@ -67,13 +68,9 @@ impl Overlay {
     /// What was changed stays, and what a live directory has: what was seen of it must be the same when it is looked up
     /// again. That is some 600 bytes a file, no descriptor.
     pub fn forget(&self, id: NodeId, count: u64) {
-        match self.0.table.get(id) {
-            Some(node) if node.forget(count) && id != NodeId::ROOT => {
-                self.0.table.release(&node);
-                self.unlearn(&node);
-            }
-            Some(_) => {}
-            None => self.0.table.forget(id, count),
+        if let Some(node) = self.0.table.forget(id, count).filter(|node| node.id != NodeId::ROOT) {
+            self.0.table.release(&node);
+            self.unlearn(&node);
         }
     }
 
@@ -151,7 +148,7 @@ impl Overlay {
             let Some(last) = batch.last() else { return Ok(()) };
             after = last.sequence;
             for slot in batch {
-                if !self.list_slot(&directory, &slot, count, take)? {
+                if !self.list_slot(&directory, &slot, count, take) {
                     return Ok(());
                 }
             }
@@ -168,7 +165,7 @@ impl Overlay {
         let dots: [(&[u8], &Arc<Node>, u64); 2] = [(b".", directory, 1), (b"..", &above, 2)];
         for (name, node, own) in dots.into_iter().filter(|(.., own)| *own > cookie) {
             let stat = node.lock().stat(node.id);
-            if !take(&Listed { name, cookie: own, stat, is_dot: true }) {
+            if !take(&Listed { name, cookie: own, stat, counts: false }) {
                 return Ok(false);
             }
         }
@@ -182,32 +179,38 @@ impl Overlay {
         slot: &Slot<Name>,
         count: bool,
         take: &mut dyn FnMut(&Listed<'_>) -> bool,
-    ) -> Result<bool, Errno> {
-        let mut take = |stat| take(&Listed { name: &slot.name, cookie: slot.sequence, stat, is_dot: false });
+    ) -> bool {
+        let mut take = |stat, counts| take(&Listed { name: &slot.name, cookie: slot.sequence, stat, counts });
         let node = match &slot.node {
             Some(node) => Arc::clone(node),
             None => {
                 let told = Told { directory: directory.id, sequence: slot.sequence };
                 if count
-                    && let Some(stat) = self.peek(directory, &slot.name)?
+                    && let Ok(Some(stat)) = self.peek(directory, &slot.name)
                     && self.0.table.tell(stat.id, told)
                 {
-                    let taken = take(stat);
+                    let taken = take(stat, true);
                     if !taken {
-                        self.0.table.forget(stat.id, 1);
+                        self.forget(stat.id, 1);
                     }
-                    return Ok(taken);
+                    return taken;
                 }
-                let Some(node) = self.child(directory, &slot.name)? else { return Ok(true) };
-                node
+                match self.child(directory, &slot.name) {
+                    Ok(Some(node)) => node,
+                    Ok(None) => return true,
+                    // A mount of another user: as everywhere, its name is listed all the same.
+                    Err(_) => {
+                        return take(Stat::unknown(lower_id(directory.id, &slot.name), slot.kind), false);
+                    }
+                }
             }
         };
         let stat = node.lock().stat(node.id);
-        let taken = take(stat);
+        let taken = take(stat, true);
         if taken && count {
             node.count_lookup();
         }
-        Ok(taken)
+        taken
     }
 
     /// How much room there is: that of the scratch folder.

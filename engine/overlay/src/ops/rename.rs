@@ -174,10 +174,17 @@ impl Overlay {
                 body.count_directory(false);
             }
         }
-        if let Some(body) = guards.from.directory_mut() {
-            body.slots.iter_mut().for_each(|slots| slots.remove(&from.name));
+        let within = guards.to.is_none();
+        if let Some(slots) = guards.from.directory_mut().and_then(|directory| directory.slots.as_mut()) {
+            if within {
+                slots.rename(&from.name, &to.name, kind, Arc::clone(moved));
+            } else {
+                slots.remove(&from.name);
+            }
         }
-        self.place(guards.to(), &to.name, kind, moved);
+        if !within {
+            self.place(guards.to(), &to.name, kind, moved);
+        }
         self.moved(&mut guards, from, to, moved, kind);
         if from.whiteout {
             let body = Body::CharDevice(Device { major: 0, minor: 0 });

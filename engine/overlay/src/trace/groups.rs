@@ -27,6 +27,11 @@ impl Groups {
         self.numbers.get(path).copied()
     }
 
+    /// Whether something below a directory has several names.
+    pub fn any_below(&self, directory: &TreePath) -> bool {
+        self.numbers.keys().any(|path| path.starts_with(directory))
+    }
+
     /// What tells a group from any other.
     pub fn digest(&self, number: usize) -> Option<ObjectId> {
         self.digests.get(number).copied()

@@ -25,6 +25,11 @@ impl FolderStore {
         Self(folder.into())
     }
 
+    /// As a disk does.
+    pub fn lose_tree(&self, id: &TreeId) {
+        fs::remove_file(self.path("tree", id)).unwrap();
+    }
+
     fn path(&self, kind: &str, id: impl ToString) -> PathBuf {
         self.0.join(format!("{kind}-{}", id.to_string()))
     }

@@ -61,7 +61,7 @@ fn show(overlay: &Overlay, id: NodeId, path: &[u8], view: &mut View, first: &mut
 pub fn children(overlay: &Overlay, id: NodeId) -> BTreeMap<Vec<u8>, NodeId> {
     let mut found = BTreeMap::new();
     let mut take = |entry: &rbuild_overlay::ops::Listed<'_>| {
-        if !entry.is_dot {
+        if entry.counts {
             assert!(found.insert(entry.name.to_vec(), entry.stat.id).is_none(), "listed twice");
         }
         true

@@ -34,8 +34,17 @@ fn check(layers: &Layers, seen: &Seen) {
 
 #[test]
 fn mount_whatever_is_made_the_kernel_sees() {
+    whatever_is_made_the_kernel_sees("");
+}
+
+#[test]
+fn mount_whatever_is_made_with_writeback_the_kernel_sees() {
+    whatever_is_made_the_kernel_sees("writeback");
+}
+
+fn whatever_is_made_the_kernel_sees(options: &str) {
     let Some(layers) = have_mounts(&["lower"]) else { return };
-    let seen = layers.mounted(|at| shell(at, EVERYTHING));
+    let seen = layers.mounted_with(options, |at| shell(at, EVERYTHING));
     assert_eq!(seen.len(), 24, "{seen:?}");
     check(&layers, &seen);
     let sparse = layers.upper().join("sparse").metadata().unwrap();
@@ -67,6 +76,23 @@ fn mount_whatever_is_done_to_the_lower_the_kernel_sees() {
     let more = layers
         .mounted(|at| shell(at, "rm -r same moved/deep; mv moved d; mkdir gone; touch -d @5 hard linked"));
     check(&layers, &more);
+}
+
+/// The kernel hands on any time that a program sets; an answer comes to each.
+#[test]
+fn mount_times_at_both_ends_are_set() {
+    let Some(layers) = have_mounts(&["lower"]) else { return };
+    layers.mounted(|at| {
+        let path = at.join("file");
+        fs::write(&path, "").unwrap();
+        for seconds in [i64::MIN, i64::MIN + 1, i64::MAX - 1, i64::MAX, -1, 0] {
+            let time = rustix::fs::Timespec { tv_sec: seconds, tv_nsec: 5 };
+            let times = rustix::fs::Timestamps { last_access: time, last_modification: time };
+            let none = rustix::fs::AtFlags::empty();
+            rustix::fs::utimensat(rustix::fs::CWD, &path, &times, none).unwrap();
+            assert_eq!(path.metadata().unwrap().mtime(), seconds);
+        }
+    });
 }
 
 #[test]
@@ -146,6 +172,16 @@ fn mount_in_a_user_namespace_marks_are_user_attributes() {
 
 #[test]
 fn mount_random_changes_the_kernel_sees() {
+    random_changes_the_kernel_sees("");
+}
+
+#[test]
+fn mount_random_changes_with_writeback_the_kernel_sees() {
+    random_changes_the_kernel_sees("writeback");
+}
+
+/// Bytes, sizes and dates that the kernel keeps back must be there when the mount is gone.
+fn random_changes_the_kernel_sees(options: &str) {
     if have_mounts(&["lower"]).is_none() {
         return;
     }
@@ -161,7 +197,7 @@ fn mount_random_changes_the_kernel_sees() {
         };
         apply(&layers.at("lower"), &steps[0]);
         for step in &steps[1..] {
-            let seen = layers.mounted(|at| apply(at, step));
+            let seen = layers.mounted_with(options, |at| apply(at, step));
             check(&layers, &seen);
         }
         Ok(())
