@@ -11,7 +11,7 @@ fn library() -> PathBuf {
 }
 
 /// The modules of the library, each using only those before it.
-const ORDER: [&str; 24] = [
+const ORDER: [&str; 25] = [
     "spec",
     "error",
     "key",
@@ -35,6 +35,7 @@ const ORDER: [&str; 24] = [
     "execute",
     "paths",
     "mount",
+    "doctor",
     "build",
 ];
 

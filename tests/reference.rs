@@ -18,6 +18,7 @@ fn the_schemas_that_are_committed_are_those_of_the_code() {
     assert_committed("schemas/events.schema.json", &["schema", "events"]);
     assert_committed("schemas/lock.schema.json", &["schema", "lock"]);
     assert_committed("schemas/metadata.schema.json", &["schema", "metadata"]);
+    assert_committed("schemas/doctor.schema.json", &["schema", "doctor"]);
     assert_committed("schemas/README.md", &["schema", "reference"]);
 }
 
@@ -75,6 +76,7 @@ fn help_names_every_command() {
       inspect      Shows an image or step of the last build: config, layers, tree
       mount        Shows a tree as a filesystem, until it is unmounted or a command has ended
       logs         Prints all that a step or test wrote when it last ran
+      doctor       Tells what this machine gives to rbuild, what is missing, and what helps here
       explain      Tells what the code of an error or warning means, and what to do about it
       schema       Prints a JSON Schema, for editors and for programs that read events, or a list of all
                    keys

@@ -4,6 +4,7 @@ pub mod build;
 pub mod container;
 mod convert;
 pub mod copy;
+pub mod doctor;
 pub mod error;
 pub mod execute;
 pub mod graph;

@@ -31,6 +31,7 @@ mod execute;
 mod guard;
 mod init;
 mod mounts;
+mod overlay;
 mod procfs;
 mod staging;
 
@@ -59,6 +60,9 @@ fn run() -> Option<()> {
             send(&control, &FromChild::Guarded, &[program.as_fd()])
                 .named(Part::Other, || "hand the program over")
         }),
+        ToChild::TryOverlay { folder } => {
+            overlay::try_out(&folder).and_then(|()| say(&control, &FromChild::Tried))
+        }
         ToChild::Mapped | ToChild::Proceed => return None,
     };
     match done {

@@ -86,6 +86,8 @@ pub enum Part {
     FuseDevice,
     /// Mounting a FUSE filesystem.
     FuseMount,
+    /// Mounting the kernel's overlayfs.
+    OverlayMount,
     /// Any other mount.
     Mount,
     /// Everything else.
@@ -95,7 +97,14 @@ pub enum Part {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let errno = Errno::from_raw(self.errno);
-        write!(f, "{}: {errno:?} ({})", self.operation, errno.desc())
+        let words = match (self.part, errno) {
+            // Of namespaces and mounts it is their number, and nobody needs to look for room on a disk.
+            (Part::Namespace | Part::Mount | Part::FuseMount | Part::OverlayMount, Errno::ENOSPC) => {
+                "a limit is reached"
+            }
+            _ => errno.desc(),
+        };
+        write!(f, "{}: {errno:?} ({words})", self.operation)
     }
 }
 
@@ -146,6 +155,8 @@ mod tests {
         let failed: Outcome<()> = Err(Errno::EPERM).named(Part::Mount, || "mount proc on /proc");
         let Err(failure) = failed else { panic!("an error stays one") };
         assert_eq!(failure.to_string(), "mount proc on /proc: EPERM (Operation not permitted)");
+        let full = Failure { errno: libc::ENOSPC, ..failure.clone() };
+        assert_eq!(full.to_string(), "mount proc on /proc: ENOSPC (a limit is reached)");
         let plain = Error::Failed { failure: failure.clone(), cure: None };
         assert_eq!(plain.to_string(), "mount proc on /proc: EPERM (Operation not permitted)");
         let cured = Error::Failed { failure, cure: Some("do this".into()) };

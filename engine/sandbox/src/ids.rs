@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::environment::{self, Facts};
 use crate::{Error, Result};
 
 mod write;
@@ -62,6 +63,21 @@ pub enum MapMethod {
     Single,
 }
 
+/// Why a process gets one id and no range.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OneId {
+    /// Inside a namespace that was made with one id.
+    OuterNamespace,
+    /// Root without the capabilities to map.
+    NoCapabilities,
+    /// no_new_privs disarms newuidmap.
+    NoNewPrivileges,
+    /// There is no newuidmap.
+    NoHelper,
+    /// /etc/subuid or /etc/subgid has no line for the user.
+    NoRange,
+}
+
 impl IdMap {
     /// The best map that this process can have on this machine.
     ///
@@ -82,6 +98,18 @@ impl IdMap {
         self.method == MapMethod::Single
     }
 
+    /// What gives this process more than one id, as the end of a sentence; empty if it could have more.
+    pub fn one_id_cure() -> String {
+        let facts = Facts::load();
+        facts.one_id.map(|why| format!(": {}", environment::one_id_cure(why, &facts))).unwrap_or_default()
+    }
+
+    /// How many ids are there of users and of groups both.
+    pub fn count(&self) -> u64 {
+        let count = |extents: &[Extent]| extents.iter().map(|extent| u64::from(extent.count)).sum::<u64>();
+        count(&self.uids).min(count(&self.gids))
+    }
+
     /// What user `inside` is outside.
     pub fn host_uid(&self, inside: u32) -> Option<u32> {
         outside(&self.uids, inside)
@@ -95,11 +123,7 @@ impl IdMap {
     /// The error for an id that is not in the map.
     pub(crate) fn unmapped(&self, kind: &'static str, id: u32) -> Error {
         let cure = match self.method {
-            MapMethod::Single => {
-                "this user has one id only: install newuidmap (package uidmap) and add a range \
-                                  for the user to /etc/subuid and /etc/subgid"
-                    .to_owned()
-            }
+            MapMethod::Single => format!("steps have one id only{}", Self::one_id_cure()),
             MapMethod::Direct | MapMethod::Helper => {
                 let extents = if kind == "user" { &self.uids } else { &self.gids };
                 let ids: u64 = extents.iter().map(|extent| u64::from(extent.count)).sum();
@@ -161,14 +185,28 @@ impl Machine {
     }
 
     pub(crate) fn choose(&self) -> IdMap {
-        let capable = self.effective_capabilities & MAPPING_CAPABILITIES == MAPPING_CAPABILITIES;
-        if self.setgroups_denied {
+        if self.one_id().is_some() {
             return IdMap::single(self.uid, self.gid);
         }
-        if self.uid == 0 && capable {
-            return self.as_root();
+        if self.uid == 0 { self.as_root() } else { self.with_helper() }
+    }
+
+    /// Why there is no range of ids, if there is none.
+    pub(crate) fn one_id(&self) -> Option<OneId> {
+        let capable = self.effective_capabilities & MAPPING_CAPABILITIES == MAPPING_CAPABILITIES;
+        let has_range = |text| !sub_ids(text, &self.names, self.uid).is_empty();
+        match self.uid {
+            _ if self.setgroups_denied => Some(OneId::OuterNamespace),
+            0 => (!capable).then_some(OneId::NoCapabilities),
+            _ if self.no_new_privs => Some(OneId::NoNewPrivileges),
+            _ if !self.has_helpers => Some(OneId::NoHelper),
+            _ => (!has_range(&self.subuid) || !has_range(&self.subgid)).then_some(OneId::NoRange),
         }
-        self.with_helper().unwrap_or_else(|| IdMap::single(self.uid, self.gid))
+    }
+
+    /// As /etc/subuid names the user.
+    pub(crate) fn user(&self) -> String {
+        self.names.first().cloned().unwrap_or_else(|| self.uid.to_string())
     }
 
     fn as_root(&self) -> IdMap {
@@ -191,16 +229,10 @@ impl Machine {
         IdMap { uids, gids, method: MapMethod::Direct }
     }
 
-    fn with_helper(&self) -> Option<IdMap> {
-        if self.uid == 0 || self.no_new_privs || !self.has_helpers {
-            return None;
-        }
-        let extents = |own, text| {
-            let ranges = sub_ids(text, &self.names, self.uid);
-            (!ranges.is_empty()).then(|| own_then(own, &ranges))
-        };
-        let (uids, gids) = (extents(self.uid, &self.subuid)?, extents(self.gid, &self.subgid)?);
-        Some(IdMap { uids, gids, method: MapMethod::Helper })
+    fn with_helper(&self) -> IdMap {
+        let extents = |own, text| own_then(own, &sub_ids(text, &self.names, self.uid));
+        let (uids, gids) = (extents(self.uid, &self.subuid), extents(self.gid, &self.subgid));
+        IdMap { uids, gids, method: MapMethod::Helper }
     }
 }
 

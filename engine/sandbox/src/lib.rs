@@ -34,7 +34,7 @@
 //! | `control` | the messages between the two sides |
 //! | `child` | the other side: set-up child, init, command |
 //! | `seccomp` | the system call filter |
-//! | `environment` | why a machine refuses, and the cure |
+//! | `environment` | what a machine gives, why it refuses, and the cure |
 //! | `sys` | the only unsafe code |
 #![deny(unsafe_op_in_unsafe_fn)]
 
@@ -52,10 +52,13 @@ mod sys;
 mod text;
 
 pub use child::enter_if_child;
-pub use environment::{Capabilities, EnvironmentError, probe};
+pub use environment::{
+    Capabilities, Cgroups, EnvironmentError, Examination, Facts, Place, cure, examine, one_id_cure, probe,
+    proc_cure,
+};
 pub use error::{Error, Failure, Part, Result};
 pub use exit::{ExecFailure, Exit};
-pub use ids::{Extent, IdMap, MapMethod};
+pub use ids::{Extent, IdMap, MapMethod, OneId};
 pub use process::{Killer, Output, Running, Sandbox, Started};
 pub use setup::{Command, Limits, Mount, Network, Setup};
 pub use sys::map_large_allocations;

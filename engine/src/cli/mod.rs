@@ -7,6 +7,7 @@
 //! | [`apply`], [`plan`] | building, and what would be built |
 //! | [`check`], [`graph`] | the build file alone |
 //! | [`inspect`], [`mount`], [`logs`] | what the last build of a file made; [`past`] finds it, [`listing`] shows a tree |
+//! | [`doctor`] | what this machine gives |
 //! | [`explain`], [`schema`], [`completions`], [`man`] | reference |
 //! | [`log`] | `RBUILD_LOG` |
 //!
@@ -17,6 +18,7 @@ mod arguments;
 mod check;
 mod completions;
 mod copy;
+mod doctor;
 mod explain;
 mod graph;
 mod inspect;
@@ -79,6 +81,7 @@ enum Command {
     Inspect(inspect::Arguments),
     Mount(mount::Arguments),
     Logs(logs::Arguments),
+    Doctor(doctor::Arguments),
     Explain(explain::Arguments),
     Schema(schema::Arguments),
     Completions(completions::Arguments),
@@ -126,6 +129,7 @@ impl Command {
         match self {
             Self::Apply(arguments) => return arguments.run(shell),
             Self::Mount(arguments) => return arguments.run(shell),
+            Self::Doctor(arguments) => return arguments.run(shell),
             Self::Plan(arguments) => arguments.run(shell)?,
             Self::Update(arguments) => arguments.run(shell)?,
             Self::Push(arguments) => arguments.run(shell)?,

@@ -1,7 +1,7 @@
 //! `rbuild schema`
 
 use crate::ui::{json, shell::Shell};
-use rbuild::{build::Metadata, error::Result, spec::schema};
+use rbuild::{build::Metadata, doctor, error::Result, spec::schema};
 use serde_json::{Value, json};
 
 /// Prints a JSON Schema, for editors and for programs that read events, or a list of all keys
@@ -24,6 +24,8 @@ enum What {
     Lock,
     /// The file of `rbuild apply --metadata-file`
     Metadata,
+    /// What `rbuild doctor --json` prints
+    Doctor,
     /// The keys of a build file, for people: Markdown
     Reference,
 }
@@ -38,6 +40,7 @@ impl Arguments {
             What::Build => schema::build_schema_text(),
             What::Events => pretty(&json::schema()),
             What::Metadata => pretty(&Metadata::schema()),
+            What::Doctor => pretty(&doctor::Report::schema()),
             What::Lock => pretty(&lock_schema()),
             What::Reference => schema::reference_text(),
         })

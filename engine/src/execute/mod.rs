@@ -25,7 +25,7 @@ use crate::{
     image::LayerQueue,
     session::Session,
 };
-use rbuild_sandbox::Capabilities;
+use rbuild_sandbox::{Capabilities, IdMap};
 use std::sync::{Arc, OnceLock};
 
 /// What makes nodes, shared by all tasks.
@@ -63,11 +63,8 @@ impl Engine {
         let is_single = self.capabilities.get()?.as_ref().is_ok_and(|found| found.ids.is_single());
         let is_command = matches!(error.code(), Some("step-failed" | "test-failed"));
         (is_single && is_command).then(|| {
-            let user = self.session.caller.get("USER").map_or("USER", String::as_str);
-            format!(
-                "this machine gives {user} one id only, so chown, setgroups and apt-get fail: with the package \
-                 uidmap and the line `{user}:100000:65536` in /etc/subuid and in /etc/subgid steps get 65,536"
-            )
+            let cure = IdMap::one_id_cure();
+            format!("steps have one id only here, so chown, setgroups and apt-get fail{cure}")
         })
     }
 }

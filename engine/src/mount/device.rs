@@ -5,6 +5,7 @@ use nix::{
     fcntl::{FcntlArg, FdFlag, fcntl},
     mount::{MntFlags, MsFlags, umount2},
 };
+use rbuild_sandbox::{Failure, Part};
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 use std::{
     fs::File,
@@ -22,22 +23,25 @@ const HELPER: &str = "fusermount3";
 
 /// Mounts a FUSE filesystem on a directory; whoever holds the descriptor serves it.
 pub(super) fn mount(path: &Path, writable: bool) -> Result<OwnedFd> {
-    if nix::unistd::geteuid().is_root() {
-        by_root(path, writable).map_err(|error| Error::io("mount on", path, error))
-    } else {
-        by_helper(path, writable)
-    }
+    if nix::unistd::geteuid().is_root() { by_root(path, writable) } else { by_helper(path, writable) }
 }
 
-fn by_root(path: &Path, writable: bool) -> io::Result<OwnedFd> {
-    let device = File::options().read(true).write(true).open("/dev/fuse")?;
+fn by_root(path: &Path, writable: bool) -> Result<OwnedFd> {
+    let refused = |part, operation: String, error: io::Error| {
+        let errno = error.raw_os_error().unwrap_or_default();
+        Error::from(rbuild_sandbox::Error::from(Failure { part, operation, errno }))
+    };
+    let device = File::options().read(true).write(true).open("/dev/fuse");
+    let device = device.map_err(|error| refused(Part::FuseDevice, "open /dev/fuse".to_owned(), error))?;
     let options = format!(
         "fd={},rootmode=40000,user_id=0,group_id=0,default_permissions,allow_other",
         device.as_raw_fd()
     );
     let mut flags = MsFlags::MS_NODEV | MsFlags::MS_NOSUID;
     flags.set(MsFlags::MS_RDONLY, !writable);
-    nix::mount::mount(Some("rbuild"), path, Some("fuse.rbuild"), flags, Some(options.as_str()))?;
+    nix::mount::mount(Some("rbuild"), path, Some("fuse.rbuild"), flags, Some(options.as_str())).map_err(
+        |errno| refused(Part::FuseMount, format!("mount fuse on {}", path.display()), errno.into()),
+    )?;
     Ok(device.into())
 }
 

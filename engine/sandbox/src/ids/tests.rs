@@ -114,7 +114,7 @@ fn ids_are_found_outside() {
 #[test]
 fn an_unmapped_id_says_what_to_do() {
     let single = IdMap::single(1, 1).unmapped("user", 7).to_string();
-    assert!(single.contains("user 7") && single.contains("/etc/subuid"), "{single}");
+    assert!(single.starts_with("user 7 has no id in this sandbox: steps have one id only"), "{single}");
     let short = Machine { subuid: "ada:1:9".into(), ..user() }.choose().unmapped("user", 99).to_string();
     assert!(short.contains("gives 10 ids"), "{short}");
 }
@@ -143,4 +143,25 @@ proptest! {
             prop_assert_eq!(pair[0].inside + pair[0].count, pair[1].inside);
         }
     }
+}
+
+#[test]
+fn one_id_has_its_reason() {
+    for (machine, reason) in [
+        (root(), None),
+        (user(), None),
+        (Machine { effective_capabilities: 0x40, ..root() }, Some(OneId::NoCapabilities)),
+        (Machine { setgroups_denied: true, ..root() }, Some(OneId::OuterNamespace)),
+        (Machine { no_new_privs: true, has_helpers: false, ..user() }, Some(OneId::NoNewPrivileges)),
+        (Machine { has_helpers: false, ..user() }, Some(OneId::NoHelper)),
+        (Machine { subgid: "bob:1:9".into(), ..user() }, Some(OneId::NoRange)),
+    ] {
+        assert_eq!(machine.one_id(), reason, "{machine:?}");
+        let map = machine.choose();
+        assert_eq!((map.is_single(), map.count() == 1), (reason.is_some(), reason.is_some()), "{machine:?}");
+    }
+    assert_eq!(
+        (user().user().as_str(), Machine { names: vec![], ..user() }.user().as_str()),
+        ("ada", "1000")
+    );
 }

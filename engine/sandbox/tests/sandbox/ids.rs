@@ -58,7 +58,7 @@ fn single() {
     let other = with(shell("true"), |s| s.command.uid = 1000);
     let error = try_run(&other, Output::Joined).unwrap_err();
     assert!(matches!(error, Error::Unmapped { id: 1000, .. }), "{error}");
-    assert!(error.to_string().contains("/etc/subuid"), "{error}");
+    assert!(error.to_string().contains("steps have one id only: "), "{error}");
 }
 
 /// As in a sandbox of another tool that was given one id.
@@ -145,11 +145,11 @@ fn probe_without_user_namespaces() {
     let script =
         r#"exec unshare -Ur sh -ec 'echo 0 > /proc/sys/user/max_user_namespaces; exec "$@"' sh "$@""#;
     let text = inner(script, "probe");
-    assert_eq!(
-        text,
-        "no sandbox can be made here: unshare the namespaces: ENOSPC (No space left on device): user namespaces are \
-         switched off: sysctl user.max_user_namespaces=28633 switches them on\n"
-    );
+    let told = "no sandbox can be made here: unshare the namespaces: ENOSPC (a limit is reached): user \
+                namespaces are switched off: ";
+    // Where the sysctl belongs differs from place to place.
+    let sysctl = "sysctl user.max_user_namespaces=28633 switches them on\n";
+    assert!(text.starts_with(told) && text.ends_with(sysctl), "{text}");
 }
 
 fn probe_without_fuse() {
@@ -157,7 +157,10 @@ fn probe_without_fuse() {
     need_unshare();
     let hidden = r#"exec unshare -m sh -ec 'mount -t tmpfs x /dev; : > /dev/null; exec "$@"' sh "$@""#;
     let text = inner(hidden, "probe");
-    assert!(text.contains("open /dev/fuse: ENOENT") && text.contains("--device /dev/fuse"), "{text}");
+    assert!(
+        text.contains("open /dev/fuse: ENOENT") && text.contains("no FUSE device for this process: "),
+        "{text}"
+    );
     let closed = format!(
         r#"exec unshare -m sh -ec 'f=$(mktemp -d); mknod $f/fuse c 10 229; chmod 600 $f/fuse
            mount --bind $f/fuse /dev/fuse; {AS_USER}' sh "$@""#

@@ -1,0 +1,98 @@
+//! Which of the known causes is behind a refusal: an errno has a dozen, the facts tell them apart.
+
+use super::Facts;
+use crate::error::{Failure, Part};
+
+/// Why something was refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Cause {
+    /// `user.max_user_namespaces` is 0.
+    NamespacesOff,
+    /// All of so many are in use, or too many are nested.
+    NamespacesUsedUp(Option<u64>),
+    /// `user.max_net_namespaces` is 0.
+    NetworksOff,
+    /// `kernel.unprivileged_userns_clone` is 0.
+    NamespacesOfRoot,
+    /// `CONFIG_USER_NS` is not set.
+    NamespacesNotBuilt,
+    /// The kernel does so in every chroot; nothing else is known to.
+    Chroot,
+    /// A seccomp filter.
+    Filter,
+    /// `kernel.apparmor_restrict_unprivileged_userns` is 1.
+    ApparmorSwitch,
+    /// The profile of this process.
+    ApparmorProfile(String),
+    /// SELinux' policy.
+    Selinux,
+    /// There is no /dev/fuse, or it is another container's.
+    NoDevice,
+    /// Its mode.
+    DeviceClosed,
+    /// The kernel has it as a module that is not loaded.
+    NoModule(&'static str),
+    /// It came with this version.
+    OldKernel(&'static str),
+    /// An upper layer can't be on this filesystem.
+    NoUpper,
+    /// `fs.mount-max`
+    MountsUsedUp,
+}
+
+impl Cause {
+    pub(super) fn of(failure: &Failure, facts: &Facts) -> Option<Self> {
+        match (failure.part, failure.errno) {
+            (Part::Namespace, errno) => namespace(errno, facts),
+            (Part::FuseDevice, errno) => Some(device(errno)),
+            (Part::FuseMount, libc::ENODEV) => Some(Self::NoModule("fuse")),
+            (Part::FuseMount, libc::EPERM | libc::EACCES) => filesystem(facts, (4, 18), "4.18"),
+            (Part::OverlayMount, libc::ENODEV) => Some(Self::NoModule("overlay")),
+            (Part::OverlayMount, libc::EPERM | libc::EACCES) => filesystem(facts, (5, 11), "5.11"),
+            (Part::OverlayMount, libc::EINVAL) => Some(Self::NoUpper),
+            (Part::Mount, libc::EACCES | libc::EPERM) | (Part::Ids, libc::EPERM) => restricted(facts),
+            (Part::Mount | Part::FuseMount | Part::OverlayMount, libc::ENOSPC) => Some(Self::MountsUsedUp),
+            _ => None,
+        }
+    }
+}
+
+fn namespace(errno: i32, facts: &Facts) -> Option<Cause> {
+    Some(match errno {
+        libc::ENOSPC | libc::EUSERS if facts.max_user_namespaces == Some(0) => Cause::NamespacesOff,
+        libc::ENOSPC | libc::EUSERS if facts.max_net_namespaces == Some(0) => Cause::NetworksOff,
+        libc::ENOSPC | libc::EUSERS => Cause::NamespacesUsedUp(facts.max_user_namespaces),
+        libc::EPERM if facts.unprivileged_userns_clone == Some(0) && !facts.root => Cause::NamespacesOfRoot,
+        libc::EPERM if facts.filtered => Cause::Filter,
+        libc::EPERM | libc::EACCES => restricted(facts).unwrap_or(Cause::Chroot),
+        libc::EINVAL | libc::ENOSYS => Cause::NamespacesNotBuilt,
+        _ => return None,
+    })
+}
+
+fn device(errno: i32) -> Cause {
+    match errno {
+        libc::ENOENT | libc::EPERM => Cause::NoDevice,
+        libc::EACCES => Cause::DeviceClosed,
+        _ => Cause::NoModule("fuse"),
+    }
+}
+
+fn filesystem(facts: &Facts, since: (u32, u32), version: &'static str) -> Option<Cause> {
+    if facts.has_kernel(since) { restricted(facts) } else { Some(Cause::OldKernel(version)) }
+}
+
+/// Security modules let the namespace be made and then refuse what it is for.
+fn restricted(facts: &Facts) -> Option<Cause> {
+    if facts.apparmor_restricts_userns == Some(1) && !facts.root {
+        return Some(Cause::ApparmorSwitch);
+    }
+    if let Some(profile) = &facts.apparmor_profile {
+        return Some(Cause::ApparmorProfile(profile.clone()));
+    }
+    match (facts.filtered, facts.selinux) {
+        (true, _) => Some(Cause::Filter),
+        (false, true) => Some(Cause::Selinux),
+        (false, false) => None,
+    }
+}

@@ -1,0 +1,72 @@
+//! All that could be used, tried one by one: what a doctor looks at.
+
+use std::fs::{self, OpenOptions};
+use std::path::Path;
+
+use super::probe::{Capabilities, fuse, over, spawn, with_ids};
+use super::{Facts, explain};
+use crate::error::Named;
+use crate::process::try_overlay;
+use crate::{IdMap, Mount, Network, Output, Part, Result, Sandbox};
+
+/// What was found. `None`: not tried, since something it stands on is missing.
+#[derive(Debug)]
+pub struct Examination {
+    /// What the machine says of itself.
+    pub facts: Facts,
+    /// Namespaces, and the ids that could be mapped in them.
+    pub namespaces: Result<Capabilities>,
+    /// A FUSE filesystem was mounted; without namespaces its device was opened at most.
+    pub fuse: Option<Result<()>>,
+    /// The kernel's overlayfs was mounted, with its upper layer in the folder of the store.
+    pub overlay: Option<Result<()>>,
+    /// A network namespace was made.
+    pub network: Option<Result<()>>,
+    /// A fresh /proc was mounted (true), or the outer one had to be bound.
+    pub fresh_proc: Option<Result<bool>>,
+}
+
+/// Tries everything, in throw-away children. `folder` is an empty folder on the store's filesystem; what is left in it
+/// is the caller's to remove.
+pub fn examine(folder: Option<&Path>) -> Examination {
+    let namespaces = with_ids(|ids| spawn(&over(this_root(), ids, Network::Host)));
+    let ids = namespaces.as_ref().ok().map(|found| &found.ids);
+    Examination {
+        facts: Facts::load(),
+        fuse: match ids {
+            Some(ids) => Some(spawn(&over(fuse(), ids, Network::Host))),
+            None => open_device().err().map(Err),
+        },
+        overlay: ids.and(folder).map(overlay),
+        network: ids.map(|ids| spawn(&over(this_root(), ids, Network::None))),
+        fresh_proc: ids.map(fresh_proc),
+        namespaces,
+    }
+}
+
+fn this_root() -> Mount {
+    Mount::Bind { source: "/".into(), target: "/".into(), read_only: true, recursive: true }
+}
+
+fn open_device() -> Result<()> {
+    let opened = OpenOptions::new().read(true).write(true).open("/dev/fuse");
+    opened.named(Part::FuseDevice, || "open /dev/fuse").map(drop).map_err(explain)
+}
+
+fn fresh_proc(ids: &IdMap) -> Result<bool> {
+    let mut setup = over(this_root(), ids, Network::Host);
+    setup.mounts.push(Mount::Proc);
+    let mut running = Sandbox::spawn(&setup, Output::Joined)?.proceed()?;
+    running.wait()?;
+    Ok(running.warnings().is_empty())
+}
+
+fn overlay(folder: &Path) -> Result<()> {
+    for name in ["lower", "upper", "work", "merged"] {
+        let made = fs::create_dir(folder.join(name));
+        made.named(Part::Other, || format!("make a folder in {}", folder.display()))?;
+    }
+    let made = fs::write(folder.join("lower/file"), "");
+    made.named(Part::Other, || format!("make a file in {}", folder.display()))?;
+    try_overlay(folder)
+}

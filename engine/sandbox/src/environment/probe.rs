@@ -1,0 +1,88 @@
+//! What steps need, tried in a throw-away child: namespaces, id maps, mounts, a FUSE filesystem.
+
+use crate::{Command, Error, IdMap, Limits, MapMethod, Mount, Network, Output, Part, Result, Sandbox, Setup};
+
+/// What this machine gives to a sandbox.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Capabilities {
+    /// The ids that really could be mapped.
+    pub ids: IdMap,
+    /// What is missing without being needed, with its reason.
+    pub warnings: Vec<String>,
+}
+
+/// Why no sandbox can be made here: cause and cure in one sentence.
+#[derive(Debug, thiserror::Error)]
+#[error("no sandbox can be made here: {source}")]
+pub struct EnvironmentError {
+    /// The operation that failed.
+    #[from]
+    pub source: Error,
+}
+
+/// Tries all that a sandbox needs.
+///
+/// It takes a few milliseconds, so no answer is kept for later: a kept one could be wrong.
+///
+/// # Errors
+/// The first thing that is refused, with cause and cure.
+pub fn probe() -> std::result::Result<Capabilities, EnvironmentError> {
+    Ok(with_ids(|ids| spawn(&over(fuse(), ids, Network::Host)))?)
+}
+
+/// The best ids with which `attempt` succeeds.
+pub(super) fn with_ids(attempt: impl Fn(&IdMap) -> Result<()>) -> Result<Capabilities> {
+    let ids = IdMap::detect()?;
+    match attempt(&ids) {
+        Ok(()) => Ok(Capabilities { ids, warnings: Vec::new() }),
+        // newuidmap is there but does not work here (no set-id bit, a nosuid mount, a range it does not accept).
+        Err(error) if ids.method == MapMethod::Helper && is_about_ids(&error) => {
+            let ids = IdMap::single(own(&ids.uids), own(&ids.gids));
+            attempt(&ids)?;
+            Ok(Capabilities { ids, warnings: vec![format!("steps have one id only: {error}")] })
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn is_about_ids(error: &Error) -> bool {
+    match error {
+        Error::Helper { .. } => true,
+        Error::Failed { failure, .. } => failure.part == Part::Ids,
+        _ => false,
+    }
+}
+
+fn own(extents: &[crate::Extent]) -> u32 {
+    extents.first().map_or(0, |extent| extent.outside)
+}
+
+/// A FUSE filesystem as root.
+pub(super) fn fuse() -> Mount {
+    Mount::Fuse { target: "/".into(), source: String::new(), read_only: true }
+}
+
+/// A sandbox over this root whose command can't be started: the root itself.
+pub(super) fn over(root: Mount, ids: &IdMap, network: Network) -> Setup {
+    Setup {
+        ids: ids.clone(),
+        hostname: "rbuild".into(),
+        network,
+        mounts: vec![root],
+        command: Command {
+            argv: vec!["/".into()],
+            env: Vec::new(),
+            directory: "/".into(),
+            uid: 0,
+            gid: 0,
+            groups: Vec::new(),
+            umask: 0o022,
+        },
+        limits: Limits::default(),
+    }
+}
+
+/// Makes a sandbox, and ends it before its command.
+pub(super) fn spawn(setup: &Setup) -> Result<()> {
+    Sandbox::spawn(setup, Output::Joined).map(drop)
+}

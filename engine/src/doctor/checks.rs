@@ -1,0 +1,191 @@
+//! What was found -> what is told of it.
+
+use super::{
+    folder::Folder,
+    report::{Check, Name, State, thousands},
+};
+use rbuild_sandbox::{Cgroups, Error, Examination, Facts, MapMethod, one_id_cure, proc_cure};
+
+const WITHOUT_RUN: &str = "no command can run: no step or test with `run`, no `rbuild mount TREE -- COMMAND`";
+
+/// Newer parts of the kernel that rbuild uses, and what stands in for them.
+const KERNELS: [((u32, u32), &str); 5] = [
+    ((4, 18), "FUSE in user namespaces (4.18)"),
+    ((5, 0), "system calls answered by a supervisor (5.0)"),
+    ((5, 3), "process descriptors (5.3): steps are ended a little later"),
+    ((5, 11), "overlayfs in user namespaces (5.11)"),
+    ((5, 12), "read-only mounts in one call (5.12): one by one instead"),
+];
+
+/// Every check, in the order of its weight.
+pub(super) fn all(found: &Examination, folder: Option<&Folder>, has_home: bool) -> Vec<Check> {
+    let facts = &found.facts;
+    let mut checks = vec![namespaces(found)];
+    checks.extend(ids(found));
+    checks.extend([
+        fuse(found),
+        overlay(found),
+        network(found),
+        proc(found),
+        cgroup(facts.cgroups),
+        seccomp(facts),
+        kernel(facts),
+        store(folder),
+        home(has_home),
+    ]);
+    checks
+}
+
+fn ok(name: Name, found: impl Into<String>) -> Check {
+    Check { name, state: State::Ok, found: found.into(), costs: None, remedy: None }
+}
+
+fn untried(name: Name, found: &str) -> Check {
+    Check { state: State::Untried, ..ok(name, found) }
+}
+
+/// What was refused, and the sentence that ends the same error of `apply`.
+fn missing(name: Name, error: &Error, costs: &str) -> Check {
+    let (found, remedy) = match error {
+        Error::Failed { failure, cure } => (failure.to_string(), cure.clone()),
+        other => (other.to_string(), None),
+    };
+    Check { name, state: State::Missing, found, costs: Some(costs.to_owned()), remedy }
+}
+
+fn namespaces(found: &Examination) -> Check {
+    match &found.namespaces {
+        Ok(_) => ok(Name::UserNamespaces, "made, with mounts inside"),
+        Err(error) => missing(Name::UserNamespaces, error, WITHOUT_RUN),
+    }
+}
+
+fn ids(found: &Examination) -> Option<Check> {
+    let capabilities = found.namespaces.as_ref().ok()?;
+    let count = capabilities.ids.count();
+    if count > 1 {
+        let by = match capabilities.ids.method {
+            MapMethod::Helper => "by newuidmap",
+            MapMethod::Direct | MapMethod::Single => "as root",
+        };
+        return Some(ok(Name::Ids, format!("{}, mapped {by}", thousands(count))));
+    }
+    let reason = capabilities.warnings.first().map_or("one", String::as_str);
+    Some(Check {
+        name: Name::Ids,
+        state: State::Limited,
+        found: reason.to_owned(),
+        costs: Some("in steps chown to others, setgroups and so apt-get fail".to_owned()),
+        remedy: found.facts.one_id.map(|why| one_id_cure(why, &found.facts)),
+    })
+}
+
+fn fuse(found: &Examination) -> Check {
+    match &found.fuse {
+        Some(Ok(())) => ok(Name::Fuse, "mounted in a user namespace"),
+        Some(Err(error)) => missing(Name::Fuse, error, WITHOUT_RUN),
+        None => untried(Name::Fuse, "/dev/fuse can be opened; without user namespaces nothing was mounted"),
+    }
+}
+
+fn overlay(found: &Examination) -> Check {
+    match &found.overlay {
+        Some(Ok(())) => ok(Name::Overlay, "mounted in a user namespace, over the store's filesystem"),
+        Some(Err(error)) => missing(Name::Overlay, error, "nothing: no tier of this version stands on it"),
+        None if found.namespaces.is_err() => {
+            untried(Name::Overlay, "without user namespaces nothing was mounted")
+        }
+        None => untried(Name::Overlay, "without a folder for the store nothing was mounted"),
+    }
+}
+
+fn network(found: &Examination) -> Check {
+    match &found.network {
+        Some(Ok(())) => ok(Name::Network, "a namespace of its own"),
+        Some(Err(error)) => missing(Name::Network, error, "steps with network = \"none\", the default, fail"),
+        None => untried(Name::Network, "without user namespaces none was made"),
+    }
+}
+
+fn proc(found: &Examination) -> Check {
+    match &found.fresh_proc {
+        Some(Ok(true)) => ok(Name::Proc, "a fresh one"),
+        Some(Ok(false)) => Check {
+            name: Name::Proc,
+            state: State::Limited,
+            found: "parts of it are hidden here, so a fresh one is refused and the outer one shared"
+                .to_owned(),
+            costs: Some("steps see the process numbers outside".to_owned()),
+            remedy: proc_cure(found.facts.place).map(str::to_owned),
+        },
+        Some(Err(error)) => missing(Name::Proc, error, WITHOUT_RUN),
+        None => untried(Name::Proc, "without user namespaces it was not mounted"),
+    }
+}
+
+/// rbuild makes no group, so this is only told.
+fn cgroup(cgroups: Cgroups) -> Check {
+    let delegated = if cgroups.delegated { "delegated" } else { "not delegated" };
+    ok(
+        Name::Cgroup,
+        match (cgroups.first, cgroups.second) {
+            (false, false) => "none".to_owned(),
+            (true, false) => "version 1".to_owned(),
+            (false, true) => format!("version 2, {delegated}"),
+            (true, true) => format!("versions 1 and 2 (hybrid), {delegated}"),
+        },
+    )
+}
+
+fn seccomp(facts: &Facts) -> Check {
+    let filter = if facts.filtered { "a filter is on this process" } else { "no filter is on this process" };
+    let notification =
+        if facts.notification { "a supervisor can be asked" } else { "no supervisor can be asked" };
+    ok(Name::Seccomp, format!("{filter}; {notification}"))
+}
+
+fn kernel(facts: &Facts) -> Check {
+    let found = format!("Linux {}", facts.kernel);
+    let lacks: Vec<&str> =
+        KERNELS.iter().filter(|(since, _)| !facts.has_kernel(*since)).map(|(_, what)| *what).collect();
+    if lacks.is_empty() {
+        return ok(Name::Kernel, found);
+    }
+    let costs = Some(format!("it lacks {}", lacks.join(", ")));
+    Check { state: State::Limited, costs, ..ok(Name::Kernel, found) }
+}
+
+fn store(folder: Option<&Folder>) -> Check {
+    let no_build = |found: String, remedy: &str| Check {
+        name: Name::Store,
+        state: State::Missing,
+        found,
+        costs: Some("nothing can be built".to_owned()),
+        remedy: Some(remedy.to_owned()),
+    };
+    match folder {
+        None => no_build(
+            "nothing says where it is: RBUILD_STORE, XDG_DATA_HOME and HOME are not set".to_owned(),
+            "say --store DIR, or set RBUILD_STORE",
+        ),
+        Some(folder) => match &folder.refused {
+            Some(reason) => no_build(
+                format!("{reason}, on {}", folder.filesystem),
+                "put it elsewhere with --store DIR or RBUILD_STORE",
+            ),
+            None => ok(Name::Store, folder.describe()),
+        },
+    }
+}
+
+fn home(has_home: bool) -> Check {
+    if has_home {
+        return ok(Name::Home, "HOME is set");
+    }
+    Check {
+        state: State::Limited,
+        costs: Some("store, credentials and settings have no usual place".to_owned()),
+        remedy: Some("set HOME; or RBUILD_STORE, DOCKER_CONFIG and XDG_CONFIG_HOME".to_owned()),
+        ..ok(Name::Home, "HOME is not set")
+    }
+}

@@ -1,0 +1,72 @@
+//! What this machine gives to rbuild, and what would make it better.
+//!
+//! | module | what |
+//! |---|---|
+//! | `report` | what is told, as data |
+//! | `checks` | what was found -> what is told. Pure |
+//! | `folder` | the store's folder: filesystem, room, whether it can be written |
+//!
+//! What is tried in throw-away children is [`rbuild_sandbox::examine`].
+
+mod checks;
+mod folder;
+mod report;
+
+pub use report::{Check, Name, Report, State, Tier};
+
+use folder::Folder;
+use rbuild_sandbox::{Examination, IdMap};
+use std::path::Path;
+
+/// The format of the report.
+const VERSION: u32 = 1;
+
+/// Looks at everything. Nothing of it stays, not even a store that is not there yet.
+///
+/// `store` is `None` if nothing says where it is.
+pub fn examine(store: Option<&Path>) -> Report {
+    let folder = store.map(Folder::look);
+    // Gone with this value.
+    let tried = folder.as_ref().and_then(|folder| folder.temporary().ok());
+    let found = rbuild_sandbox::examine(tried.as_ref().map(tempfile::TempDir::path));
+    let has_home = std::env::var_os("HOME").is_some_and(|home| !home.is_empty());
+    report(&found, folder.as_ref(), has_home)
+}
+
+fn report(found: &Examination, folder: Option<&Folder>, has_home: bool) -> Report {
+    let checks = checks::all(found, folder, has_home);
+    let tier =
+        if matches!(found.fuse, Some(Ok(()))) && found.namespaces.is_ok() { Tier::Fuse } else { Tier::None };
+    let facts = &found.facts;
+    Report {
+        version: VERSION,
+        rbuild: env!("CARGO_PKG_VERSION").to_owned(),
+        place: facts.place.word().to_owned(),
+        place_described: facts.place.described().to_owned(),
+        sign: Some(facts.sign.clone()).filter(|sign| !sign.is_empty()),
+        kernel: facts.kernel.clone(),
+        tier,
+        ids: match (tier, &found.namespaces) {
+            (Tier::Fuse, Ok(capabilities)) => IdMap::count(&capabilities.ids),
+            _ => 0,
+        },
+        better: better(&checks),
+        checks,
+    }
+}
+
+/// What helps to a better tier or to more ids, or a store.
+fn better(checks: &[Check]) -> Vec<String> {
+    let matters = [Name::UserNamespaces, Name::Ids, Name::Fuse, Name::Network, Name::Store];
+    let matter = checks.iter().filter(|check| check.state != State::Ok && matters.contains(&check.name));
+    let mut better: Vec<String> = Vec::new();
+    for remedy in matter.filter_map(|check| check.remedy.as_ref()) {
+        if !better.contains(remedy) {
+            better.push(remedy.clone());
+        }
+    }
+    better
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,156 @@
+#![allow(clippy::unwrap_used)]
+
+use super::*;
+use rbuild_sandbox::{Capabilities, Error, Facts, Failure, OneId, Part, Place, cure};
+
+/// A refusal, with what the facts make of it.
+fn refused<T>(part: Part, operation: &str, errno: i32, facts: &Facts) -> Result<T, Error> {
+    let failure = Failure { part, operation: operation.to_owned(), errno };
+    let cure = cure(&failure, facts);
+    Err(Error::Failed { failure, cure })
+}
+
+fn folder() -> Folder {
+    Folder {
+        path: "/store".into(),
+        existing: "/store".into(),
+        filesystem: "overlayfs".to_owned(),
+        free: 3 << 29,
+        reflinks: false,
+        refused: None,
+    }
+}
+
+fn healthy(facts: Facts) -> Examination {
+    let ids = IdMap { method: rbuild_sandbox::MapMethod::Direct, ..range() };
+    Examination {
+        facts,
+        namespaces: Ok(Capabilities { ids, warnings: Vec::new() }),
+        fuse: Some(Ok(())),
+        overlay: Some(Ok(())),
+        network: Some(Ok(())),
+        fresh_proc: Some(Ok(true)),
+    }
+}
+
+fn range() -> IdMap {
+    let mut ids = IdMap::single(1_879_048_192, 1_879_048_192);
+    for extent in ids.uids.iter_mut().chain(&mut ids.gids) {
+        extent.count = 65_536;
+    }
+    ids
+}
+
+fn facts(place: Place) -> Facts {
+    Facts {
+        place,
+        kernel: "6.12.9".to_owned(),
+        notification: true,
+        user: "ann".to_owned(),
+        ..Facts::default()
+    }
+}
+
+fn check(report: &Report, name: Name) -> &Check {
+    report.checks.iter().find(|check| check.name == name).unwrap()
+}
+
+#[test]
+fn a_healthy_machine() {
+    let report = report(&healthy(facts(Place::Host)), Some(&folder()), true);
+    assert!(
+        report.checks.iter().all(|check| check.state == State::Ok && check.remedy.is_none()),
+        "{report:?}"
+    );
+    assert_eq!(report.verdict(), "tier: fuse, 65,536 ids");
+    assert_eq!((report.better.len(), report.checks.len()), (0, 11));
+    assert_eq!(check(&report, Name::Store).found, "/store, on overlayfs, no reflinks, 1.5 GiB free");
+}
+
+/// `docker run` without any flag.
+#[test]
+fn a_plain_container() {
+    let facts = Facts { filtered: true, root: true, ..facts(Place::Docker) };
+    let found = Examination {
+        namespaces: refused(Part::Namespace, "unshare the namespaces", 1, &facts),
+        fuse: Some(refused(Part::FuseDevice, "open /dev/fuse", 2, &facts)),
+        overlay: None,
+        network: None,
+        fresh_proc: None,
+        facts,
+    };
+    let report = report(&found, Some(&folder()), true);
+    assert_eq!(report.verdict(), "tier: none, what has no `run` works");
+    assert_eq!(
+        report.better,
+        [
+            "a system call filter forbids it: start the container with --security-opt seccomp=unconfined (or a \
+             profile that allows it)",
+            "there is no FUSE device for this process: start the container with --device /dev/fuse",
+        ]
+    );
+    assert_eq!((report.ids, check(&report, Name::Network).state), (0, State::Untried));
+    assert!(report.checks.iter().all(|check| check.name != Name::Ids), "of no namespace");
+}
+
+/// As in a pod of a restricted namespace that has the device, but no privileges.
+#[test]
+fn one_id_and_a_hidden_proc() {
+    let facts = Facts { one_id: Some(OneId::NoNewPrivileges), ..facts(Place::Kubernetes) };
+    let ids = IdMap::single(1000, 1000);
+    let found = Examination {
+        namespaces: Ok(Capabilities { ids, warnings: Vec::new() }),
+        fresh_proc: Some(Ok(false)),
+        ..healthy(facts)
+    };
+    let report = report(&found, Some(&folder()), false);
+    assert_eq!(report.verdict(), "tier: fuse, one id");
+    assert_eq!(report.better, ["securityContext.allowPrivilegeEscalation: true for the container"]);
+    assert_eq!(check(&report, Name::Ids).state, State::Limited);
+    assert!(check(&report, Name::Proc).remedy.as_ref().unwrap().contains("procMount: Unmasked"));
+    assert!(check(&report, Name::Home).remedy.as_ref().unwrap().contains("RBUILD_STORE"));
+}
+
+#[test]
+fn an_old_kernel_and_a_store_that_can_not_be_written() {
+    let facts = Facts { kernel: "4.18.0-553.el8".to_owned(), ..facts(Place::Host) };
+    let failed = refused(Part::OverlayMount, "mount overlay in /store", 1, &facts);
+    let found = Examination { overlay: Some(failed), ..healthy(facts) };
+    let full =
+        Folder { refused: Some("cannot write to /store: Read-only file system".to_owned()), ..folder() };
+    let report = report(&found, Some(&full), true);
+    let kernel = check(&report, Name::Kernel);
+    let costs = kernel.costs.as_ref().unwrap();
+    assert_eq!(kernel.state, State::Limited);
+    assert!(costs.contains("(5.11)") && costs.contains("(5.3)") && !costs.contains("(4.18)"), "{costs}");
+    assert!(check(&report, Name::Overlay).remedy.as_ref().unwrap().contains("Linux 5.11"));
+    assert_eq!(
+        check(&report, Name::Store).found,
+        "cannot write to /store: Read-only file system, on overlayfs"
+    );
+    assert_eq!(report.better, ["put it elsewhere with --store DIR or RBUILD_STORE"]);
+}
+
+#[test]
+fn words_and_json_agree() {
+    let report = report(&healthy(facts(Place::Host)), None, true);
+    for check in &report.checks {
+        assert_eq!(serde_json::to_value(check.name).unwrap(), check.name.word());
+        assert_eq!(serde_json::to_value(check.state).unwrap(), check.state.word());
+    }
+    assert_eq!(check(&report, Name::Store).state, State::Missing, "nothing says where it is");
+    let json = serde_json::to_value(&report).unwrap();
+    let schema = jsonschema::validator_for(&Report::schema()).unwrap();
+    assert!(schema.is_valid(&json), "{json}");
+    assert!(!schema.is_valid(&serde_json::json!({ "version": 1 })));
+    assert_eq!(serde_json::from_value::<Report>(json).unwrap(), report);
+}
+
+#[test]
+fn numbers_in_words() {
+    for (number, text) in
+        [(0, "0"), (999, "999"), (1000, "1,000"), (65_536, "65,536"), (4_294_967_295, "4,294,967,295")]
+    {
+        assert_eq!(report::thousands(number), text);
+    }
+}
