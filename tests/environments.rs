@@ -1,8 +1,8 @@
 //! Machines that are not as usual: the same image comes out, or one sentence names what is missing and what helps.
 
 use crate::support::{
-    Build, Mounted, NAME_SERVER, Output, Project, busybox, in_empty_root, registry::Registry, run,
-    start_name_server,
+    Build, Mounted, NAME_SERVER, Output, Project, busybox, engine::Docker, in_empty_root, registry::Registry,
+    run, start_name_server,
 };
 use rbuild::doctor::{Name, Report, State, Tier};
 use std::{
@@ -263,4 +263,38 @@ fn sandbox_names_are_resolved_in_a_root_with_nothing_but_rbuild() {
         let output = alone(&project, &[(file, &text)], &[&APPLY[..], &["it"]].concat());
         assert_eq!(Build::read(output).success().ran(), ["step.it"], "by {file}");
     }
+}
+
+/// In a real one: what is refused without a flag, and that the flags which are named give all.
+#[test]
+fn sandbox_docker_with_and_without_the_flags_that_help() {
+    needs!(root, fuse, busybox, static_program, dockerd, docker, runc);
+    let (maker, project, docker) = (busybox(""), project(), Docker::start());
+    maker.write_steps(
+        "[image.it]\nfrom = 'base'\ntags = ['job:1']\noutput = [{ docker-archive = 'job.tar' }]\n",
+    );
+    maker.build();
+    run(docker.client(&["load", "--quiet", "--input"]).arg(maker.path("job.tar")));
+    let inside = |flags: &[&str], arguments: &[&str]| {
+        let mut command = docker.client(&["run", "--rm", "--network=none", "--env=RBUILD_STORE=/data/store"]);
+        let folder = project.path("").parent().expect("the project's folder").to_owned();
+        command.arg("--volume").arg(format!("{}:/rbuild:ro", static_program().display()));
+        command.arg("--volume").arg(format!("{}:/data", folder.display())).arg("--workdir=/data/work");
+        let output = command.args(flags).args(["job:1", "/rbuild"]).args(arguments).output();
+        let line = format!("docker run {} rbuild {}", flags.join(" "), arguments.join(" "));
+        project.output(line, &output.expect("docker can be started"))
+    };
+    let plain = inside(&[], &["doctor", "--json"]);
+    let found = report(&plain);
+    assert_eq!((plain.code, found.place.as_str(), found.tier), (Some(3), "docker", Tier::None), "{plain}");
+    let flags = ["--security-opt=seccomp=unconfined", "--device=/dev/fuse"];
+    for (flag, better) in flags.iter().zip(&found.better) {
+        assert!(better.contains(&flag.replacen('=', " ", 1)), "{better} lacks {flag}");
+    }
+    let told = inside(&[], &["apply"]).failure(3);
+    assert!(told.contains("--security-opt seccomp=unconfined"), "{told}");
+    let build = Build::read(inside(&flags, &APPLY)).success();
+    assert_eq!(build.digest("it"), usual_digest());
+    let helped = report(&inside(&flags, &["doctor", "--json"]));
+    assert_eq!((helped.place.as_str(), helped.tier, helped.ids), ("docker", Tier::Fuse, 65_536));
 }
