@@ -11,6 +11,7 @@ mod copy;
 mod crash;
 mod damage;
 mod engines;
+mod environments;
 mod explain;
 mod faults;
 mod graph;

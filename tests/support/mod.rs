@@ -10,11 +10,14 @@
 #[macro_use]
 pub mod needs;
 mod busybox;
+mod elsewhere;
+mod empty_root;
 pub mod engine;
 mod entries;
 mod events;
 mod layout;
 mod mounted;
+mod name_server;
 mod odd;
 mod output;
 mod process;
@@ -24,9 +27,11 @@ pub mod registry;
 pub mod spoiler;
 
 pub use busybox::busybox;
+pub use empty_root::in_empty_root;
 pub use entries::{entries, same_entries};
 pub use events::Build;
 pub use mounted::Mounted;
+pub use name_server::{NAME_SERVER, start_name_server};
 pub use odd::odd;
 pub use output::Output;
 pub use process::{adopt_orphans, names, nothing_runs};

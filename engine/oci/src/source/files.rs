@@ -49,7 +49,7 @@ impl Files {
         let kind = fs::metadata(path).map_err(reading())?;
         let mut files = Self { path: path.to_owned(), place: Place::Directory };
         if !kind.is_dir() {
-            let file = seekable(File::open(path).map_err(reading())?).map_err(reading())?;
+            let file = File::open(path).and_then(|file| seekable(file, path)).map_err(reading())?;
             let entries = index(&file).map_err(|error| match error {
                 Error::Io { .. } => error,
                 other => files.refuse(format!("it is not an image archive: {other}")),
@@ -132,8 +132,9 @@ impl Files {
     }
 }
 
-/// The file itself if it is a plain tar that can be read anywhere, else an unpacked copy.
-fn seekable(mut file: File) -> io::Result<File> {
+/// The file itself if it is a plain tar that can be read anywhere, else an unpacked copy without a name: where temporary
+/// files are, or beside it where there is no such place.
+fn seekable(mut file: File, path: &Path) -> io::Result<File> {
     let is_file = file.metadata()?.is_file();
     let mut head = [0; 6];
     let count = if is_file { file.read_at(&mut head, 0)? } else { 0 };
@@ -141,7 +142,8 @@ fn seekable(mut file: File) -> io::Result<File> {
         file.seek(SeekFrom::Start(0))?;
         return Ok(file);
     }
-    let mut unpacked = tempfile::tempfile()?;
+    let beside = path.parent().unwrap_or(Path::new("/"));
+    let mut unpacked = tempfile::tempfile().or_else(|_| tempfile::tempfile_in(beside))?;
     let size = file.metadata()?.len();
     io::copy(&mut Bounded::new(decompress(Box::new(file))?, size), &mut unpacked)?;
     unpacked.seek(SeekFrom::Start(0))?;

@@ -1,0 +1,300 @@
+//! Machines that are not as usual: the same image comes out, or one sentence names what is missing and what helps.
+
+use crate::support::{
+    Build, Mounted, NAME_SERVER, Output, Project, busybox, engine::Docker, in_empty_root, registry::Registry,
+    run, start_name_server,
+};
+use rbuild::doctor::{Name, Report, State, Tier};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+/// Commands that write, link, rename, give away and remove, over one another's results.
+const STEPS: &str = "
+[step.one]
+from = 'base'
+run = '''
+seq 300000 > /numbers
+ln /numbers /linked
+mkdir -p /a/b
+echo x > /a/b/file
+mkfifo /a/fifo
+chown 5:6 /a/b/file || true
+chmod 4755 /a/b/file
+cat /proc/self/comm > /tmp/name
+'''
+[step.two]
+from = 'one'
+run = '''
+echo more >> /numbers
+mv /a /c
+rm /linked
+ln -s c/b /link
+test \"$(cat /link/file)\" = x
+'''
+[image.it]
+from = 'two'
+output = [{ oci = 'dist' }]
+";
+
+fn project() -> Project {
+    busybox(STEPS)
+}
+
+const APPLY: [&str; 3] = ["apply", "--progress", "json"];
+
+fn usual_digest() -> String {
+    project().build().digest("it").to_owned()
+}
+
+#[track_caller]
+fn report(output: &Output) -> Report {
+    serde_json::from_str(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output}"))
+}
+
+#[track_caller]
+fn state(report: &Report, name: Name) -> State {
+    report.checks.iter().find(|check| check.name == name).expect("every check is told").state
+}
+
+#[test]
+fn sandbox_doctor_finds_what_builds() {
+    needs!(fuse);
+    let project = Project::empty();
+    let output = project.rbuild(["doctor", "--json"]);
+    let schema = include_str!("../schemas/doctor.schema.json");
+    let schema = serde_json::from_str(schema).expect("the schema is JSON");
+    let json = serde_json::from_str(&output.stdout).expect("a report");
+    let errors: Vec<String> = jsonschema::validator_for(&schema)
+        .expect("it is a schema")
+        .iter_errors(&json)
+        .map(|error| error.to_string())
+        .collect();
+    assert_eq!((errors, output.code), (vec![], Some(0)));
+    let report = report(&output);
+    assert_eq!((report.tier, report.ids > 0), (Tier::Fuse, true));
+    for name in [Name::UserNamespaces, Name::Fuse, Name::Network, Name::Store] {
+        assert_eq!(state(&report, name), State::Ok, "{output}");
+    }
+    assert!(!project.store().exists(), "looking makes no store");
+    let told = project.rbuild(["doctor"]).success();
+    assert!(told.starts_with("this is a") && told.contains(&format!("\n{}\n", report.verdict())), "{told}");
+}
+
+/// The setting is one of each user namespace, so a nested one is changed and not the machine.
+const SWITCHED_OFF: &str = r#"
+exec unshare --user --map-current-user --keep-caps sh -euc '
+    echo 0 > /proc/sys/user/max_user_namespaces
+    exec setpriv --ambient-caps=-all --inh-caps=-all "$@"' sh "$@""#;
+
+#[test]
+fn sandbox_user_namespaces_that_are_switched_off() {
+    needs!(root, fuse, busybox, setpriv, unshare);
+    let project =
+        busybox("[step.quiet]\nfrom = 'base'\nremove = ['/tmp']\n[step.it]\nfrom = 'base'\nrun = 'true'\n");
+    project.elsewhere_as_user(SWITCHED_OFF, &["apply", "quiet"]).success();
+    let told = project.elsewhere_as_user(SWITCHED_OFF, &["apply", "it"]).failure(3);
+    let first = told.lines().find(|line| line.starts_with("error[no-tier]: ")).unwrap_or_default();
+    assert!(
+        first.contains("user namespaces are switched off: ")
+            && first.ends_with("sysctl user.max_user_namespaces=28633 switches them on"),
+        "{told}"
+    );
+    assert!(!told.contains("free some space"), "{told}");
+    let output = project.elsewhere_as_user(SWITCHED_OFF, &["doctor", "--json"]);
+    let report = report(&output);
+    assert_eq!((output.code, report.tier, report.ids), (Some(3), Tier::None, 0));
+    let [better] = report.better.as_slice() else { panic!("{output}") };
+    assert!(first.ends_with(better.as_str()), "the same sentence: {better}");
+}
+
+/// As docker and kubernetes do it.
+const MASKED: &str = r#"
+for name in acpi asound kcore keys latency_stats timer_list sched_debug scsi; do
+    if [ -d /proc/$name ]; then mount -t tmpfs -o ro none /proc/$name
+    elif [ -e /proc/$name ]; then mount --bind /dev/null /proc/$name; fi
+done
+for name in bus fs irq sys sysrq-trigger; do
+    [ ! -e /proc/$name ] || { mount --bind /proc/$name /proc/$name; mount -o remount,bind,ro /proc/$name; }
+done
+exec "$@""#;
+
+#[test]
+fn sandbox_a_proc_with_hidden_parts() {
+    needs!(root, fuse, busybox, unshare);
+    let project = project();
+    let build = Build::read(project.elsewhere(MASKED, &APPLY)).success();
+    assert_eq!(build.digest("it"), usual_digest());
+    assert!(build.output.stdout.contains("the machine's own /proc is shown inside"), "{}", build.output);
+    let report = report(&project.elsewhere(MASKED, &["doctor", "--json"]));
+    assert_eq!((report.tier, state(&report, Name::Proc)), (Tier::Fuse, State::Limited));
+}
+
+#[test]
+fn sandbox_any_control_groups() {
+    needs!(root, fuse, busybox, unshare);
+    let usual = usual_digest();
+    let hidden = "mkdir -p /sys/fs/cgroup; mount -t tmpfs none /sys/fs/cgroup";
+    for (circumstances, found) in [
+        (hidden.to_owned(), "none"),
+        (format!("{hidden}; mount -t cgroup2 none /sys/fs/cgroup"), "version 2, delegated"),
+        (format!("{hidden}; mount -t cgroup2 -o ro none /sys/fs/cgroup"), "version 2, not delegated"),
+    ] {
+        let project = project();
+        // What is hidden is in the list of mounts all the same.
+        let script = format!("umount --recursive /sys/fs/cgroup || true; {circumstances}; exec \"$@\"");
+        let build = Build::read(project.elsewhere(&script, &APPLY)).success();
+        assert_eq!((build.digest("it"), build.warnings()), (usual.as_str(), 0), "{found}");
+        let report = report(&project.elsewhere(&script, &["doctor", "--json"]));
+        let cgroup = report.checks.iter().find(|check| check.name == Name::Cgroup).expect("it is told");
+        assert_eq!((cgroup.state, cgroup.found.as_str()), (State::Ok, found));
+    }
+}
+
+/// Builds twice with the store on another filesystem: the second time everything is known.
+#[track_caller]
+fn with_store_on(mounted: &str, filesystem: &str) {
+    let project = project();
+    let script = format!("cd \"$FOLDER\"; mkdir store; {mounted}; cd work; \"$@\" > /dev/null; exec \"$@\"");
+    let build = Build::read(project.elsewhere(&script, &APPLY)).success();
+    assert_eq!((build.ran(), build.digest("it")), (vec![], usual_digest().as_str()), "{filesystem}");
+    project.layout("dist").check("latest");
+    let script = format!("cd \"$FOLDER\"; {mounted}; exec \"$@\"");
+    let report = report(&project.elsewhere(&script, &["doctor", "--json"]));
+    let store = report.checks.iter().find(|check| check.name == Name::Store).expect("it is told");
+    assert!(store.found.contains(&format!(", on {filesystem}, ")), "{}", store.found);
+}
+
+#[test]
+fn sandbox_a_store_in_memory() {
+    needs!(root, fuse, busybox, unshare);
+    with_store_on("mount -t tmpfs none store", "tmpfs");
+}
+
+#[test]
+fn sandbox_a_store_on_an_overlay() {
+    needs!(root, fuse, busybox, unshare);
+    let mounted = "mkdir -p l u w; mount -t overlay -o lowerdir=l,upperdir=u,workdir=w none store";
+    with_store_on(mounted, "overlayfs");
+}
+
+#[test]
+fn sandbox_a_store_on_xfs() {
+    needs!(root, fuse, busybox, unshare, "mkfs.xfs");
+    let mounted = "[ -e disk ] || { truncate -s 400M disk; mkfs.xfs -q disk; }; mount -o loop disk store";
+    with_store_on(mounted, "XFS");
+}
+
+/// On rbuild's own filesystem, of all.
+#[test]
+fn mount_a_store_on_a_fuse_filesystem() {
+    needs!(root, fuse, busybox);
+    let (outer, project) = (Project::empty().file("ground/x", ""), project());
+    let mounted = Mounted::with(&outer, &["--rw"], "./ground");
+    let place = mounted.place.join("store").display().to_string();
+    let environment = [("RBUILD_STORE", place.as_str())];
+    let build = Build::read(project.rbuild_with(&environment, APPLY)).success();
+    assert_eq!(build.digest("it"), usual_digest());
+    let again = Build::read(project.rbuild_with(&environment, APPLY)).success();
+    assert_eq!(again.ran(), [""; 0]);
+    project.layout("dist").check("latest");
+}
+
+/// rbuild without dynamic dependencies, where `tests/run` puts it.
+pub fn static_program() -> PathBuf {
+    let target = Path::new(env!("CARGO_BIN_EXE_rbuild")).ancestors().nth(2).expect("the target folder");
+    target.join("static/rbuild")
+}
+
+/// Runs it for a project in a root with nothing but it, /proc, /sys, /dev, and these files.
+fn alone(project: &Project, files: &[(&str, &str)], arguments: &[&str]) -> Output {
+    let folder = project.path("").parent().expect("the project's folder").to_owned();
+    let output = in_empty_root(&static_program(), &folder, files, arguments);
+    project.output(format!("rbuild {}, in an empty root", arguments.join(" ")), &output)
+}
+
+#[test]
+fn sandbox_a_root_with_nothing_but_rbuild() {
+    needs!(root, fuse, busybox, static_program);
+    let project = project();
+    let build = Build::read(alone(&project, &[], &APPLY)).success();
+    assert_eq!((build.digest("it"), build.warnings()), (usual_digest().as_str(), 0), "{}", build.output);
+    project.layout("dist").check("latest");
+    let report = report(&alone(&project, &[], &["doctor", "--json"]));
+    assert_eq!((report.tier, report.ids), (Tier::Fuse, 65_536));
+    assert_eq!((state(&report, Name::Home), state(&report, Name::Store)), (State::Limited, State::Ok));
+}
+
+/// It is unpacked, and there is no /tmp for that.
+#[test]
+fn sandbox_a_compressed_archive_in_a_root_with_nothing_but_rbuild() {
+    needs!(root, fuse, busybox, static_program, gzip);
+    let maker = busybox("[image.it]\nfrom = 'base'\noutput = [{ oci-archive = 'saved.tar' }]\n");
+    maker.build();
+    run(Command::new("gzip").arg(maker.path("saved.tar")));
+    let saved = fs::read(maker.path("saved.tar.gz")).expect("an archive");
+    let spec = "version = 1\n[source.saved]\noci = 'saved.tar.gz'\n[step.it]\nfrom = 'saved'\nrun = 'true'\n";
+    let project = Project::new(spec).file("saved.tar.gz", saved);
+    let build = Build::read(alone(&project, &[], &[&APPLY[..], &["it"]].concat())).success();
+    assert_eq!(build.ran(), ["step.it"]);
+}
+
+/// The C library of a static program brings its own resolver along, and no part of it is a file.
+#[test]
+fn sandbox_names_are_resolved_in_a_root_with_nothing_but_rbuild() {
+    needs!(root, fuse, busybox, static_program, "docker-registry", skopeo);
+    let (maker, registry) = (project(), Registry::start());
+    maker.build();
+    registry.push(&maker.path("dist"), "latest", "test/base:1");
+    let port = registry.host.split_once(':').expect("a port").1;
+    start_name_server();
+    for (name, file, text) in [
+        ("registry.test", "etc/resolv.conf", format!("nameserver {NAME_SERVER}\n")),
+        ("registry.example", "etc/hosts", "127.0.0.1 registry.example\n".to_owned()),
+    ] {
+        let project = Project::new(&format!(
+            "version = 1\n[source.base]\nimage = '{name}:{port}/test/base:1'\n\
+             [step.it]\nfrom = 'base'\nrun = 'test -s /numbers'\n"
+        ));
+        let settings = format!("[registries.'{name}:{port}']\nhttp = true\n");
+        project.write("../settings/rbuild/config.toml", settings);
+        let output = alone(&project, &[(file, &text)], &[&APPLY[..], &["it"]].concat());
+        assert_eq!(Build::read(output).success().ran(), ["step.it"], "by {file}");
+    }
+}
+
+/// In a real one: what is refused without a flag, and that the flags which are named give all.
+#[test]
+fn sandbox_docker_with_and_without_the_flags_that_help() {
+    needs!(root, fuse, busybox, static_program, dockerd, docker, runc);
+    let (maker, project, docker) = (busybox(""), project(), Docker::start());
+    maker.write_steps(
+        "[image.it]\nfrom = 'base'\ntags = ['job:1']\noutput = [{ docker-archive = 'job.tar' }]\n",
+    );
+    maker.build();
+    run(docker.client(&["load", "--quiet", "--input"]).arg(maker.path("job.tar")));
+    let inside = |flags: &[&str], arguments: &[&str]| {
+        let mut command = docker.client(&["run", "--rm", "--network=none", "--env=RBUILD_STORE=/data/store"]);
+        let folder = project.path("").parent().expect("the project's folder").to_owned();
+        command.arg("--volume").arg(format!("{}:/rbuild:ro", static_program().display()));
+        command.arg("--volume").arg(format!("{}:/data", folder.display())).arg("--workdir=/data/work");
+        let output = command.args(flags).args(["job:1", "/rbuild"]).args(arguments).output();
+        let line = format!("docker run {} rbuild {}", flags.join(" "), arguments.join(" "));
+        project.output(line, &output.expect("docker can be started"))
+    };
+    let plain = inside(&[], &["doctor", "--json"]);
+    let found = report(&plain);
+    assert_eq!((plain.code, found.place.as_str(), found.tier), (Some(3), "docker", Tier::None), "{plain}");
+    let flags = ["--security-opt=seccomp=unconfined", "--device=/dev/fuse"];
+    for (flag, better) in flags.iter().zip(&found.better) {
+        assert!(better.contains(&flag.replacen('=', " ", 1)), "{better} lacks {flag}");
+    }
+    let told = inside(&[], &["apply"]).failure(3);
+    assert!(told.contains("--security-opt seccomp=unconfined"), "{told}");
+    let build = Build::read(inside(&flags, &APPLY)).success();
+    assert_eq!(build.digest("it"), usual_digest());
+    let helped = report(&inside(&flags, &["doctor", "--json"]));
+    assert_eq!((helped.place.as_str(), helped.tier, helped.ids), ("docker", Tier::Fuse, 65_536));
+}
