@@ -42,6 +42,16 @@ impl Overlay {
 
     /// The node of a number that a listing told, or that was given back.
     fn listed_node(&self, id: NodeId) -> Result<Arc<Node>, Errno> {
+        let (directory, name) = self.listed_name(id)?;
+        if let Some(name) = name {
+            self.child(&directory, &name)?;
+        }
+        // Somebody else may have been faster.
+        self.0.table.get(id).ok_or(Errno::STALE)
+    }
+
+    /// Where a number without a node was told.
+    pub(crate) fn listed_name(&self, id: NodeId) -> Result<(Arc<Node>, Option<Name>), Errno> {
         let listed = self.0.table.listed(id).ok_or(Errno::STALE)?;
         let directory = self.node(listed.directory)?;
         let name = {
@@ -49,11 +59,7 @@ impl Overlay {
             let slots = inode.directory().and_then(|directory| directory.slots.as_ref());
             slots.and_then(|slots| slots.listed_at(listed.sequence)).map(Name::from)
         };
-        if let Some(name) = name {
-            self.child(&directory, &name)?;
-        }
-        // Somebody else may have been faster.
-        self.0.table.get(id).ok_or(Errno::STALE)
+        Ok((directory, name))
     }
 
     /// What stat(2) says of an entry of a tree that nobody has looked at, without making its node. None if it has to be

@@ -108,6 +108,22 @@ impl Overlay {
         Ok(inode.stat(id))
     }
 
+    /// Owner and group, for which a file that was only listed needs no node.
+    ///
+    /// # Errors
+    /// ESTALE.
+    pub fn owner(&self, id: NodeId) -> Result<(u32, u32), Errno> {
+        if id != NodeId::ROOT
+            && self.0.table.get(id).is_none()
+            && let (directory, Some(name)) = self.listed_name(id)?
+            && let Some(stat) = self.peek(&directory, &name)?
+        {
+            return Ok((stat.uid, stat.gid));
+        }
+        let stat = self.getattr(id)?;
+        Ok((stat.uid, stat.gid))
+    }
+
     /// The target of a symbolic link.
     ///
     /// # Errors
