@@ -77,6 +77,7 @@ fn try_out(ids: &IdMap) -> Result<()> {
             umask: 0o022,
         },
         limits: Limits::default(),
+        supervised: false,
     };
     Sandbox::spawn(&setup, Output::Joined).map(drop)
 }
@@ -120,6 +121,9 @@ impl Facts {
 const CONTAINER: &str =
     "start the container with --security-opt seccomp=unconfined (or a profile that allows it)";
 
+const NESTED: &str = "rbuild runs in a step of another rbuild, or under another supervisor of system calls, and there can \
+                      be one only: run it outside, or with a range of ids (package uidmap, /etc/subuid and /etc/subgid)";
+
 fn cure(failure: &Failure, facts: &Facts) -> Option<String> {
     match failure.part {
         Part::Namespace => namespace_cure(failure.errno, facts),
@@ -132,6 +136,7 @@ fn cure(failure: &Failure, facts: &Facts) -> Option<String> {
             }
             _ => None,
         },
+        Part::Listener => (failure.errno == libc::EBUSY).then(|| NESTED.to_owned()),
         Part::Ids => restricted(facts).filter(|_| failure.errno == libc::EPERM),
         Part::Other => None,
     }
@@ -245,6 +250,8 @@ mod tests {
             (Part::Mount, libc::EPERM, &docker, "seccomp=unconfined"),
             (Part::Mount, libc::ENOSPC, &plain, "fs.mount-max"),
             (Part::Mount, libc::ENOENT, &docker, ""),
+            (Part::Listener, libc::EBUSY, &plain, "there can be one only"),
+            (Part::Listener, libc::EPERM, &plain, ""),
             (Part::Ids, libc::EPERM, &ubuntu, "AppArmor"),
             (Part::Other, libc::EPERM, &docker, ""),
         ] {

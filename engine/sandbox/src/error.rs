@@ -88,6 +88,8 @@ pub enum Part {
     FuseMount,
     /// Any other mount.
     Mount,
+    /// Having somebody else answer calls.
+    Listener,
     /// Everything else.
     Other,
 }
