@@ -1,11 +1,10 @@
 //! The specs that ship, each from an empty store, with the lock file that is committed.
 
-use crate::support::{Build, Output, Project};
+use crate::support::{Build, Project};
 use std::{
     ffi::OsString,
     fs,
     path::{Path, PathBuf},
-    process::Command,
 };
 
 fn repository(path: &str) -> PathBuf {
@@ -61,7 +60,7 @@ fn sandbox_hello_as_an_ordinary_user() {
             fs::read(repository(name)).expect("a spec"),
         );
     }
-    let build = Build::read(as_user(&user, &["apply", "--locked", "--progress", "json"])).success();
+    let build = Build::read(user.as_user(&["apply", "--locked", "--progress", "json"])).success();
     assert_eq!(build.digest("hello"), digest);
     user.layout("dist/hello").check("latest");
 }
@@ -70,32 +69,10 @@ fn sandbox_hello_as_an_ordinary_user() {
 fn sandbox_a_command_that_has_one_id_is_told_how_to_have_more() {
     needs!(fuse, busybox, root, setpriv, unshare);
     let project = crate::support::busybox("[step.it]\nfrom = 'base'\nrun = 'false'\n");
-    let told = as_user(&project, &["apply", "it"]).failure(1);
+    let told = project.as_user(&["apply", "it"]).failure(1);
     assert!(told.contains("one id only") && told.contains(":100000:65536` in /etc/subuid"), "{told}");
     let told = project.rbuild(["apply", "it"]).failure(1);
     assert!(!told.contains("one id only"), "{told}");
-}
-
-/// Runs rbuild as a user who has one id and can use /dev/fuse; everything of the project is that user's then.
-fn as_user(project: &Project, arguments: &[&str]) -> Output {
-    let folder = project.path("").parent().expect("the project's folder").to_owned();
-    fs::copy(env!("CARGO_BIN_EXE_rbuild"), folder.join("rbuild")).expect("rbuild");
-    let script = r#"
-        device=$(mktemp -d)
-        mknod -m 666 $device/fuse c 10 229
-        mount --bind $device/fuse /dev/fuse
-        rm -r $device 2> /dev/null || true
-        chown -R 65533:65533 "$1"
-        rbuild=$1/rbuild
-        shift
-        exec setpriv --reuid=65533 --regid=65533 --clear-groups "$rbuild" "$@""#;
-    let like = project.command();
-    let mut command = Command::new("unshare");
-    command.args(["-m", "sh", "-euc", script, "sh"]).arg(&folder).args(arguments);
-    command.current_dir(project.path("")).env_clear();
-    command.envs(like.get_envs().filter_map(|(name, value)| Some((name, value?))));
-    let output = command.output().expect("unshare can be started");
-    project.output(format!("rbuild {}, as a user", arguments.join(" ")), &output)
 }
 
 #[test]

@@ -22,6 +22,7 @@ mod programs;
 mod project;
 pub mod registry;
 pub mod spoiler;
+mod user;
 
 pub use busybox::busybox;
 pub use entries::{entries, same_entries};
