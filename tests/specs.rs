@@ -60,9 +60,7 @@ fn sandbox_hello_as_an_ordinary_user() {
             fs::read(repository(name)).expect("a spec"),
         );
     }
-    let build =
-        Build::read(user.elsewhere_as_user("exec \"$@\"", &["apply", "--locked", "--progress", "json"]))
-            .success();
+    let build = Build::read(user.as_user(&["apply", "--locked", "--progress", "json"])).success();
     assert_eq!(build.digest("hello"), digest);
     user.layout("dist/hello").check("latest");
 }
@@ -71,7 +69,7 @@ fn sandbox_hello_as_an_ordinary_user() {
 fn sandbox_a_command_that_has_one_id_is_told_how_to_have_more() {
     needs!(fuse, busybox, root, setpriv, unshare);
     let project = crate::support::busybox("[step.it]\nfrom = 'base'\nrun = 'false'\n");
-    let told = project.elsewhere_as_user("exec \"$@\"", &["apply", "it"]).failure(1);
+    let told = project.as_user(&["apply", "it"]).failure(1);
     assert!(told.contains("one id only") && told.contains(":100000:65536` in /etc/subuid"), "{told}");
     let told = project.rbuild(["apply", "it"]).failure(1);
     assert!(!told.contains("one id only"), "{told}");

@@ -25,6 +25,7 @@ mod merges;
 mod metadata;
 mod mounts;
 mod networks;
+mod one_id;
 mod outputs;
 mod parallel;
 mod path_sources;

@@ -30,6 +30,11 @@ impl Project {
         self.unshared(AS_USER, Some(script), arguments)
     }
 
+    /// The same, as it is.
+    pub fn as_user(&self, arguments: &[&str]) -> Output {
+        self.elsewhere_as_user("exec \"$@\"", arguments)
+    }
+
     fn unshared(&self, script: &str, first: Option<&str>, arguments: &[&str]) -> Output {
         let like = self.command();
         let mut command = Command::new("unshare");

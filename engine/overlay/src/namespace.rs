@@ -43,17 +43,23 @@ impl Overlay {
 
     /// The node of a number that a listing told, or that was given back.
     fn listed_node(&self, id: NodeId, listed: Listed) -> Result<Arc<Node>, Errno> {
+        let (directory, name) = self.listed_name(listed)?;
+        if let Some(name) = name {
+            self.child(&directory, &name)?;
+        }
+        // Somebody else may have been faster.
+        self.0.table.get(id).ok_or(Errno::STALE)
+    }
+
+    /// Where a number without a node was told.
+    pub(crate) fn listed_name(&self, listed: Listed) -> Result<(Arc<Node>, Option<Name>), Errno> {
         let directory = self.node(listed.directory)?;
         let name = {
             let inode = self.directory(&directory)?;
             let slots = inode.directory().and_then(|directory| directory.slots.as_ref());
             slots.and_then(|slots| slots.listed_at(listed.sequence)).map(Name::from)
         };
-        if let Some(name) = name {
-            self.child(&directory, &name)?;
-        }
-        // Somebody else may have been faster.
-        self.0.table.get(id).ok_or(Errno::STALE)
+        Ok((directory, name))
     }
 
     /// What stat(2) says of an entry of a tree that nobody has looked at, without making its node. None if it has to be

@@ -5,18 +5,22 @@
 
 mod support;
 
-use rbuild_overlay::{Lower, NodeId};
+use rbuild_overlay::{
+    Caller, Lower, NodeId,
+    ops::{SetAttributes, Special},
+};
 use rbuild_tree::{Snapshot, apply};
 use std::{
     fs::{self, File},
     io::{Read, Seek, SeekFrom, Write},
-    os::unix::fs::{FileExt, MetadataExt, PermissionsExt, symlink},
+    os::unix::fs::{FileExt, FileTypeExt, MetadataExt, PermissionsExt, symlink},
     process::Command,
+    sync::{Arc, Mutex},
     time::{Duration, UNIX_EPOCH},
 };
 use support::{
-    Bench,
-    mounts::{mounted, shell},
+    Bench, Mounted,
+    mounts::{mounted, shell, skip},
     view::{overlay_view, plain_view, without_times},
 };
 
@@ -203,4 +207,49 @@ fn the_trace_of_a_mount_holds_for_its_own_lower() {
         );
     let input = rbuild_overlay::LiveInput::new(&root, Vec::new(), hash).unwrap();
     assert_eq!(trace.check(&input).unwrap(), None);
+}
+
+#[test]
+fn where_there_is_one_id_the_kernel_is_told_that_all_is_its() {
+    let bench = Bench::new();
+    let overlay = bench.overlay("scratch", Lower::Snapshot(Snapshot::scratch()));
+    let target = bench.folder("mount");
+    let (own, notifier) = (overlay.clone(), Mutex::new(None));
+    let served = Mounted::serve(&target, |device| {
+        let session = own.serve_one_id(device, 2, Arc::new(|pid: u32| (pid, 34)))?;
+        *notifier.lock().unwrap() = Some(session.notifier());
+        Ok(session)
+    });
+    let Ok(mount) = served else { return skip("can't mount") };
+    let notifier = notifier.into_inner().unwrap().unwrap();
+    let (file, device) = (target.join("file"), target.join("device"));
+    fs::write(&file, "x").unwrap();
+    let shown = fs::metadata(&file).unwrap();
+    assert_eq!((shown.uid(), shown.gid()), (0, 0));
+    let id = NodeId(shown.ino());
+    let maker = overlay.owner(id).unwrap();
+    assert!(maker.0 > 1 && maker.1 == 34, "{maker:?}: the thread that made it");
+
+    // Whose it is is set beside the kernel, whose own words mean only that set-id bits end.
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o4755)).unwrap();
+    let set = SetAttributes { uid: Some(5), ..SetAttributes::default() };
+    overlay.setattr(id, &set, &Caller::default()).unwrap();
+    assert_eq!(fs::metadata(&file).unwrap().mode() & 0o7777, 0o4755, "the kernel does not know yet");
+    std::os::unix::fs::chown(&file, Some(0), Some(0)).unwrap();
+    assert_eq!(fs::metadata(&file).unwrap().mode() & 0o7777, 0o755);
+    assert_eq!(overlay.owner(id), Ok((5, 34)));
+
+    // What is made and changed beside the kernel it learns when it is told.
+    assert!(fs::metadata(&device).is_err());
+    let null = Special::CharDevice(rbuild_tree::Device { major: 1, minor: 3 });
+    let made = overlay.mknod(NodeId::ROOT, b"device", null, 0o600, &Caller::default()).unwrap();
+    overlay.forget(made.id, 1);
+    assert!(fs::metadata(&device).is_err(), "that there is nothing is remembered");
+    notifier.forget_name(NodeId::ROOT, b"device").unwrap();
+    assert!(fs::metadata(&device).unwrap().file_type().is_char_device());
+    let set = SetAttributes { mode: Some(0o640), ..SetAttributes::default() };
+    overlay.setattr(made.id, &set, &Caller::default()).unwrap();
+    notifier.forget_attributes(made.id).unwrap();
+    assert_eq!(fs::metadata(&device).unwrap().mode() & 0o7777, 0o640);
+    mount.end();
 }

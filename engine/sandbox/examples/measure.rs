@@ -25,6 +25,7 @@ fn setup(network: Network) -> Setup {
             umask: 0o022,
         },
         limits: Limits::default(),
+        supervised: false,
     }
 }
 

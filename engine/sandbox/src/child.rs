@@ -134,6 +134,8 @@ fn give_directories(setup: &Setup) -> Outcome<()> {
     for mount in &setup.mounts {
         let Mount::Own { path, uid, gid, mode } = mount else { continue };
         let (uid, gid) = match setup.ids.method {
+            // Whom the command takes itself for, only the supervisor knows.
+            _ if setup.supervised => (Some(0), Some(0)),
             MapMethod::Direct => (setup.ids.host_uid(*uid), setup.ids.host_gid(*gid)),
             MapMethod::Helper | MapMethod::Single => (Some(*uid), Some(*gid)),
         };
@@ -217,8 +219,10 @@ impl Pipes {
     fn make(setup: &Setup, joined: bool) -> Outcome<(Self, Vec<OwnedFd>)> {
         let pipe = || {
             let (read, write) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC)?;
-            let owner = (Uid::from_raw(setup.command.uid), Gid::from_raw(setup.command.gid));
-            nix::unistd::fchown(&write, Some(owner.0), Some(owner.1))?;
+            if !setup.supervised {
+                let owner = (Uid::from_raw(setup.command.uid), Gid::from_raw(setup.command.gid));
+                nix::unistd::fchown(&write, Some(owner.0), Some(owner.1))?;
+            }
             Ok::<_, Errno>((read, write))
         };
         let (read, stdout) = pipe().named(Part::Other, || "make a pipe for stdout")?;

@@ -59,7 +59,11 @@ pub(crate) enum FromChild {
     /// Comes with the init's pidfd (if the kernel has those), the read ends of the pipes, the FUSE descriptors.
     Mounted { pidfd: bool },
     /// The root is in place; the command is about to be started.
-    Ready { warnings: Vec<String> },
+    Ready { warnings: Vec<String>, devices: Vec<u64> },
+    /// Comes with the descriptor of a [`Listener`](crate::notify::Listener); calls of the command already wait for it.
+    Listening,
+    /// Nobody can answer the calls of the command, which goes on without.
+    Alone,
     /// An operation failed; nothing follows.
     Failed(Failure),
     /// The command never began.

@@ -90,6 +90,8 @@ pub enum Part {
     OverlayMount,
     /// Any other mount.
     Mount,
+    /// Having somebody else answer calls.
+    Listener,
     /// Everything else.
     Other,
 }

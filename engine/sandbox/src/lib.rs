@@ -12,6 +12,7 @@
 //!   Started ◀── Mounted + fds ───── fork ────────────────────▶ proc, sys, dev, binds
 //!   serve FUSE, proceed ── Proceed ─────────────────────────▶ attach, pivot_root
 //!   Running ◀── Ready ──────────────────────────────────────── fork ──────────────▶ confine, exec
+//!   answer ◀── Listening + fd ──────────────────────────────────────────────────── (if supervised)
 //!   wait ◀── Ended ──────────────── reap init, exit ◀───────── reap, exit
 //! ```
 //!
@@ -34,6 +35,7 @@
 //! | `control` | the messages between the two sides |
 //! | `child` | the other side: set-up child, init, command |
 //! | `seccomp` | the system call filter |
+//! | `notify` | a second one, whose calls somebody outside answers |
 //! | `environment` | what a machine gives, why it refuses, and the cure |
 //! | `sys` | the only unsafe code |
 #![deny(unsafe_op_in_unsafe_fn)]
@@ -45,6 +47,7 @@ mod environment;
 mod error;
 mod exit;
 mod ids;
+pub mod notify;
 mod process;
 mod seccomp;
 mod setup;

@@ -20,7 +20,12 @@ use crate::child::CHILD_NAME;
 use crate::control::{FromChild, ToChild, receive, send};
 use crate::environment::explain;
 use crate::exit::Exit;
+use crate::notify::Listener;
 use crate::{Error, Extent, Failure, IdMap, Part, Result, Setup};
+
+/// What a command can't do that should have been supervised.
+const ALONE: &str = "this kernel does not let rbuild answer for ids that there are not (that needs Linux 5.9): chown to \
+                     others, su, useradd and apt-get fail";
 
 static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
 
@@ -57,6 +62,9 @@ pub struct Started {
 pub struct Running {
     process: Process,
     warnings: Vec<String>,
+    devices: Vec<u64>,
+    /// What was told of its end before anybody waited for it.
+    told: Option<FromChild>,
     exit: Option<Exit>,
 }
 
@@ -111,7 +119,9 @@ impl Started {
         let doing = "changed its root";
         self.process.send(&ToChild::Proceed)?;
         match self.process.next(doing)?.0 {
-            FromChild::Ready { warnings } => Ok(Running { process: self.process, warnings, exit: None }),
+            FromChild::Ready { warnings, devices } => {
+                Ok(Running { process: self.process, warnings, devices, told: None, exit: None })
+            }
             _ => Err(Error::Lost(doing)),
         }
     }
@@ -126,6 +136,32 @@ impl Running {
     /// What had to be done otherwise than wished, such as an outer /proc that had to be shared.
     pub fn warnings(&self) -> &[String] {
         &self.warnings
+    }
+
+    /// The device numbers of the FUSE filesystems, in order, if the command is supervised.
+    pub fn devices(&self) -> &[u64] {
+        &self.devices
+    }
+
+    /// Where the calls of a supervised command arrive; to be asked for once, before [`Running::wait`]. None if it came to
+    /// its end before that, or goes on without, of which there is a warning then.
+    ///
+    /// # Errors
+    /// The control socket can't be read.
+    pub fn listener(&mut self) -> Result<Option<Listener>> {
+        match receive(&self.process.life.control).map_err(control_error)? {
+            Some((FromChild::Listening, descriptors)) => {
+                Ok(descriptors.into_iter().next().map(Listener::new))
+            }
+            Some((FromChild::Alone, _)) => {
+                self.warnings.push(ALONE.to_owned());
+                Ok(None)
+            }
+            other => {
+                self.told = other.map(|(message, _)| message);
+                Ok(None)
+            }
+        }
     }
 
     /// Waits for the command, and until every process and mount of the sandbox is gone.
@@ -159,18 +195,21 @@ impl Running {
 
     /// Reads until every process of the sandbox has closed the socket. The first report is the precise one: a command
     /// that failed to start also ends.
-    fn read_to_end(&self) -> Result<Option<Exit>> {
+    fn read_to_end(&mut self) -> Result<Option<Exit>> {
         let mut exit = None;
-        while let Some((message, _)) = receive(&self.process.life.control).map_err(control_error)? {
-            let told = match message {
-                FromChild::ExecFailed(what) => Exit::ExecFailed { what },
-                FromChild::Ended(exit) => exit,
-                FromChild::Failed(failure) => return Err(explain(failure)),
-                _ => continue,
+        let mut told = self.told.take();
+        loop {
+            exit = exit.or(match told {
+                Some(FromChild::ExecFailed(what)) => Some(Exit::ExecFailed { what }),
+                Some(FromChild::Ended(how)) => Some(how),
+                Some(FromChild::Failed(failure)) => return Err(explain(failure)),
+                _ => None,
+            });
+            told = match receive(&self.process.life.control).map_err(control_error)? {
+                Some((message, _)) => Some(message),
+                None => return Ok(exit),
             };
-            exit.get_or_insert(told);
         }
-        Ok(exit)
     }
 }
 

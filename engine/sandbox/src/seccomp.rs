@@ -23,15 +23,15 @@ const NAMESPACES: u32 = (libc::CLONE_NEWNS
     | libc::CLONE_NEWNET) as u32;
 
 #[cfg(target_arch = "x86_64")]
-const NATIVE: u32 = 0xC000_003E;
+pub(crate) const NATIVE: u32 = 0xC000_003E;
 #[cfg(target_arch = "aarch64")]
-const NATIVE: u32 = 0xC000_00B7;
+pub(crate) const NATIVE: u32 = 0xC000_00B7;
 #[cfg(target_arch = "riscv64")]
-const NATIVE: u32 = 0xC000_00F3;
+pub(crate) const NATIVE: u32 = 0xC000_00F3;
 
 /// AUDIT_ARCH_I386.
 #[cfg(target_arch = "x86_64")]
-const I386: u32 = 0x4000_0003;
+pub(crate) const I386: u32 = 0x4000_0003;
 
 /// Marks the x32 numbers of x86_64, which else are the 64-bit ones.
 #[cfg(target_arch = "x86_64")]
@@ -175,26 +175,31 @@ const I386_RULES: &[(i64, Rule)] = &[
 ];
 
 // Offsets in struct seccomp_data. The low half of an argument comes first: all supported machines are little-endian.
-const NUMBER: u32 = 0;
+pub(crate) const NUMBER: u32 = 0;
 const ARCHITECTURE: u32 = 4;
 const FIRST_ARGUMENT: u32 = 16;
 
-const LOAD: u32 = libc::BPF_LD | libc::BPF_W | libc::BPF_ABS;
+pub(crate) const LOAD: u32 = libc::BPF_LD | libc::BPF_W | libc::BPF_ABS;
 const AND: u32 = libc::BPF_ALU | libc::BPF_AND | libc::BPF_K;
-const IF_EQUAL: u32 = libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K;
-const IF_BITS: u32 = libc::BPF_JMP | libc::BPF_JSET | libc::BPF_K;
-const RETURN: u32 = libc::BPF_RET | libc::BPF_K;
+pub(crate) const IF_EQUAL: u32 = libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K;
+pub(crate) const IF_BITS: u32 = libc::BPF_JMP | libc::BPF_JSET | libc::BPF_K;
+pub(crate) const RETURN: u32 = libc::BPF_RET | libc::BPF_K;
 
-const ALLOW: u32 = 0x7FFF_0000;
-const ERRNO: u32 = 0x0005_0000;
+pub(crate) const ALLOW: u32 = 0x7FFF_0000;
+pub(crate) const ERRNO: u32 = 0x0005_0000;
 
-fn statement(code: u32, operand: u32) -> sock_filter {
+pub(crate) fn statement(code: u32, operand: u32) -> sock_filter {
     jump(code, operand, 0, 0)
 }
 
 /// `yes` and `no` count the instructions to skip.
-fn jump(code: u32, operand: u32, yes: u8, no: u8) -> sock_filter {
+pub(crate) fn jump(code: u32, operand: u32, yes: u8, no: u8) -> sock_filter {
     sock_filter { code: code as u16, jt: yes, jf: no, k: operand }
+}
+
+/// Where the low half of an argument is.
+pub(crate) fn argument(number: u8) -> u32 {
+    FIRST_ARGUMENT + 8 * u32::from(number)
 }
 
 fn refuse(errno: i32) -> sock_filter {
@@ -230,7 +235,7 @@ pub(crate) fn program() -> Vec<sock_filter> {
 
 /// `body` for calls of one architecture. A block is longer than a conditional jump reaches, so the condition skips
 /// an unconditional one.
-fn block(program: &mut Vec<sock_filter>, architecture: u32, body: Vec<sock_filter>) {
+pub(crate) fn block(program: &mut Vec<sock_filter>, architecture: u32, body: Vec<sock_filter>) {
     program.push(statement(LOAD, ARCHITECTURE));
     program.push(jump(IF_EQUAL, architecture, 1, 0));
     program.push(statement(libc::BPF_JMP | libc::BPF_JA, body.len() as u32 + 1));
@@ -263,6 +268,10 @@ fn rules(rules: &[(i64, Rule)]) -> Vec<sock_filter> {
     }
     program
 }
+
+#[cfg(test)]
+#[path = "seccomp_interpreter.rs"]
+pub(crate) mod interpreter;
 
 #[cfg(test)]
 #[path = "seccomp_tests.rs"]

@@ -1,4 +1,4 @@
-//! The filter, run by a small interpreter of the instructions it uses.
+//! The filter, interpreted.
 
 use super::*;
 
@@ -7,36 +7,10 @@ const ARM: u32 = 0x4000_0028;
 
 /// What the filter returns for a call: 0 for allow, else the errno.
 fn run(architecture: u32, number: u32, argument: u32) -> i32 {
-    let program = program();
-    let (mut at, mut accumulator) = (0, 0u32);
-    loop {
-        let instruction = program[at];
-        at += 1;
-        let taken = match u32::from(instruction.code) {
-            LOAD => {
-                accumulator = match instruction.k {
-                    NUMBER => number,
-                    ARCHITECTURE => architecture,
-                    FIRST_ARGUMENT => argument,
-                    other => panic!("load of {other}"),
-                };
-                continue;
-            }
-            AND => {
-                accumulator &= instruction.k;
-                continue;
-            }
-            IF_EQUAL => accumulator == instruction.k,
-            IF_BITS => accumulator & instruction.k != 0,
-            code if code == libc::BPF_JMP | libc::BPF_JA => {
-                at += instruction.k as usize;
-                continue;
-            }
-            RETURN if instruction.k == ALLOW => return 0,
-            RETURN => return (instruction.k & 0xffff) as i32,
-            other => panic!("instruction {other:#x}"),
-        };
-        at += usize::from(if taken { instruction.jt } else { instruction.jf });
+    let arguments = [argument.into(), 0, 0, 0, 0, 0];
+    match interpreter::run(&program(), architecture, number, arguments) {
+        ALLOW => 0,
+        refused => (refused & 0xffff) as i32,
     }
 }
 

@@ -1,6 +1,7 @@
 //! The only unsafe code: system calls that neither nix nor rustix offers safely.
 //!
-//! All of it runs in the single-threaded child, never in the engine, but for [`map_large_allocations`].
+//! All of it runs in the single-threaded child, never in the engine, but for [`map_large_allocations`] and the listener's
+//! side of [`notify`].
 #![allow(unsafe_code)]
 
 use std::ffi::{CStr, c_int, c_long, c_void};
@@ -10,6 +11,8 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use libc::{sock_filter, sock_fprog};
 use nix::errno::Errno;
 use nix::unistd::{ForkResult, Pid};
+
+pub(crate) mod notify;
 
 type Result<T> = nix::Result<T>;
 

@@ -8,6 +8,7 @@ mod foresee;
 mod lock;
 mod look;
 mod mounts;
+mod one_id;
 mod output;
 mod run;
 mod scheduler;
@@ -58,13 +59,16 @@ impl Engine {
         probed.as_ref().map_err(|sentence| Error::environment(sentence.clone()).coded("no-tier"))
     }
 
-    /// What to try after a command failed that had one id only: many programs want more, and say so badly.
+    /// What to try after a command failed that had one id only: not all that a range of them does is imitated.
     fn one_id_hint(&self, error: &Error) -> Option<String> {
         let is_single = self.capabilities.get()?.as_ref().is_ok_and(|found| found.ids.is_single());
         let is_command = matches!(error.code(), Some("step-failed" | "test-failed"));
         (is_single && is_command).then(|| {
             let cure = IdMap::one_id_cure();
-            format!("steps have one id only here, so chown, setgroups and apt-get fail{cure}")
+            format!(
+                "steps have one id only here: they see others, but permissions between users are not checked and set-id \
+                 programs change nothing{cure}"
+            )
         })
     }
 }

@@ -3,6 +3,7 @@
 use super::{
     Engine, cache_mount, look,
     mounts::{Builder, Mounts, Root},
+    one_id::OneId,
     output,
     task::Failure,
     times::SeenTimes,
@@ -17,7 +18,12 @@ use crate::{
 use rbuild_overlay::{Caller, Changes, Error as Overlay, FileKind, Session};
 use rbuild_sandbox::{Command, Exit, Limits, Output, Running, Sandbox, Setup};
 use rbuild_tree::{Snapshot, TreePath, apply};
-use std::{ffi::OsString, path::Path, thread};
+use std::{
+    ffi::OsString,
+    io,
+    path::Path,
+    thread::{self, ScopedJoinHandle},
+};
 
 /// A command to be run.
 pub(super) struct Request<'a> {
@@ -175,6 +181,7 @@ fn set_up(
         mounts: builder.list().to_vec(),
         command: command(argv, environment, &request.workdir, identity),
         limits: Limits::default(),
+        supervised: engine.capabilities()?.ids.is_single(),
     })
 }
 
@@ -209,13 +216,17 @@ fn carry_out(
     let mut started = Sandbox::spawn(setup, Output::Joined)?;
     let _watched = engine.cancel.watch(started.killer());
     let devices = std::mem::take(&mut started.fuse);
+    let mut one_id = setup.supervised.then(OneId::default);
     let mut sessions: Vec<Session> = Vec::new();
     for (overlay, device) in mounts.overlays.iter().zip(devices) {
-        sessions.push(overlay.serve(device, server_threads())?);
+        sessions.push(match &mut one_id {
+            Some(one_id) => one_id.serve(overlay, device, server_threads())?,
+            None => overlay.serve(device, server_threads())?,
+        });
     }
     let pipe = started.stdout.take().ok_or_else(|| Error::internal("the sandbox gave no output pipe"))?;
     let reporter = engine.session.reporter.as_ref();
-    let (ended, lines, served) = thread::scope(|scope| {
+    let (ended, answered, lines, served) = thread::scope(|scope| {
         let serve = |session: Session| {
             let killer = started.killer();
             // A command whose filesystem is cut off may go on for ever.
@@ -223,13 +234,23 @@ fn carry_out(
         };
         let servers: Vec<_> = sessions.into_iter().map(serve).collect();
         let pump = scope.spawn(|| output::pump(pipe, log, node, reporter));
-        let ended = started.proceed().and_then(|mut running| wait(engine, node, &mut running));
-        let lines = pump.join().unwrap_or_else(|_| Err(std::io::Error::other("the log's thread panicked")));
+        let (killer, mut answering) = (started.killer(), None);
+        let ended = started.proceed().and_then(|mut running| {
+            if let Some(one_id) = one_id {
+                answering = one_id.answer(scope, &mut running, killer)?;
+            }
+            wait(engine, node, &mut running)
+        });
+        let answered = answering.map_or(Ok(()), |thread: ScopedJoinHandle<'_, _>| {
+            thread.join().unwrap_or_else(|_| Err(io::Error::other("the thread panicked")))
+        });
+        let lines = pump.join().unwrap_or_else(|_| Err(io::Error::other("the log's thread panicked")));
         // When the last process is gone the mounts are, too: the sessions end by themselves.
         let served = servers.into_iter().map(|server| server.join().unwrap_or(Err(Overlay::Panicked)));
-        (ended, lines, served.collect::<Result<(), _>>())
+        (ended, answered, lines, served.collect::<Result<(), _>>())
     });
     served?;
+    answered.map_err(|error| Error::internal(format!("the command's calls can't be answered: {error}")))?;
     if engine.cancel.is_stopped() {
         return Err(Error::interrupted());
     }

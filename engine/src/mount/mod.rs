@@ -133,6 +133,7 @@ fn for_command(overlay: &Overlay, argv: &[OsString], writable: bool) -> Result<E
             umask: 0o022,
         },
         limits: Limits::default(),
+        supervised: false,
     };
     let mut started = Sandbox::spawn(&setup, Output::Separate)?;
     let device = started.fuse.pop().ok_or_else(|| Error::internal("the sandbox gave no filesystem"))?;

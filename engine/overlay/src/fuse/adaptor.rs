@@ -2,7 +2,7 @@
 
 use super::{
     answer::{Adaptor, FOR_EVER, GENERATION},
-    convert::{attributes, caller, file_type, name, nothing, set_time, special},
+    convert::{file_type, name, nothing, set_time, special},
 };
 use crate::{Errno, NodeId, Overlay, ops::SetAttributes};
 use fuser::{
@@ -34,11 +34,6 @@ const FEATURES: [InitFlags; 10] = [
     InitFlags::FUSE_ASYNC_DIO,
 ];
 
-/// Whether a change of content clears set-id bits where the kernel does not say so: root keeps them.
-fn kills(request: &Request) -> bool {
-    request.uid() != 0
-}
-
 impl Filesystem for Adaptor {
     fn init(&mut self, _: &Request, config: &mut KernelConfig) -> io::Result<()> {
         // An older kernel works without what it lacks, only slower or with coarser semantics.
@@ -56,7 +51,7 @@ impl Filesystem for Adaptor {
     fn lookup(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
         let _turn = self.spinner.turn();
         match self.run(|overlay| overlay.lookup(NodeId(parent.0), name.as_bytes())) {
-            Ok(stat) => reply.entry(&FOR_EVER, &attributes(&stat), GENERATION),
+            Ok(stat) => reply.entry(&FOR_EVER, &self.attributes(&stat), GENERATION),
             Err(fuser::Errno::ENOENT) => reply.entry(&FOR_EVER, &nothing(), GENERATION),
             Err(errno) => reply.error(errno),
         }
@@ -72,7 +67,7 @@ impl Filesystem for Adaptor {
     fn getattr(&self, _: &Request, id: INodeNo, _: Option<FileHandle>, reply: ReplyAttr) {
         let _turn = self.spinner.turn();
         match self.run(|overlay| overlay.getattr(NodeId(id.0))) {
-            Ok(stat) => reply.attr(&FOR_EVER, &attributes(&stat)),
+            Ok(stat) => reply.attr(&FOR_EVER, &self.attributes(&stat)),
             Err(errno) => reply.error(errno),
         }
     }
@@ -96,9 +91,10 @@ impl Filesystem for Adaptor {
         reply: ReplyAttr,
     ) {
         let _turn = self.spinner.turn();
+        let (uid, gid) = self.new_owner(uid, gid);
         let set = SetAttributes { mode, uid, gid, size, atime: set_time(atime), mtime: set_time(mtime) };
-        match self.run(|overlay| overlay.setattr(NodeId(id.0), &set, &caller(request, 0))) {
-            Ok(stat) => reply.attr(&FOR_EVER, &attributes(&stat)),
+        match self.run(|overlay| overlay.setattr(NodeId(id.0), &set, &self.caller(request, 0))) {
+            Ok(stat) => reply.attr(&FOR_EVER, &self.attributes(&stat)),
             Err(errno) => reply.error(errno),
         }
     }
@@ -124,7 +120,7 @@ impl Filesystem for Adaptor {
         let _turn = self.spinner.turn();
         self.entry(reply, |overlay| {
             let special = special(mode, rdev)?;
-            overlay.mknod(NodeId(parent.0), name.as_bytes(), special, mode, &caller(request, umask))
+            overlay.mknod(NodeId(parent.0), name.as_bytes(), special, mode, &self.caller(request, umask))
         });
     }
 
@@ -138,7 +134,7 @@ impl Filesystem for Adaptor {
         reply: ReplyEntry,
     ) {
         let _turn = self.spinner.turn();
-        let caller = caller(request, umask);
+        let caller = self.caller(request, umask);
         self.entry(reply, |overlay| overlay.mkdir(NodeId(parent.0), name.as_bytes(), mode, &caller));
     }
 
@@ -154,7 +150,7 @@ impl Filesystem for Adaptor {
 
     fn symlink(&self, request: &Request, parent: INodeNo, name: &OsStr, target: &Path, reply: ReplyEntry) {
         let _turn = self.spinner.turn();
-        let (target, caller) = (target.as_os_str().as_bytes(), caller(request, 0));
+        let (target, caller) = (target.as_os_str().as_bytes(), self.caller(request, 0));
         self.entry(reply, |overlay| overlay.symlink(NodeId(parent.0), name.as_bytes(), target, &caller));
     }
 
@@ -191,12 +187,12 @@ impl Filesystem for Adaptor {
         reply: ReplyCreate,
     ) {
         let _turn = self.spinner.turn();
-        let (exclusive, caller) = (flags & libc::O_EXCL != 0, caller(request, umask));
+        let (exclusive, caller) = (flags & libc::O_EXCL != 0, self.caller(request, umask));
         match self.run(|overlay| overlay.create(NodeId(parent.0), name.as_bytes(), mode, exclusive, &caller))
         {
             Ok(stat) => {
                 let flags = FopenFlags::FOPEN_KEEP_CACHE;
-                reply.created(&FOR_EVER, &attributes(&stat), GENERATION, FileHandle(0), flags);
+                reply.created(&FOR_EVER, &self.attributes(&stat), GENERATION, FileHandle(0), flags);
             }
             Err(errno) => reply.error(errno),
         }
@@ -294,7 +290,7 @@ impl Filesystem for Adaptor {
             overlay.readdir(NodeId(id.0), offset, true, &mut |entry| {
                 // Number 0: the kernel makes nothing of it.
                 let id = INodeNo(if entry.counts { entry.stat.id.0 } else { 0 });
-                let attributes = attributes(&entry.stat);
+                let attributes = self.attributes(&entry.stat);
                 !reply.add(id, entry.cookie, name(entry.name), &FOR_EVER, &attributes, GENERATION)
             })
         });
@@ -326,7 +322,7 @@ impl Filesystem for Adaptor {
         reply: ReplyEmpty,
     ) {
         let _turn = self.spinner.turn();
-        let (flags, caller) = (flags.cast_unsigned(), caller(request, 0));
+        let (flags, caller) = (flags.cast_unsigned(), self.caller(request, 0));
         self.empty(reply, |overlay| overlay.setxattr(NodeId(id.0), name.as_bytes(), value, flags, &caller));
     }
 
@@ -355,7 +351,7 @@ impl Filesystem for Adaptor {
         mode: i32,
         reply: ReplyEmpty,
     ) {
-        let (mode, kill) = (mode.cast_unsigned(), kills(request));
+        let (mode, kill) = (mode.cast_unsigned(), self.kills(request));
         self.empty(reply, |overlay| overlay.fallocate(NodeId(id.0), offset, length, mode, kill));
     }
 
@@ -388,7 +384,7 @@ impl Filesystem for Adaptor {
         reply: ReplyWrite,
     ) {
         let (from, to) = ((NodeId(from.0), start), (NodeId(to.0), target));
-        match self.run(|overlay| overlay.copy_file_range(from, to, length, kills(request))) {
+        match self.run(|overlay| overlay.copy_file_range(from, to, length, self.kills(request))) {
             Ok(count) => reply.written(u32::try_from(count).unwrap_or(u32::MAX)),
             Err(errno) => reply.error(errno),
         }

@@ -1,8 +1,8 @@
 //! The filesystem as the library wants it: running an operation, and the answers that several requests share.
 
-use super::{convert::attributes, spin::Spinner};
-use crate::{Errno, Overlay, Stat};
-use fuser::{Generation, ReplyEmpty, ReplyEntry, ReplyXattr};
+use super::{Makers, convert, spin::Spinner};
+use crate::{Caller, Errno, Overlay, Stat};
+use fuser::{FileAttr, Generation, ReplyEmpty, ReplyEntry, ReplyXattr, Request};
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::atomic::Ordering,
@@ -17,13 +17,41 @@ pub(super) const GENERATION: Generation = Generation(0);
 pub(super) struct Adaptor {
     pub overlay: Overlay,
     pub spinner: Spinner,
+    /// Where the kernel knows one id: who its processes are.
+    pub makers: Option<Makers>,
 }
 
 type Reply<T> = Result<T, fuser::Errno>;
 
 impl Adaptor {
-    pub fn new(overlay: Overlay, spinner: Spinner) -> Self {
-        Self { overlay, spinner }
+    pub fn new(overlay: Overlay, spinner: Spinner, makers: Option<Makers>) -> Self {
+        Self { overlay, spinner, makers }
+    }
+
+    /// What the kernel is told of a node. Where it knows one id, everything belongs to that: it refuses to change what is
+    /// somebody's whom it does not know.
+    pub fn attributes(&self, stat: &Stat) -> FileAttr {
+        let attributes = convert::attributes(stat);
+        if self.makers.is_some() { FileAttr { uid: 0, gid: 0, ..attributes } } else { attributes }
+    }
+
+    /// Who asks; what is made belongs to him.
+    pub fn caller(&self, request: &Request, umask: u32) -> Caller {
+        let (uid, gid) = match &self.makers {
+            Some(makers) => makers(request.pid()),
+            None => (request.uid(), request.gid()),
+        };
+        Caller { uid, gid, umask, pid: request.pid() }
+    }
+
+    /// The owner and group that the kernel sets. Where it knows one id it is always that, and means nothing.
+    pub fn new_owner(&self, uid: Option<u32>, gid: Option<u32>) -> (Option<u32>, Option<u32>) {
+        if self.makers.is_some() { (None, None) } else { (uid, gid) }
+    }
+
+    /// Whether a change of content clears set-id bits where the kernel does not say so: root keeps them.
+    pub fn kills(&self, request: &Request) -> bool {
+        self.caller(request, 0).uid != 0
     }
 
     /// Runs an operation. One that panics is EIO to the program and makes the step fail, never a hang.
@@ -37,7 +65,7 @@ impl Adaptor {
 
     pub fn entry(&self, reply: ReplyEntry, operation: impl FnOnce(&Overlay) -> Result<Stat, Errno>) {
         match self.run(operation) {
-            Ok(stat) => reply.entry(&FOR_EVER, &attributes(&stat), GENERATION),
+            Ok(stat) => reply.entry(&FOR_EVER, &self.attributes(&stat), GENERATION),
             Err(errno) => reply.error(errno),
         }
     }
@@ -105,7 +133,7 @@ mod tests {
         let lower = Lower::Snapshot(Snapshot::scratch());
         let overlay = Overlay::new(store, lower, Options::new(scratch.path())).unwrap();
         let device = File::open("/dev/null").unwrap().into();
-        let adaptor = Adaptor::new(overlay.clone(), Spinner::new(device));
+        let adaptor = Adaptor::new(overlay.clone(), Spinner::new(device), None);
         assert!(overlay.commit(None).is_ok());
         let poisoning = |overlay: &Overlay| -> Result<(), Errno> {
             let _guard = overlay.0.root.lock();

@@ -1,20 +1,16 @@
 //! Between the values of the protocol library and ours.
 
 use crate::{
-    Caller, Errno, FileKind, NodeId, Stat,
+    Errno, FileKind, NodeId, Stat,
     ops::{SetTime, Special},
 };
-use fuser::{FileAttr, FileType, INodeNo, Request, TimeOrNow};
+use fuser::{FileAttr, FileType, INodeNo, TimeOrNow};
 use rbuild_tree::{Device, Timestamp};
 use std::{
     ffi::OsStr,
     os::unix::ffi::OsStrExt,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
-
-pub(super) fn caller(request: &Request, umask: u32) -> Caller {
-    Caller { uid: request.uid(), gid: request.gid(), umask, pid: request.pid() }
-}
 
 pub(super) fn system_time(time: Timestamp) -> SystemTime {
     let seconds = Duration::from_secs(time.seconds.unsigned_abs());

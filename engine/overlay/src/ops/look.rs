@@ -5,7 +5,7 @@ use crate::{
     namespace::check_name,
     node::{Body, Name, Node},
     slots::{FIRST_COOKIE, Slot},
-    table::{Listed as Told, lower_id},
+    table::{Known, Listed as Told, lower_id},
 };
 use std::sync::Arc;
 
@@ -103,6 +103,21 @@ impl Overlay {
         let node = self.node(id)?;
         let inode = node.lock();
         Ok(inode.stat(id))
+    }
+
+    /// Owner and group, for which a file that was only listed needs no node.
+    ///
+    /// # Errors
+    /// ESTALE.
+    pub fn owner(&self, id: NodeId) -> Result<(u32, u32), Errno> {
+        if let Known::Listed(listed) = self.0.table.find(id)
+            && let (directory, Some(name)) = self.listed_name(listed)?
+            && let Some(stat) = self.peek(&directory, &name)?
+        {
+            return Ok((stat.uid, stat.gid));
+        }
+        let stat = self.getattr(id)?;
+        Ok((stat.uid, stat.gid))
     }
 
     /// The target of a symbolic link.

@@ -92,8 +92,15 @@ pub fn mount_device(target: &Path) -> io::Result<OwnedFd> {
 
 impl Mounted {
     pub fn new(overlay: &Overlay, target: &Path) -> io::Result<Self> {
-        let device = mount_device(target)?;
-        let session = overlay.serve(device, 2).map_err(io::Error::other)?;
+        Self::serve(target, |device| overlay.serve(device, 2))
+    }
+
+    /// Mounts on `target`, served by a session of another kind.
+    pub fn serve(
+        target: &Path,
+        serve: impl FnOnce(OwnedFd) -> Result<Session, rbuild_overlay::Error>,
+    ) -> io::Result<Self> {
+        let session = serve(mount_device(target)?).map_err(io::Error::other)?;
         Ok(Self { path: target.into(), session: Some(session) })
     }
 

@@ -1,15 +1,21 @@
 //! What the command may do and with what it begins: nothing is inherited from whoever started the engine.
 
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::net::UnixStream;
+
+use nix::errno::Errno;
 use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit, setrlimit};
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::{Gid, Uid, setgroups, setresgid, setresuid};
+use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 use rustix::thread::{
     CapabilitySet, CapabilitySets, clear_ambient_capability_set, remove_capability_from_bounding_set,
     set_capabilities,
 };
 
+use crate::control::{FromChild, send};
 use crate::error::{Named, Outcome};
-use crate::{Limits, Part, Setup, seccomp, sys};
+use crate::{Limits, Part, Setup, notify, seccomp, sys};
 
 /// The usual set of containers.
 const KEPT: CapabilitySet = CapabilitySet::CHOWN
@@ -28,7 +34,7 @@ const KEPT: CapabilitySet = CapabilitySet::CHOWN
     .union(CapabilitySet::AUDIT_WRITE);
 
 /// Limits that are lifted to what the machine allows.
-const LIFTED: [Resource; 7] = [
+const LIFTED: [Resource; 8] = [
     Resource::RLIMIT_CPU,
     Resource::RLIMIT_FSIZE,
     Resource::RLIMIT_DATA,
@@ -36,6 +42,8 @@ const LIFTED: [Resource; 7] = [
     Resource::RLIMIT_RSS,
     Resource::RLIMIT_NPROC,
     Resource::RLIMIT_LOCKS,
+    // Where it is lifted, a supervisor has not kept a number yet.
+    Resource::RLIMIT_RTTIME,
 ];
 
 /// Signals, priority, umask, limits, keyring, execution domain.
@@ -64,13 +72,14 @@ fn set_limits(limits: &Limits) -> Outcome<()> {
     Ok(())
 }
 
-/// The filter, then the capabilities, then the ids. The filter comes first because it needs CAP_SYS_ADMIN; it does
-/// not touch what the others call.
-pub(crate) fn confine(setup: &Setup) -> Outcome<()> {
+/// The filters, then the capabilities, then the ids. The filters come first because they need CAP_SYS_ADMIN; the first
+/// does not touch what the others call, and what the second does the supervisor carries out.
+pub(crate) fn confine(setup: &Setup, control: &UnixStream) -> Outcome<()> {
     sys::install_filter(&seccomp::program()).named(Part::Other, || "install the system call filter")?;
+    let is_supervised = setup.supervised && listen(control)?;
     cut_capabilities()?;
     let command = &setup.command;
-    if !setup.ids.is_single() {
+    if is_supervised || !setup.ids.is_single() {
         let groups: Vec<_> = command.groups.iter().copied().map(Gid::from_raw).collect();
         setgroups(&groups)
             .named(Part::Ids, || format!("set the supplementary groups {:?}", command.groups))?;
@@ -79,6 +88,35 @@ pub(crate) fn confine(setup: &Setup) -> Outcome<()> {
     setresgid(gid, gid, gid).named(Part::Ids, || format!("become group {gid}"))?;
     // A user other than 0 loses what is left of the capabilities here, as the kernel does it for every login.
     setresuid(uid, uid, uid).named(Part::Ids, || format!("become user {uid}"))
+}
+
+/// From here on the calls that the supervisor answers wait for it; false if this kernel has no such thing. It has to look
+/// into this process for some, which is the engine's own program until it executes the command; inside there is nobody
+/// yet who could.
+fn listen(control: &UnixStream) -> Outcome<bool> {
+    let tell = |message: &FromChild, descriptors: &[BorrowedFd<'_>]| {
+        send(control, message, descriptors).named(Part::Other, || "write to the engine")
+    };
+    let installed = match notify::is_possible() {
+        true => sys::notify::install_listening_filter(&notify::filter::program()),
+        false => Err(Errno::ENOSYS),
+    };
+    match installed.named(Part::Listener, || "install the filter of one id") {
+        Ok(listener) => {
+            set_dumpable_behavior(DumpableBehavior::Dumpable).named(Part::Other, || "become dumpable")?;
+            tell(&FromChild::Listening, &[listener.as_fd()])?;
+            Ok(true)
+        }
+        Err(failure) if [libc::EINVAL, libc::ENOSYS].contains(&failure.errno) => {
+            tell(&FromChild::Alone, &[])?;
+            Ok(false)
+        }
+        Err(failure) => {
+            // Before the report that nothing was executed: of a failure the engine tells the cure.
+            tell(&FromChild::Failed(failure.clone()), &[])?;
+            Err(failure)
+        }
+    }
 }
 
 fn cut_capabilities() -> Outcome<()> {

@@ -25,7 +25,7 @@ const STATUS_NOT_EXECUTED: i32 = 126;
 
 /// Becomes the command, or reports why not.
 pub(crate) fn run(control: &UnixStream, setup: &Setup, pipes: Pipes) -> ! {
-    let what = match start(setup, pipes) {
+    let what = match start(control, setup, pipes) {
         Ok(never) => match never {},
         Err(what) => what,
     };
@@ -34,7 +34,7 @@ pub(crate) fn run(control: &UnixStream, setup: &Setup, pipes: Pipes) -> ! {
     sys::exit(STATUS_NOT_EXECUTED)
 }
 
-fn start(setup: &Setup, pipes: Pipes) -> Result<std::convert::Infallible, ExecFailure> {
+fn start(control: &UnixStream, setup: &Setup, pipes: Pipes) -> Result<std::convert::Infallible, ExecFailure> {
     let other = |failure: Failure| ExecFailure::Other(failure.to_string());
     let errno = |operation: &str, errno| other(failed(operation, errno));
     // A session of its own: `kill 0` in the command must not mean the init.
@@ -47,7 +47,7 @@ fn start(setup: &Setup, pipes: Pipes) -> Result<std::convert::Infallible, ExecFa
     // Root may enter a directory that the user may not, and the user one that root may not (a network filesystem).
     let directory = setup.command.directory.as_os_str();
     let entered = chdir(directory);
-    confine::confine(setup).map_err(other)?;
+    confine::confine(setup, control).map_err(other)?;
     if entered.is_err() {
         let operation = format!("change directory to {}", directory.display());
         chdir(directory).map_err(|error| errno(&operation, error))?;

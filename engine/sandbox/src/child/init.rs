@@ -50,11 +50,12 @@ fn set_up_and_supervise(init: Init<'_>) -> Outcome<()> {
     maker.make(binds)?;
     hear(control, "the filesystems to be served")?;
     maker.make_parts()?;
+    let devices = if setup.supervised { maker.devices()? } else { Vec::new() };
     let warnings = maker.warnings;
     staging.attach(setup)?;
     drop(staging);
     let children = watch_children().named(Part::Other, || "watch for ended processes")?;
-    say(control, &FromChild::Ready { warnings })?;
+    say(control, &FromChild::Ready { warnings, devices })?;
     let Some(command) = sys::fork().named(Part::Other, || "fork the command")? else {
         execute::run(control, setup, pipes);
     };

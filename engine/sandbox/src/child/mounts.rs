@@ -7,7 +7,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Component, Path, PathBuf};
 
 use nix::errno::Errno;
@@ -65,6 +65,16 @@ impl Maker<'_> {
             }
         }
         Ok(())
+    }
+
+    /// The device numbers of the FUSE filesystems, as stat(2) shows them of their files.
+    pub(crate) fn devices(&self) -> Outcome<Vec<u64>> {
+        let mounts = self.setup.mounts.iter().enumerate();
+        let fuse = mounts.filter(|(_, step)| matches!(step, Mount::Fuse { .. }));
+        let device = |(index, step): (usize, &Mount)| {
+            fs::metadata(index.to_string()).map(|root| root.dev()).named(Part::Mount, || step.to_string())
+        };
+        fuse.map(device).collect()
     }
 
     fn bind(&self, step: &Mount, source: &OwnedFd, place: &str) -> Outcome<()> {

@@ -38,6 +38,8 @@ pub(super) enum Cause {
     NoUpper,
     /// `fs.mount-max`
     MountsUsedUp,
+    /// A process has one supervisor of its system calls.
+    Nested,
 }
 
 impl Cause {
@@ -50,6 +52,7 @@ impl Cause {
             (Part::OverlayMount, libc::ENODEV) => Some(Self::NoModule("overlay")),
             (Part::OverlayMount, libc::EPERM | libc::EACCES) => filesystem(facts, (5, 11), "5.11"),
             (Part::OverlayMount, libc::EINVAL) => Some(Self::NoUpper),
+            (Part::Listener, libc::EBUSY) => Some(Self::Nested),
             (Part::Mount, libc::EACCES | libc::EPERM) | (Part::Ids, libc::EPERM) => restricted(facts),
             (Part::Mount | Part::FuseMount | Part::OverlayMount, libc::ENOSPC) => Some(Self::MountsUsedUp),
             _ => None,

@@ -70,6 +70,10 @@ fn sentence(cause: &Cause, place: Place) -> String {
             let sysctl = on_the_machine(place, "sysctl fs.mount-max=100000 raises it");
             format!("the limit of mounts is reached: {sysctl}")
         }
+        Cause::Nested => "rbuild runs in a step of another rbuild, or under another supervisor of system calls, and \
+                          there can be one only: run it outside, or with a range of ids (package uidmap, /etc/subuid \
+                          and /etc/subgid)"
+            .to_owned(),
     }
 }
 

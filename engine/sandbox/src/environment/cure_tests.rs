@@ -53,6 +53,8 @@ fn every_known_cause_has_its_cure() {
         (Part::Mount, libc::EPERM, &fedora, "SELinux"),
         (Part::Mount, libc::ENOSPC, &plain, "fs.mount-max"),
         (Part::Mount, libc::ENOENT, &docker, ""),
+        (Part::Listener, libc::EBUSY, &plain, "there can be one only"),
+        (Part::Listener, libc::EPERM, &plain, ""),
         (Part::Ids, libc::EPERM, &ubuntu, "AppArmor"),
         (Part::Other, libc::EPERM, &docker, ""),
     ] {

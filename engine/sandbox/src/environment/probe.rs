@@ -79,6 +79,7 @@ pub(super) fn over(root: Mount, ids: &IdMap, network: Network) -> Setup {
             umask: 0o022,
         },
         limits: Limits::default(),
+        supervised: false,
     }
 }
 

@@ -11,6 +11,7 @@ mod fuse;
 mod ids;
 mod life;
 mod mounts;
+mod notify;
 mod runner;
 mod support;
 
@@ -18,7 +19,7 @@ mod support;
 type Case = (&'static str, fn());
 
 const TESTS: &[&[Case]] =
-    &[command::TESTS, confinement::TESTS, fuse::TESTS, ids::TESTS, life::TESTS, mounts::TESTS];
+    &[command::TESTS, confinement::TESTS, fuse::TESTS, ids::TESTS, life::TESTS, mounts::TESTS, notify::TESTS];
 
 /// Run in circumstances that a test has made.
 const INNER: &[&[Case]] = &[confinement::INNER, ids::INNER, life::INNER, mounts::INNER];

@@ -62,6 +62,7 @@ pub fn setup(argv: &[&str]) -> Setup {
             umask: 0o022,
         },
         limits: Limits::default(),
+        supervised: false,
     }
 }
 

@@ -1,0 +1,215 @@
+//! The calls that a supervisor answers, by their numbers.
+
+#[cfg(target_arch = "x86_64")]
+use crate::seccomp::I386;
+use crate::seccomp::NATIVE;
+
+/// A call, whatever its number is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum Call {
+    Chown,
+    Lchown,
+    Fchown,
+    Fchownat,
+    Mknod,
+    Mknodat,
+    Setuid,
+    Setgid,
+    Setreuid,
+    Setregid,
+    Setresuid,
+    Setresgid,
+    Setfsuid,
+    Setfsgid,
+    Setgroups,
+    Getuid,
+    Geteuid,
+    Getgid,
+    Getegid,
+    Getresuid,
+    Getresgid,
+    Getgroups,
+    Stat,
+    Lstat,
+    Fstat,
+    Newfstatat,
+    Statx,
+    Prctl,
+    Capset,
+    Getsockopt,
+    Setxattr,
+    Lsetxattr,
+    Fsetxattr,
+    Getxattr,
+    Lgetxattr,
+    Fgetxattr,
+    /// Only as an attempt at RLIMIT_RTTIME, which the filter answers by itself.
+    Setrlimit,
+    /// The like.
+    Prlimit,
+}
+
+/// How a call passes its arguments.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// As the architecture of this program does.
+    Native,
+    /// As 32-bit x86 does.
+    Compatible,
+    /// The same with ids of 16 bits.
+    Short,
+}
+
+/// Which calls of a number are meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum When {
+    /// All.
+    Always,
+    /// Those whose argument of this number is the mode of a device.
+    Device(u8),
+    /// Those that set what changes of ids do to capabilities.
+    Capabilities,
+    /// Those that ask a socket for its peer.
+    Peer,
+    /// Those that set RLIMIT_RTTIME: the resource is this argument, the new value is at the next one.
+    RealTime(u8),
+}
+
+/// What a number means.
+pub(super) type Entry = (i64, Call, When);
+
+use Call::*;
+use When::{Always, Capabilities, Device, Peer, RealTime};
+
+/// The frequent ones first: the filter looks at one after the other.
+pub(super) const NATIVE_CALLS: &[Entry] = &[
+    (libc::SYS_newfstatat, Newfstatat, Always),
+    (libc::SYS_fstat, Fstat, Always),
+    (libc::SYS_statx, Statx, Always),
+    #[cfg(target_arch = "x86_64")]
+    (libc::SYS_stat, Stat, Always),
+    #[cfg(target_arch = "x86_64")]
+    (libc::SYS_lstat, Lstat, Always),
+    (libc::SYS_getuid, Getuid, Always),
+    (libc::SYS_geteuid, Geteuid, Always),
+    (libc::SYS_getgid, Getgid, Always),
+    (libc::SYS_getegid, Getegid, Always),
+    (libc::SYS_fchown, Fchown, Always),
+    (libc::SYS_fchownat, Fchownat, Always),
+    #[cfg(target_arch = "x86_64")]
+    (libc::SYS_chown, Chown, Always),
+    #[cfg(target_arch = "x86_64")]
+    (libc::SYS_lchown, Lchown, Always),
+    #[cfg(target_arch = "x86_64")]
+    (libc::SYS_mknod, Mknod, Device(1)),
+    (libc::SYS_mknodat, Mknodat, Device(2)),
+    (libc::SYS_setuid, Setuid, Always),
+    (libc::SYS_setgid, Setgid, Always),
+    (libc::SYS_setreuid, Setreuid, Always),
+    (libc::SYS_setregid, Setregid, Always),
+    (libc::SYS_setresuid, Setresuid, Always),
+    (libc::SYS_setresgid, Setresgid, Always),
+    (libc::SYS_setfsuid, Setfsuid, Always),
+    (libc::SYS_setfsgid, Setfsgid, Always),
+    (libc::SYS_setgroups, Setgroups, Always),
+    (libc::SYS_getresuid, Getresuid, Always),
+    (libc::SYS_getresgid, Getresgid, Always),
+    (libc::SYS_getgroups, Getgroups, Always),
+    (libc::SYS_prctl, Prctl, Capabilities),
+    (libc::SYS_capset, Capset, Always),
+    (libc::SYS_getsockopt, Getsockopt, Peer),
+    (libc::SYS_setxattr, Setxattr, Always),
+    (libc::SYS_lsetxattr, Lsetxattr, Always),
+    (libc::SYS_fsetxattr, Fsetxattr, Always),
+    (libc::SYS_getxattr, Getxattr, Always),
+    (libc::SYS_lgetxattr, Lgetxattr, Always),
+    (libc::SYS_fgetxattr, Fgetxattr, Always),
+    #[cfg(target_arch = "x86_64")]
+    (libc::SYS_setrlimit, Setrlimit, RealTime(0)),
+    (libc::SYS_prlimit64, Prlimit, RealTime(1)),
+];
+
+/// The same calls by their 32-bit x86 numbers (`arch/x86/entry/syscalls/syscall_32.tbl`), without those of before large
+/// files.
+#[cfg(target_arch = "x86_64")]
+pub(super) const I386_CALLS: &[Entry] = &[
+    (195, Stat, Always),
+    (196, Lstat, Always),
+    (197, Fstat, Always),
+    (300, Newfstatat, Always),
+    (383, Statx, Always),
+    (198, Lchown, Always),
+    (199, Getuid, Always),
+    (200, Getgid, Always),
+    (201, Geteuid, Always),
+    (202, Getegid, Always),
+    (203, Setreuid, Always),
+    (204, Setregid, Always),
+    (205, Getgroups, Always),
+    (206, Setgroups, Always),
+    (207, Fchown, Always),
+    (208, Setresuid, Always),
+    (209, Getresuid, Always),
+    (210, Setresgid, Always),
+    (211, Getresgid, Always),
+    (212, Chown, Always),
+    (213, Setuid, Always),
+    (214, Setgid, Always),
+    (215, Setfsuid, Always),
+    (216, Setfsgid, Always),
+    (298, Fchownat, Always),
+    (14, Mknod, Device(1)),
+    (297, Mknodat, Device(2)),
+    (172, Prctl, Capabilities),
+    (185, Capset, Always),
+    (365, Getsockopt, Peer),
+    (226, Setxattr, Always),
+    (227, Lsetxattr, Always),
+    (228, Fsetxattr, Always),
+    (229, Getxattr, Always),
+    (230, Lgetxattr, Always),
+    (231, Fgetxattr, Always),
+    (75, Setrlimit, RealTime(0)),
+    (340, Prlimit, RealTime(1)),
+];
+
+/// Those with ids of 16 bits.
+#[cfg(target_arch = "x86_64")]
+pub(super) const I386_SHORT_CALLS: &[Entry] = &[
+    (16, Lchown, Always),
+    (23, Setuid, Always),
+    (24, Getuid, Always),
+    (46, Setgid, Always),
+    (47, Getgid, Always),
+    (49, Geteuid, Always),
+    (50, Getegid, Always),
+    (70, Setreuid, Always),
+    (71, Setregid, Always),
+    (80, Getgroups, Always),
+    (81, Setgroups, Always),
+    (95, Fchown, Always),
+    (138, Setfsuid, Always),
+    (139, Setfsgid, Always),
+    (164, Setresuid, Always),
+    (165, Getresuid, Always),
+    (170, Setresgid, Always),
+    (171, Getresgid, Always),
+    (182, Chown, Always),
+];
+
+/// The known calls of each architecture.
+pub(super) const TABLES: &[(u32, Form, &[Entry])] = &[
+    (NATIVE, Form::Native, NATIVE_CALLS),
+    #[cfg(target_arch = "x86_64")]
+    (I386, Form::Compatible, I386_CALLS),
+    #[cfg(target_arch = "x86_64")]
+    (I386, Form::Short, I386_SHORT_CALLS),
+];
+
+/// What a number of an architecture means; nothing if the filter does not know it.
+pub(super) fn find(architecture: u32, number: i64) -> Option<(Call, Form)> {
+    let tables = TABLES.iter().filter(|(known, ..)| *known == architecture);
+    let mut entries = tables.flat_map(|(_, form, table)| table.iter().map(move |entry| (entry, *form)));
+    entries.find(|((known, ..), _)| *known == number).map(|((_, call, _), form)| (*call, form))
+}

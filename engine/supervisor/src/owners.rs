@@ -1,0 +1,193 @@
+//! Owners: the calls that give a file away, and those that show whose it is.
+
+use crate::{
+    Caller, Credentials, Mounted, Supervisor,
+    layout::Layout,
+    resolve::{Name, look},
+};
+use rbuild_overlay::{Errno, NodeId, Overlay, Stat, ops::SetAttributes};
+use rbuild_sandbox::notify::{Answer, Call, Form};
+use rustix::{
+    fs::{AtFlags, Statx, StatxFlags, chownat},
+    process::{getegid, geteuid},
+};
+
+/// An argument that leaves an owner as it is.
+const UNCHANGED: u32 = u32::MAX;
+
+/// What must be known of a file to find its owner.
+const NEEDED: StatxFlags =
+    StatxFlags::TYPE.union(StatxFlags::INO).union(StatxFlags::UID).union(StatxFlags::GID);
+
+/// AT_STATX_FORCE_SYNC and AT_STATX_DONT_SYNC.
+const SYNC: u32 = 0x6000;
+
+impl Supervisor {
+    /// The chown family.
+    pub(crate) fn give(&self, caller: &Caller<'_>) -> Result<i64, Errno> {
+        let (name, first) = given(caller)?;
+        let [uid, gid] = [first, first + 1].map(|at| Some(caller.id(at)).filter(|id| *id != UNCHANGED));
+        let file = name.open(caller.pid())?;
+        let stat = look(&file, AtFlags::empty(), NEEDED)?;
+        let Some((overlay, id)) = self.node(&stat) else { return Ok(0) };
+        check(&self.credentials(caller), &overlay.getattr(id)?, uid, gid)?;
+        let set = SetAttributes { uid, gid, ..SetAttributes::default() };
+        overlay.setattr(id, &set, &rbuild_overlay::Caller::default())?;
+        // To whom it belongs for the kernel already, so that it forgets set-id bits and times that it remembers.
+        chownat(&file, "", Some(geteuid()), Some(getegid()), AtFlags::EMPTY_PATH)?;
+        Ok(0)
+    }
+
+    /// The stat family: answered here where the kernel does not know the owner, and whatever goes wrong is left to it.
+    pub(crate) fn show(&self, caller: &Caller<'_>) -> Answer {
+        match self.shown(caller) {
+            Ok(true) => Answer::Value(0),
+            Ok(false) | Err(_) => Answer::Continue,
+        }
+    }
+
+    /// Whether it was answered.
+    fn shown(&self, caller: &Caller<'_>) -> Result<bool, Errno> {
+        let shown = Shown::of(caller)?;
+        let mut stat = shown.name.look(caller.pid(), shown.flags, shown.mask | NEEDED)?;
+        let Some(owner) = self.owner(&stat)? else { return Ok(false) };
+        (stat.stx_uid, stat.stx_gid) = owner;
+        caller.memory()?.write(shown.buffer, &shown.layout.bytes(&stat))?;
+        Ok(true)
+    }
+
+    /// Owner and group of a file, if the kernel would say something else.
+    fn owner(&self, stat: &Statx) -> Result<Option<(u32, u32)>, Errno> {
+        if let Some((overlay, id)) = self.node(stat) {
+            return Ok(Some(overlay.owner(id)?).filter(|owner| *owner != (0, 0)));
+        }
+        // Of this machine's ids a sandbox has one; all others would be 65534.
+        let is_own = (stat.stx_uid, stat.stx_gid) == (geteuid().as_raw(), getegid().as_raw());
+        Ok((!is_own).then_some((0, 0)))
+    }
+
+    /// The overlay and the node that a file is.
+    fn node(&self, stat: &Statx) -> Option<(&Overlay, NodeId)> {
+        Some((&self.mount(stat)?.overlay, NodeId(stat.stx_ino)))
+    }
+
+    /// The filesystem that a file is of.
+    pub(crate) fn mount(&self, stat: &Statx) -> Option<&Mounted> {
+        self.mounts.get(&rustix::fs::makedev(stat.stx_dev_major, stat.stx_dev_minor))
+    }
+}
+
+/// What a call gives away, and which argument is the new owner; the group follows.
+fn given(caller: &Caller<'_>) -> Result<(Name, usize), Errno> {
+    Ok(match caller.notification.call {
+        Call::Chown => (Name::at(caller, 0, true)?, 1),
+        Call::Lchown => (Name::at(caller, 0, false)?, 1),
+        Call::Fchown => (Name::of_descriptor(caller, 0), 1),
+        _ => {
+            let flags = AtFlags::from_bits_retain(caller.number(4));
+            if !(AtFlags::SYMLINK_NOFOLLOW | AtFlags::EMPTY_PATH).contains(flags) {
+                return Err(Errno::INVAL);
+            }
+            (Name::behind(caller, 0, flags)?, 2)
+        }
+    })
+}
+
+/// Whether a process may give a file that belongs to `owner` to these.
+fn check(who: &Credentials, owner: &Stat, uid: Option<u32>, gid: Option<u32>) -> Result<(), Errno> {
+    if who.is_privileged() {
+        return Ok(());
+    }
+    let is_owner = who.user.filesystem == owner.uid;
+    let keeps_user = uid.is_none_or(|uid| is_owner && uid == owner.uid);
+    let takes_group = gid.is_none_or(|gid| is_owner && (gid == owner.gid || who.is_in_group(gid)));
+    if keeps_user && takes_group { Ok(()) } else { Err(Errno::PERM) }
+}
+
+/// What a call of the stat family wants.
+struct Shown {
+    name: Name,
+    flags: AtFlags,
+    mask: StatxFlags,
+    layout: Layout,
+    buffer: u64,
+}
+
+impl Shown {
+    fn of(caller: &Caller<'_>) -> Result<Self, Errno> {
+        let is_native = caller.notification.form == Form::Native;
+        let plain = |name, buffer| Self {
+            name,
+            flags: AtFlags::empty(),
+            mask: StatxFlags::BASIC_STATS,
+            layout: if is_native { Layout::Stat } else { Layout::Stat64 },
+            buffer: caller.address(buffer),
+        };
+        Ok(match caller.notification.call {
+            Call::Stat => plain(Name::at(caller, 0, true)?, 1),
+            Call::Lstat => plain(Name::at(caller, 0, false)?, 1),
+            Call::Fstat => plain(Name::of_descriptor(caller, 0), 1),
+            Call::Newfstatat => {
+                let flags = AtFlags::from_bits_retain(caller.number(3));
+                plain(Name::behind(caller, 0, flags)?, 2)
+            }
+            _ => {
+                let flags = AtFlags::from_bits_retain(caller.number(2));
+                Self {
+                    name: Name::behind(caller, 0, flags)?,
+                    flags: AtFlags::from_bits_retain(flags.bits() & SYNC),
+                    mask: StatxFlags::from_bits_retain(caller.number(3)),
+                    layout: Layout::Statx,
+                    buffer: caller.address(4),
+                }
+            }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use rbuild_overlay::FileKind;
+
+    fn owned(uid: u32, gid: u32) -> Stat {
+        Stat {
+            id: NodeId(7),
+            kind: FileKind::File,
+            mode: 0o644,
+            links: 1,
+            uid,
+            gid,
+            device: rbuild_tree::Device { major: 0, minor: 0 },
+            size: 0,
+            blocks: 0,
+            atime: Default::default(),
+            mtime: Default::default(),
+            ctime: Default::default(),
+        }
+    }
+
+    #[test]
+    fn an_owner_gives_to_own_groups_only() {
+        let mut user = Credentials::root();
+        user.set_groups(vec![27]).unwrap();
+        user.set_group(1001).unwrap();
+        user.set_user(1000).unwrap();
+        let (own, other) = (owned(1000, 50), owned(0, 0));
+        for (file, uid, gid, expected) in [
+            (&own, None, None, true),
+            (&own, Some(1000), Some(50), true),
+            (&own, None, Some(27), true),
+            (&own, None, Some(1001), true),
+            (&own, None, Some(28), false),
+            (&own, Some(0), None, false),
+            (&other, None, Some(27), false),
+            (&other, Some(1000), None, false),
+            (&other, None, None, true),
+        ] {
+            assert_eq!(check(&user, file, uid, gid).is_ok(), expected, "{uid:?} {gid:?}");
+            assert_eq!(check(&Credentials::root(), file, uid, gid), Ok(()));
+        }
+    }
+}

@@ -1,0 +1,236 @@
+//! Steps of a user who has one id: what they do with others is as if they had all of them.
+
+use crate::support::{Build, Project, busybox, run};
+use std::{fs, path::Path, process::Command};
+
+/// Builds as root and as a user with one id. The image is the same; what the user's step printed comes back.
+#[track_caller]
+fn same_for_both(project: impl Fn() -> Project) -> (Project, Vec<String>) {
+    let (root, user) = (project(), project());
+    let by_root = root.build();
+    let by_user = Build::read(user.as_user(&["apply", "--progress", "json"])).success();
+    let said =
+        |build: &Build| -> Vec<String> { build.lines("step.it").into_iter().map(str::to_owned).collect() };
+    let printed = said(&by_user);
+    assert_eq!(printed, said(&by_root));
+    assert_eq!(user.tree("it"), root.tree("it"));
+    assert_eq!(by_user.digest("it"), by_root.digest("it"));
+    (user, printed)
+}
+
+fn step(script: &str) -> Project {
+    busybox(&format!("[step.it]\nfrom = 'base'\nrun = '''{script}'''\n[image.it]\nfrom = 'it'\n"))
+}
+
+#[test]
+fn sandbox_owners_are_kept() {
+    needs!(fuse, busybox, root, setpriv, unshare);
+    let script = r#"
+mkdir /w
+cd /w
+touch file
+chown 12:34 file
+stat -c '%u:%g' file
+chown 56 file
+chown :78 file
+stat -c '%u:%g' file
+chmod 6755 file
+chown 1 file
+stat -c '%a %u:%g' file
+ln -s file link
+chown -h 7:8 link
+stat -c '%u:%g' link
+stat -Lc '%u:%g' link
+chown 2:78 link
+stat -c '%u:%g' file
+mkdir -p tree/a
+ln file tree/hard
+touch tree/a/b
+chown -R 9:10 tree
+stat -c '%n %u:%g' tree tree/a tree/a/b tree/hard file
+cp file given
+chown 3:4 given
+chmod 640 given
+cp -a tree copy
+stat -c '%n %a %u:%g' given copy copy/a/b
+busybox tar cf archive tree given link
+mkdir out
+busybox tar xpf archive -C out
+stat -c '%n %u:%g' out/*
+find . -user 9 | sort
+exec 3> open
+chown 11:11 /proc/self/fd/3
+stat -c '%u:%g' open
+rm archive
+"#;
+    let (user, printed) = same_for_both(|| step(script));
+    assert_eq!(printed[..6], ["12:34", "56:78", "755 1:78", "7:8", "1:78", "2:78"]);
+    assert!(printed.contains(&"copy/a/b 644 9:10".to_owned()), "{printed:?}");
+    assert!(user.tree("it").contains("9:10"), "{}", user.tree("it"));
+}
+
+#[test]
+fn sandbox_users_are_become() {
+    needs!(fuse, busybox, root, setpriv, unshare);
+    let script = r#"
+id
+busybox su guest -c 'id; touch /tmp/own; mkdir /tmp/folder; ln -s x /tmp/link; mkfifo /tmp/pipe; id -G'
+stat -c '%n %u:%g' /tmp/*
+busybox su guest -c 'chown 0 /tmp/own' || echo refused
+busybox su guest -c 'chgrp 29 /tmp/own' && stat -c '%u:%g' /tmp/own
+busybox su guest -c 'chgrp 30 /tmp/own' || echo refused
+busybox su guest -c 'busybox setuidgid root true' || echo refused
+mkdir -m 2777 /shared
+chown 5:6 /shared
+busybox su guest -c 'mkdir /shared/sub; touch /shared/sub/file'
+stat -c '%n %a %u:%g' /shared/sub /shared/sub/file
+id -u
+"#;
+    let (_, printed) = same_for_both(|| step(script));
+    assert_eq!(printed[1], "uid=1000(guest) gid=1001(guest) groups=29(audio),44(video),1001(guest)");
+    assert!(printed.contains(&"/tmp/own 1000:1001".to_owned()), "{printed:?}");
+    assert_eq!(printed.iter().filter(|line| *line == "refused").count(), 3, "{printed:?}");
+    assert!(printed.contains(&"/shared/sub 2755 1000:6".to_owned()), "{printed:?}");
+}
+
+#[test]
+fn sandbox_a_step_may_be_anybody() {
+    needs!(fuse, busybox, root, setpriv, unshare);
+    let steps = "[step.it]\nfrom = 'base'\nuser = 'guest'\nworkdir = '/home/guest'\n\
+                 run = 'id; touch new; stat -c %u:%g . new; echo out > /dev/stdout'\n\
+                 mounts = [{ cache = 'c', target = '/c' }]\n[image.it]\nfrom = 'it'\n";
+    let (_, printed) = same_for_both(|| busybox(steps));
+    assert_eq!(printed[1..], ["1000:1001", "1000:1001", "out"]);
+}
+
+/// A Debian root, as `specs/ci-java/make-base` made it.
+fn debian(script: &str) -> Project {
+    let project = Project::new(&format!(
+        "version = 1\nepoch = 1764000000\n[source.base]\narchive = 'base.tar'\n\
+         [step.it]\nfrom = 'base'\nrun = '''{script}'''\n[image.it]\nfrom = 'it'\n"
+    ));
+    let base = Path::new(env!("CARGO_MANIFEST_DIR")).join("specs/ci-java/base.tar");
+    fs::copy(base, project.path("base.tar")).expect("a copy of the base archive");
+    project
+}
+
+#[test]
+fn debian_programs_that_need_ids() {
+    needs!(fuse, base, root, setpriv, unshare);
+    let script = r#"
+exec 2>&1
+groupadd -g 700 crew
+useradd -m -u 701 -g crew -G audio -s /bin/sh joe
+stat -c '%n %U:%G %a' /home/joe /home/joe/.profile /etc/shadow
+usermod -aG video joe
+su joe -c 'id; touch ~/mine; stat -c %u:%g ~/mine'
+su - joe -c 'pwd; whoami'
+runuser -u joe -- id -un
+setpriv --reuid=701 --regid=700 --init-groups id
+setpriv --reuid=701 --regid=700 --clear-groups sh -c 'id; chown 0 /home/joe/mine || echo refused'
+start-stop-daemon --start --chuid joe --exec /usr/bin/id
+sg crew 'id -gn'
+perl -e '$< = $> = 701; $( = $) = "700 700"; print "$< $>\n"; $> = 0; print "$< $>\n"'
+perl -e '$> = 701; print "$< $>\n"; $> = 0; print "$< $>\n"'
+install -o joe -g crew -m 4750 /bin/true /usr/local/bin/tool
+dpkg-statoverride --update --add joe crew 750 /usr/local/bin/tool
+stat -c '%U:%G %a' /usr/local/bin/tool
+mkdir -p /srv/data
+chown --from=root:root joe:crew /srv/data
+chown --from=root:root root:root /srv/data
+stat -c '%U:%G' /srv/data
+tar -C / -cf /srv/t.tar home/joe srv/data
+mkdir /srv/x
+tar -C /srv/x -xpf /srv/t.tar
+rm /srv/t.tar
+stat -c '%n %U:%G' /srv/x/home/joe/mine /srv/x/srv/data
+cp -a /home/joe /srv/copy
+find / -xdev -uid 701 | sort
+chroot / chown joe /srv/x && stat -c %U /srv/x
+"#;
+    let (_, printed) = same_for_both(|| debian(script));
+    assert!(printed.contains(&"/home/joe joe:crew 755".to_owned()), "{printed:?}");
+    assert!(printed.contains(&"/etc/shadow root:shadow 640".to_owned()), "{printed:?}");
+    assert_eq!(printed.iter().filter(|line| *line == "refused").count(), 1, "{printed:?}");
+}
+
+#[test]
+fn sandbox_devices_are_made() {
+    needs!(fuse, busybox, root, setpriv, unshare);
+    let script = r#"
+cd /tmp
+stat x 2> /dev/null || true
+mknod -m 640 x c 1 3
+umask 077
+mknod y b 8 1
+mkdir d
+busybox su guest -c 'mknod /tmp/z c 1 3' || echo refused
+mknod x c 1 3 || echo refused
+stat -c '%n %F %a %t:%T %u' x y
+chown 5 x
+ls d
+mknod d/null c 1 3
+ls d
+mknod d/pipe p
+cat x || echo refused
+rm y
+test ! -e y
+"#;
+    let project = step(script);
+    let build = Build::read(project.as_user(&["apply", "--progress", "json"])).success();
+    let printed = build.lines("step.it");
+    assert_eq!(printed.iter().filter(|line| **line == "refused").count(), 3, "{printed:?}");
+    assert!(printed.contains(&"x character special file 640 1:3 0"), "{printed:?}");
+    assert!(printed.contains(&"y block special file 600 8:1 0"), "{printed:?}");
+    assert!(printed.contains(&"null"), "{printed:?}");
+    let tree = project.tree("it");
+    assert!(tree.contains(" /tmp/x") && tree.contains(" /tmp/d/null") && !tree.contains(" /tmp/y"), "{tree}");
+}
+
+/// Every call, by a program that prints what the kernel says.
+#[test]
+fn sandbox_calls_are_answered_as_the_kernel_does() {
+    needs!(fuse, busybox, gcc, root, setpriv, unshare);
+    let project = || {
+        let project = busybox(
+            "[source.probe]\npath = 'probe'\n[step.it]\nfrom = 'base'\n\
+             copy = [{ from = 'probe', dest = '/bin/' }]\nrun = '/bin/probe; rm -f /tmp/socket'\n[image.it]\nfrom = 'it'\n",
+        );
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/one_id.c");
+        run(Command::new("gcc")
+            .args(["-O1", "-static", "-pthread", "-o"])
+            .arg(project.path("probe"))
+            .arg(source));
+        project
+    };
+    let (_, printed) = same_for_both(project);
+    for line in [
+        "dropped: 6 6 6, 12 12 12, 3 7 9",
+        "kept: 6 6 6, 12 12 12,",
+        "1 6:12 12",
+        "in the end: 0 0 0, 0 0 0,",
+    ] {
+        assert!(printed.iter().any(|printed| printed == line), "{line}: {printed:?}");
+    }
+}
+
+/// The same for a program of 32-bit x86, which has other numbers and layouts.
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn sandbox_calls_of_32_bit_programs_are_answered() {
+    needs!(fuse, busybox, gcc, root, setpriv, unshare);
+    let project = || {
+        let project = busybox(
+            "[source.probe]\npath = 'probe'\n[step.it]\nfrom = 'base'\n\
+             copy = [{ from = 'probe', dest = '/bin/' }]\nrun = '/bin/probe; stat -c %u:%g /tmp/of-32-bits'\n\
+             [image.it]\nfrom = 'it'\n",
+        );
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/one_id_i386.c");
+        let mut gcc = Command::new("gcc");
+        gcc.args(["-m32", "-O1", "-nostdlib", "-static", "-ffreestanding", "-fno-pie", "-no-pie"]);
+        run(gcc.args(["-fno-stack-protector", "-o"]).arg(project.path("probe")).arg(source));
+        project
+    };
+    let (_, printed) = same_for_both(project);
+    assert_eq!(printed, ["7:6"]);
+}
