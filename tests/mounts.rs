@@ -222,3 +222,33 @@ fn mount_changes_are_seen_in_the_mount_alone() {
     assert_eq!(project.rbuild(change).success(), "two\n");
     assert_eq!(project.rbuild(["mount", "step.it", "--", "cat", "/etc/name"]).success(), "one");
 }
+
+/// Not even by the server itself, which would wait for its own answer.
+#[test]
+fn mount_a_folder_is_not_seen_through_itself() {
+    needs!(root, fuse);
+    let folder = Project::empty().file("file", "one").file("mounted/below", "");
+    let mounted = Mounted::new(&folder, "./");
+    let mut names: Vec<_> = fs::read_dir(&mounted.place)
+        .expect("the folder")
+        .map(|entry| entry.expect("an entry").file_name().into_string().expect("a name"))
+        .collect();
+    names.sort();
+    assert!(names.contains(&"file".to_owned()) && !names.contains(&"mounted".to_owned()), "{names:?}");
+    assert!(fs::read_dir(mounted.place.join("mounted")).is_err());
+}
+
+#[test]
+fn mount_what_cannot_be_mounted_is_said_with_its_cure() {
+    needs!(root, fuse, unshare);
+    let project = Project::empty().file("code/file", "one");
+    let id = "ff".repeat(32);
+    let told = project.rbuild(["mount", &id, "--", "true"]).failure(2);
+    assert!(told.contains("has no snapshot ffff") && told.contains("rbuild inspect step.NAME"), "{told}");
+    // A server that was killed leaves its mount.
+    let script = "mkdir place; \"$@\" & server=$!; while ! mountpoint -q place; do sleep 0.01; done
+        kill -KILL $server; wait $server || true; exec \"$@\"";
+    let told = project.elsewhere(script, &["mount", "./code", "place"]).failure(2);
+    assert!(told.contains("a mount whose server has ended") && told.contains("`umount place`"), "{told}");
+    assert!(told.contains("mounted on /"), "{told}");
+}

@@ -1,12 +1,15 @@
 //! `rbuild mount`
 
 use super::arguments::{FileArgument, StoreArgument};
-use crate::ui::shell::Shell;
+use crate::ui::{shell::Shell, text};
 use rbuild::{
     error::Result,
     mount::{Ended, MountPlace, MountRequest, mount},
 };
-use std::{ffi::OsString, path::PathBuf};
+use std::{
+    ffi::OsString,
+    path::{Path, PathBuf},
+};
 
 /// Shows a tree as a filesystem, until it is unmounted or a command has ended
 #[derive(Debug, clap::Args)]
@@ -14,8 +17,9 @@ use std::{ffi::OsString, path::PathBuf};
     override_usage = "rbuild mount [OPTIONS] TREE MOUNTPOINT\n       rbuild mount [OPTIONS] TREE -- COMMAND [ARGUMENT]..."
 )]
 pub struct Arguments {
-    /// step.NAME or image.NAME of the last build, the digest of a snapshot, or the path (with a `/`) of a folder, a tar
-    /// or an image: PATH or PATH:REFERENCE
+    /// step.NAME or image.NAME of the last build, a snapshot as `rbuild inspect step.NAME` says it, or the path (with a
+    /// `/`) of a folder, a tar or an image: PATH or PATH:REFERENCE. A folder must not change meanwhile; of `/` the
+    /// parts are left out that `source.host` leaves out: /proc, /sys, /dev, /run, /tmp and the store
     #[arg(value_name = "TREE")]
     tree: String,
     /// Where; it is served in the foreground until `fusermount3 -u MOUNTPOINT` or Ctrl-C
@@ -46,7 +50,11 @@ impl Arguments {
         // A path needs no build file, so one that nobody names is looked for only where it is needed.
         let file = self.file.file.as_ref().map(|_| self.file.find(&mut Vec::new())).transpose()?;
         let (tree, writable, store) = (self.tree, self.rw, self.store.find()?);
-        Ok(match mount(&MountRequest { tree, file, store, place, writable })? {
+        let mounted = Box::new(move |path: &Path| {
+            let path = text::line(&path.display().to_string());
+            shell.tell(&format!("mounted on {path}, until Ctrl-C or `umount {path}`\n"));
+        });
+        Ok(match mount(&MountRequest { tree, file, store, place, writable, mounted })? {
             Ended::Code(code) => code,
             Ended::NotStarted(code, error) => {
                 shell.error(&error);

@@ -26,13 +26,18 @@ pub(super) fn mount(path: &Path, writable: bool) -> Result<OwnedFd> {
     if nix::unistd::geteuid().is_root() { by_root(path, writable) } else { by_helper(path, writable) }
 }
 
-fn by_root(path: &Path, writable: bool) -> Result<OwnedFd> {
-    let refused = |part, operation: String, error: io::Error| {
-        let errno = error.raw_os_error().unwrap_or_default();
-        Error::from(rbuild_sandbox::Error::from(Failure { part, operation, errno }))
-    };
+fn refused(part: Part, operation: String, error: &io::Error) -> Error {
+    let errno = error.raw_os_error().unwrap_or_default();
+    rbuild_sandbox::Error::from(Failure { part, operation, errno }).into()
+}
+
+fn open_device() -> Result<File> {
     let device = File::options().read(true).write(true).open("/dev/fuse");
-    let device = device.map_err(|error| refused(Part::FuseDevice, "open /dev/fuse".to_owned(), error))?;
+    device.map_err(|error| refused(Part::FuseDevice, "open /dev/fuse".to_owned(), &error))
+}
+
+fn by_root(path: &Path, writable: bool) -> Result<OwnedFd> {
+    let device = open_device()?;
     let options = format!(
         "fd={},rootmode=40000,user_id=0,group_id=0,default_permissions,allow_other",
         device.as_raw_fd()
@@ -40,7 +45,7 @@ fn by_root(path: &Path, writable: bool) -> Result<OwnedFd> {
     let mut flags = MsFlags::MS_NODEV | MsFlags::MS_NOSUID;
     flags.set(MsFlags::MS_RDONLY, !writable);
     nix::mount::mount(Some("rbuild"), path, Some("fuse.rbuild"), flags, Some(options.as_str())).map_err(
-        |errno| refused(Part::FuseMount, format!("mount fuse on {}", path.display()), errno.into()),
+        |errno| refused(Part::FuseMount, format!("mount fuse on {}", path.display()), &errno.into()),
     )?;
     Ok(device.into())
 }
@@ -48,6 +53,8 @@ fn by_root(path: &Path, writable: bool) -> Result<OwnedFd> {
 /// The helper sends the descriptor over the socket whose number is in its environment (libfuse's `mount_util`).
 fn by_helper(path: &Path, writable: bool) -> Result<OwnedFd> {
     let failed = |error: io::Error| Error::io("mount on", path, error);
+    // The helper opens it, as this user, and has no cure to tell.
+    drop(open_device()?);
     let (own, other) = UnixStream::pair().map_err(failed)?;
     fcntl(&other, FcntlArg::F_SETFD(FdFlag::empty())).map_err(|errno| failed(errno.into()))?;
     let mut command = Command::new(HELPER);

@@ -14,7 +14,7 @@ use crate::{
     plan::CONTAINER_HOST_NAME,
     store::Store,
 };
-use rbuild_overlay::{Options, Overlay};
+use rbuild_overlay::{Errno, Lower, Options, Overlay};
 use rbuild_sandbox::{Command, ExecFailure, Exit, Limits, Mount, Network, Output, Sandbox, Setup};
 use rbuild_tree::TreePath;
 use signal_hook::{
@@ -25,7 +25,7 @@ use std::{
     ffi::OsString,
     fs::File,
     io,
-    os::fd::OwnedFd,
+    os::{fd::OwnedFd, unix::ffi::OsStrExt},
     path::{Path, PathBuf},
     sync::Arc,
     thread,
@@ -43,6 +43,8 @@ pub struct MountRequest {
     pub place: MountPlace,
     /// It may be changed.
     pub writable: bool,
+    /// Told when a directory shows it.
+    pub mounted: Box<dyn Fn(&Path)>,
 }
 
 /// Where a tree is mounted.
@@ -70,24 +72,47 @@ pub enum Ended {
 /// # Errors
 /// No such tree; this machine can't mount.
 pub fn mount(request: &MountRequest) -> Result<Ended> {
+    let place = match &request.place {
+        MountPlace::Directory(path) => Some(mountpoint(path)?),
+        MountPlace::Command(_) => None,
+    };
     let store = Store::open(&request.store)?;
-    let lower = Named { store: &store, file: request.file.as_deref() }.lower(&request.tree)?;
+    let mut lower = Named { store: &store, file: request.file.as_deref() }.lower(&request.tree)?;
+    if let (Lower::Live(live), Some(place)) = (&mut lower, &place)
+        && let Ok(inside) = place.strip_prefix(&live.root)
+        && !inside.as_os_str().is_empty()
+    {
+        // The server would ask itself, and wait for its own answer.
+        live.exclude.push(TreePath::parse(inside.as_os_str().as_bytes())?);
+    }
     let mut options = Options::new(store.scratch().fresh_folder()?);
     options.read_only = !request.writable;
     let backing: Arc<dyn rbuild_overlay::Store> = store.clone();
     let overlay = Overlay::new(backing, lower, options)?;
-    match &request.place {
-        MountPlace::Directory(path) => on_directory(&overlay, path, request.writable),
-        MountPlace::Command(argv) => for_command(&overlay, argv, request.writable),
+    match (&request.place, place) {
+        (MountPlace::Command(argv), _) => for_command(&overlay, argv, request.writable),
+        (MountPlace::Directory(_), place) => on_directory(&overlay, place.unwrap_or_default(), request),
     }
 }
 
-fn on_directory(overlay: &Overlay, path: &Path, writable: bool) -> Result<Ended> {
-    let path = std::fs::canonicalize(path).map_err(|error| Error::io("find", path, error))?;
-    if !path.is_dir() {
-        return Err(Error::usage(format!("{} is not a directory", path.display())));
+/// Where to mount, without links.
+fn mountpoint(path: &Path) -> Result<PathBuf> {
+    let found = std::fs::canonicalize(path).and_then(|path| Ok((path.metadata()?.is_dir(), path)));
+    match found {
+        Ok((true, path)) => Ok(path),
+        Ok((false, path)) => Err(Error::usage(format!("{} is not a directory", path.display()))),
+        Err(error) if error.raw_os_error() == Some(Errno::NOTCONN.raw_os_error()) => {
+            let shown = path.display();
+            Err(Error::usage(format!("on {shown} is a mount whose server has ended"))
+                .hint(format!("`umount {shown}`, or `fusermount3 -u {shown}`, takes it away")))
+        }
+        Err(error) => Err(Error::io("find", path, error)),
     }
-    let session = overlay.serve(device::mount(&path, writable)?, THREADS)?;
+}
+
+fn on_directory(overlay: &Overlay, path: PathBuf, request: &MountRequest) -> Result<Ended> {
+    let session = overlay.serve(device::mount(&path, request.writable)?, THREADS)?;
+    (request.mounted)(&path);
     let signals = Signals::new([SIGINT, SIGTERM, SIGHUP]);
     let mut signals =
         signals.map_err(|error| Error::environment("signals can't be watched").caused_by(error))?;

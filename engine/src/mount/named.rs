@@ -35,7 +35,11 @@ impl Named<'_> {
         if tree.len() == 64
             && let Ok(id) = tree.parse::<SnapshotId>()
         {
-            return Ok(Lower::Snapshot(self.store.snapshot(&id)?));
+            return self.store.snapshot(&id).map(Lower::Snapshot).map_err(|error| match error {
+                rbuild_tree::Error::Missing { .. } => Error::usage(format!("the store has no snapshot {tree}"))
+                    .hint("`rbuild inspect step.NAME` says those of the last build"),
+                error => error.into(),
+            });
         }
         self.of_last_build(tree).map(Lower::Snapshot)
     }
@@ -88,7 +92,10 @@ impl Named<'_> {
         let node = names.iter().find_map(|name| build.nodes.get(name));
         let unknown = || {
             Error::usage(format!("the last build of {} has nothing called `{name}`", file.display()))
-                .hint("a tree is step.NAME or image.NAME of what was built, a digest, or a path with a `/`")
+                .hint(format!(
+                    "a tree is step.NAME or image.NAME of what was built, a snapshot (64 hexadecimal digits, as \
+                     `rbuild inspect step.NAME` says it), or a path with a `/`, as ./{name}"
+                ))
         };
         let hex = node.ok_or_else(unknown)?.snapshot.as_ref();
         let hex = hex.ok_or_else(|| no_tree(name, node.is_some_and(|node| node.passed)))?;
