@@ -70,7 +70,7 @@ fn ids(found: &Examination) -> Option<Check> {
         };
         return Some(ok(Name::Ids, format!("{}, mapped {by}", thousands(count))));
     }
-    let reason = capabilities.warnings.first().map_or("one", String::as_str);
+    let reason = capabilities.warnings.first().map_or("one only", String::as_str);
     Some(Check {
         name: Name::Ids,
         state: State::Limited,
