@@ -189,7 +189,7 @@ fn with_store_on(mounted: &str, filesystem: &str) {
 #[test]
 fn sandbox_a_store_in_memory() {
     needs!(root, fuse, busybox, unshare);
-    with_store_on("mount -t tmpfs none store", "tmpfs");
+    with_store_on("mount -t tmpfs none store", "tmpfs, no reflinks");
 }
 
 #[test]
@@ -203,7 +203,7 @@ fn sandbox_a_store_on_an_overlay() {
 fn sandbox_a_store_on_xfs() {
     needs!(root, fuse, busybox, unshare, "mkfs.xfs");
     let mounted = "[ -e disk ] || { truncate -s 400M disk; mkfs.xfs -q disk; }; mount -o loop disk store";
-    with_store_on(mounted, "XFS");
+    with_store_on(mounted, "XFS, reflinks");
 }
 
 /// On rbuild's own filesystem, of all.
