@@ -110,6 +110,25 @@ fn sandbox_user_namespaces_that_are_switched_off() {
     assert!(first.ends_with(better.as_str()), "the same sentence: {better}");
 }
 
+/// Whoever needs the device says the same of it.
+#[test]
+fn mount_without_a_device() {
+    needs!(root, fuse, busybox, unshare);
+    let project =
+        busybox("[step.it]\nfrom = 'base'\nrun = 'true'\n").file("ground/x", "").file("place/x", "");
+    let hidden = "mount -t tmpfs none /dev; : > /dev/null; exec \"$@\"";
+    let found = report(&project.elsewhere(hidden, &["doctor", "--json"]));
+    assert_eq!((found.tier, state(&found, Name::UserNamespaces)), (Tier::None, State::Ok));
+    let [better] = found.better.as_slice() else { panic!("{found:?}") };
+    let sentence = format!("open /dev/fuse: ENOENT (No such file or directory): {better}\n");
+    for arguments in
+        [&["apply", "it"][..], &["mount", "./ground", "place"], &["mount", "./ground", "--", "/x"]]
+    {
+        let told = project.elsewhere(hidden, arguments).failure(3);
+        assert!(told.contains(&sentence), "{arguments:?}: {told} lacks {sentence}");
+    }
+}
+
 /// As docker and kubernetes do it.
 const MASKED: &str = r#"
 for name in acpi asound kcore keys latency_stats timer_list sched_debug scsi; do
@@ -170,7 +189,7 @@ fn with_store_on(mounted: &str, filesystem: &str) {
 #[test]
 fn sandbox_a_store_in_memory() {
     needs!(root, fuse, busybox, unshare);
-    with_store_on("mount -t tmpfs none store", "tmpfs");
+    with_store_on("mount -t tmpfs none store", "tmpfs, no reflinks");
 }
 
 #[test]
@@ -184,7 +203,7 @@ fn sandbox_a_store_on_an_overlay() {
 fn sandbox_a_store_on_xfs() {
     needs!(root, fuse, busybox, unshare, "mkfs.xfs");
     let mounted = "[ -e disk ] || { truncate -s 400M disk; mkfs.xfs -q disk; }; mount -o loop disk store";
-    with_store_on(mounted, "XFS");
+    with_store_on(mounted, "XFS, reflinks");
 }
 
 /// On rbuild's own filesystem, of all.

@@ -31,7 +31,7 @@ mod execute;
 mod guard;
 mod init;
 mod mounts;
-mod overlay;
+mod overlay_trial;
 mod procfs;
 mod staging;
 
@@ -61,7 +61,7 @@ fn run() -> Option<()> {
                 .named(Part::Other, || "hand the program over")
         }),
         ToChild::TryOverlay { folder } => {
-            overlay::try_out(&folder).and_then(|()| say(&control, &FromChild::Tried))
+            overlay_trial::try_out(&folder).and_then(|()| say(&control, &FromChild::Tried))
         }
         ToChild::Mapped | ToChild::Proceed => return None,
     };

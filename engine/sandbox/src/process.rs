@@ -354,7 +354,7 @@ fn guard() -> Result<OwnedFd> {
     descriptors.into_iter().next().ok_or(Error::Lost(doing))
 }
 
-/// Mounts the kernel's overlayfs in a user namespace of a throw-away child (see `child/overlay.rs`).
+/// Mounts the kernel's overlayfs in a user namespace of a throw-away child (see `child/overlay_trial.rs`).
 pub(crate) fn try_overlay(folder: &Path) -> Result<()> {
     let process = Process::start(None)?;
     process.send(&ToChild::TryOverlay { folder: folder.to_owned() })?;

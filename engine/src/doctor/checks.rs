@@ -70,12 +70,12 @@ fn ids(found: &Examination) -> Option<Check> {
         };
         return Some(ok(Name::Ids, format!("{}, mapped {by}", thousands(count))));
     }
-    let reason = capabilities.warnings.first().map_or("one", String::as_str);
+    let reason = capabilities.warnings.first().map_or("one only", String::as_str);
     Some(Check {
         name: Name::Ids,
         state: State::Limited,
         found: reason.to_owned(),
-        costs: Some("in steps chown to others, setgroups and so apt-get fail".to_owned()),
+        costs: Some("steps see others, but permissions between users are not checked".to_owned()),
         remedy: found.facts.one_id.map(|why| one_id_cure(why, &found.facts)),
     })
 }

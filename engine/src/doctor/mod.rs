@@ -55,16 +55,15 @@ fn report(found: &Examination, folder: Option<&Folder>, has_home: bool) -> Repor
     }
 }
 
-/// What helps to a better tier or to more ids, or a store.
+/// What helps to a better tier or to more ids, or a store; first what is missing.
 fn better(checks: &[Check]) -> Vec<String> {
     let matters = [Name::UserNamespaces, Name::Ids, Name::Fuse, Name::Network, Name::Store];
-    let matter = checks.iter().filter(|check| check.state != State::Ok && matters.contains(&check.name));
-    let mut better: Vec<String> = Vec::new();
-    for remedy in matter.filter_map(|check| check.remedy.as_ref()) {
-        if !better.contains(remedy) {
-            better.push(remedy.clone());
-        }
-    }
+    let remedies = |state| {
+        let matter = move |check: &&Check| check.state == state && matters.contains(&check.name);
+        checks.iter().filter(matter).filter_map(|check| check.remedy.clone())
+    };
+    let mut better: Vec<String> = remedies(State::Missing).chain(remedies(State::Limited)).collect();
+    better.dedup();
     better
 }
 

@@ -105,10 +105,17 @@ fn one_id_and_a_hidden_proc() {
     };
     let report = report(&found, Some(&folder()), false);
     assert_eq!(report.verdict(), "tier: fuse, one id");
-    assert_eq!(report.better, ["securityContext.allowPrivilegeEscalation: true for the container"]);
+    let one_id = "securityContext.allowPrivilegeEscalation: true for the container";
+    assert_eq!(report.better, [one_id]);
     assert_eq!(check(&report, Name::Ids).state, State::Limited);
     assert!(check(&report, Name::Proc).remedy.as_ref().unwrap().contains("procMount: Unmasked"));
     assert!(check(&report, Name::Home).remedy.as_ref().unwrap().contains("RBUILD_STORE"));
+    let report = super::report(&found, None, true);
+    assert_eq!(
+        report.better,
+        ["say --store DIR, or set RBUILD_STORE", one_id],
+        "what is missing comes first"
+    );
 }
 
 #[test]

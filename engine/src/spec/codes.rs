@@ -233,8 +233,8 @@ pub const CODES: &[Code] = &[
         "no-tier",
         3,
         "A step has a `run`, and this machine can't give it a root filesystem of its own: no user namespaces, no \
-         mounts inside them, or no /dev/fuse. The message names what is missing and what to do. Steps without `run` \
-         work everywhere.",
+         mounts inside them, or no /dev/fuse. The message names what is missing and what to do, and `rbuild \
+         doctor` all that there is and is not. Steps without `run` work everywhere.",
     ),
     warning(
         "unused",

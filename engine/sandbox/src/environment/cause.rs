@@ -36,6 +36,8 @@ pub(super) enum Cause {
     OldKernel(&'static str),
     /// An upper layer can't be on this filesystem.
     NoUpper,
+    /// A folder of another user, over whose files a user namespace has no power.
+    ForeignFolder,
     /// `fs.mount-max`
     MountsUsedUp,
     /// A process has one supervisor of its system calls.
@@ -50,8 +52,9 @@ impl Cause {
             (Part::FuseMount, libc::ENODEV) => Some(Self::NoModule("fuse")),
             (Part::FuseMount, libc::EPERM | libc::EACCES) => filesystem(facts, (4, 18), "4.18"),
             (Part::OverlayMount, libc::ENODEV) => Some(Self::NoModule("overlay")),
-            (Part::OverlayMount, libc::EPERM | libc::EACCES) => filesystem(facts, (5, 11), "5.11"),
-            (Part::OverlayMount, libc::EINVAL) => Some(Self::NoUpper),
+            (Part::OverlayMount, libc::EACCES) => restricted(facts).or(Some(Self::ForeignFolder)),
+            (Part::OverlayMount, libc::EPERM) => filesystem(facts, (5, 11), "5.11"),
+            (Part::OverlayMount, libc::EINVAL | libc::EOPNOTSUPP) => Some(Self::NoUpper),
             (Part::Listener, libc::EBUSY) => Some(Self::Nested),
             (Part::Mount, libc::EACCES | libc::EPERM) | (Part::Ids, libc::EPERM) => restricted(facts),
             (Part::Mount | Part::FuseMount | Part::OverlayMount, libc::ENOSPC) => Some(Self::MountsUsedUp),

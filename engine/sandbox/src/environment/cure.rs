@@ -66,6 +66,11 @@ fn sentence(cause: &Cause, place: Place) -> String {
             let volume = volume(place);
             format!("the store's filesystem can't hold an upper layer, as overlayfs itself can't: {volume}")
         }
+        Cause::ForeignFolder => {
+            "a user namespace takes root's power over the files of others away: put the store into \
+                                 a folder of the user who runs rbuild with RBUILD_STORE"
+                .to_owned()
+        }
         Cause::MountsUsedUp => {
             let sysctl = on_the_machine(place, "sysctl fs.mount-max=100000 raises it");
             format!("the limit of mounts is reached: {sysctl}")

@@ -48,6 +48,8 @@ fn every_known_cause_has_its_cure() {
         (Part::OverlayMount, libc::EPERM, &ubuntu, "apparmor_restrict"),
         (Part::OverlayMount, libc::ENODEV, &plain, "modprobe overlay"),
         (Part::OverlayMount, libc::EINVAL, &docker, "--volume rbuild:/rbuild"),
+        (Part::OverlayMount, libc::EOPNOTSUPP, &plain, "upper layer"),
+        (Part::OverlayMount, libc::EACCES, &plain, "a folder of the user"),
         (Part::Mount, libc::EACCES, &profile, "apparmor=unconfined"),
         (Part::Mount, libc::EPERM, &docker, "seccomp=unconfined"),
         (Part::Mount, libc::EPERM, &fedora, "SELinux"),
@@ -184,6 +186,7 @@ fn every_cause_has_a_cure_in_every_place() {
             (Cause::Selinux, label.to_owned()),
             (Cause::NoDevice, device.to_owned()),
             (Cause::NoUpper, volume.to_owned()),
+            (Cause::ForeignFolder, "RBUILD_STORE".to_owned()),
         ] {
             let told = sentence(&cause, place);
             assert!(told.contains(&expected), "{place:?}, {cause:?}: {told:?} lacks {expected:?}");

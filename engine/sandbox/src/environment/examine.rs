@@ -29,16 +29,16 @@ pub struct Examination {
 /// Tries everything, in throw-away children. `folder` is an empty folder on the store's filesystem; what is left in it
 /// is the caller's to remove.
 pub fn examine(folder: Option<&Path>) -> Examination {
-    let namespaces = with_ids(|ids| spawn(&over(this_root(), ids, Network::Host)));
+    let namespaces = with_ids(|ids| spawn(&over(&[this_root()], ids, Network::Host)));
     let ids = namespaces.as_ref().ok().map(|found| &found.ids);
     Examination {
         facts: Facts::load(),
         fuse: match ids {
-            Some(ids) => Some(spawn(&over(fuse(), ids, Network::Host))),
+            Some(ids) => Some(spawn(&over(&[fuse()], ids, Network::Host))),
             None => open_device().err().map(Err),
         },
         overlay: ids.and(folder).map(overlay),
-        network: ids.map(|ids| spawn(&over(this_root(), ids, Network::None))),
+        network: ids.map(|ids| spawn(&over(&[this_root()], ids, Network::None))),
         fresh_proc: ids.map(fresh_proc),
         namespaces,
     }
@@ -54,8 +54,7 @@ fn open_device() -> Result<()> {
 }
 
 fn fresh_proc(ids: &IdMap) -> Result<bool> {
-    let mut setup = over(this_root(), ids, Network::Host);
-    setup.mounts.push(Mount::Proc);
+    let setup = over(&[this_root(), Mount::Proc], ids, Network::Host);
     let mut running = Sandbox::spawn(&setup, Output::Joined)?.proceed()?;
     running.wait()?;
     Ok(running.warnings().is_empty())

@@ -27,7 +27,7 @@ pub struct EnvironmentError {
 /// # Errors
 /// The first thing that is refused, with cause and cure.
 pub fn probe() -> std::result::Result<Capabilities, EnvironmentError> {
-    Ok(with_ids(|ids| spawn(&over(fuse(), ids, Network::Host)))?)
+    Ok(with_ids(|ids| spawn(&over(&[fuse()], ids, Network::Host)))?)
 }
 
 /// The best ids with which `attempt` succeeds.
@@ -62,13 +62,13 @@ pub(super) fn fuse() -> Mount {
     Mount::Fuse { target: "/".into(), source: String::new(), read_only: true }
 }
 
-/// A sandbox over this root whose command can't be started: the root itself.
-pub(super) fn over(root: Mount, ids: &IdMap, network: Network) -> Setup {
+/// A sandbox with these mounts, the first of which is the root, whose command can't be started: the root itself.
+pub(super) fn over(mounts: &[Mount], ids: &IdMap, network: Network) -> Setup {
     Setup {
         ids: ids.clone(),
         hostname: "rbuild".into(),
         network,
-        mounts: vec![root],
+        mounts: mounts.to_vec(),
         command: Command {
             argv: vec!["/".into()],
             env: Vec::new(),
