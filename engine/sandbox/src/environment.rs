@@ -31,6 +31,15 @@ pub struct EnvironmentError {
 /// # Errors
 /// The first thing that is refused, with cause and cure.
 pub fn probe() -> std::result::Result<Capabilities, EnvironmentError> {
+    probe_with(&[Mount::Fuse { target: "/".into(), source: String::new(), read_only: true }])
+}
+
+/// The same with these mounts, the first of which is the root.
+///
+/// # Errors
+/// As of [`probe`].
+pub fn probe_with(mounts: &[Mount]) -> std::result::Result<Capabilities, EnvironmentError> {
+    let try_out = |ids: &IdMap| try_out(ids, mounts);
     let ids = IdMap::detect()?;
     let mut warnings = Vec::new();
     let ids = match try_out(&ids) {
@@ -60,13 +69,12 @@ fn own(extents: &[crate::Extent]) -> u32 {
 }
 
 /// A sandbox that is ended before its command.
-fn try_out(ids: &IdMap) -> Result<()> {
-    let root = Mount::Fuse { target: "/".into(), source: String::new(), read_only: true };
+fn try_out(ids: &IdMap, mounts: &[Mount]) -> Result<()> {
     let setup = Setup {
         ids: ids.clone(),
         hostname: "rbuild".into(),
         network: Network::Host,
-        mounts: vec![root],
+        mounts: mounts.to_vec(),
         command: Command {
             argv: vec!["/".into()],
             env: Vec::new(),
@@ -125,6 +133,7 @@ fn cure(failure: &Failure, facts: &Facts) -> Option<String> {
         Part::Namespace => namespace_cure(failure.errno, facts),
         Part::FuseDevice => Some(device_cure(failure.errno)),
         Part::FuseMount => fuse_cure(failure.errno, facts),
+        Part::OverlayMount => overlay_cure(failure.errno, facts),
         Part::Mount => match failure.errno {
             libc::EACCES | libc::EPERM => restricted(facts),
             libc::ENOSPC => {
@@ -204,6 +213,24 @@ fn fuse_cure(errno: i32, facts: &Facts) -> Option<String> {
     }
 }
 
+fn overlay_cure(errno: i32, facts: &Facts) -> Option<String> {
+    match errno {
+        libc::EPERM | libc::EACCES => restricted(facts).or_else(|| {
+            Some(
+                "this kernel mounts no overlay in a user namespace: that needs Linux 5.11 or later"
+                    .to_owned(),
+            )
+        }),
+        libc::EINVAL | libc::EOPNOTSUPP => Some(
+            "the filesystem of the store can't take the changes of an overlay, as one that is an overlay itself can't: \
+             put the store on a volume (RBUILD_STORE or --store)"
+                .to_owned(),
+        ),
+        libc::ENODEV => Some("the kernel has no overlay: load the module with modprobe overlay".to_owned()),
+        _ => None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -241,6 +268,9 @@ mod tests {
             (Part::FuseMount, libc::EPERM, &plain, "4.18"),
             (Part::FuseMount, libc::EPERM, &ubuntu, "apparmor_restrict"),
             (Part::FuseMount, libc::ENODEV, &plain, "modprobe fuse"),
+            (Part::OverlayMount, libc::EPERM, &plain, "5.11"),
+            (Part::OverlayMount, libc::EINVAL, &plain, "volume"),
+            (Part::OverlayMount, libc::ENODEV, &plain, "modprobe overlay"),
             (Part::Mount, libc::EACCES, &profile, "apparmor=unconfined"),
             (Part::Mount, libc::EPERM, &docker, "seccomp=unconfined"),
             (Part::Mount, libc::ENOSPC, &plain, "fs.mount-max"),

@@ -86,6 +86,8 @@ pub enum Part {
     FuseDevice,
     /// Mounting a FUSE filesystem.
     FuseMount,
+    /// Mounting an overlay filesystem, and what it needs of its directories.
+    OverlayMount,
     /// Any other mount.
     Mount,
     /// Everything else.

@@ -32,6 +32,7 @@
 //! | [`ids`](IdMap) | which ids a sandbox gets, and how they are mapped |
 //! | `process` | the engine's side: spawn, proceed, wait, kill |
 //! | `control` | the messages between the two sides |
+//! | `worker` | this program's own work with the ids of a sandbox |
 //! | `child` | the other side: set-up child, init, command |
 //! | `seccomp` | the system call filter |
 //! | `environment` | why a machine refuses, and the cure |
@@ -50,12 +51,14 @@ mod seccomp;
 mod setup;
 mod sys;
 mod text;
+mod worker;
 
-pub use child::enter_if_child;
-pub use environment::{Capabilities, EnvironmentError, probe};
+pub use child::{enter_if_child, enter_if_child_with};
+pub use environment::{Capabilities, EnvironmentError, probe, probe_with};
 pub use error::{Error, Failure, Part, Result};
 pub use exit::{ExecFailure, Exit};
 pub use ids::{Extent, IdMap, MapMethod};
 pub use process::{Killer, Output, Running, Sandbox, Started};
-pub use setup::{Command, Limits, Mount, Network, Setup};
+pub use setup::{Command, Limits, Mount, Network, Setup, Upper};
 pub use sys::map_large_allocations;
+pub use worker::{Channel, Worker};

@@ -11,19 +11,27 @@ mod fuse;
 mod ids;
 mod life;
 mod mounts;
+mod overlay;
 mod runner;
 mod support;
 
 /// A test or a part of one.
 type Case = (&'static str, fn());
 
-const TESTS: &[&[Case]] =
-    &[command::TESTS, confinement::TESTS, fuse::TESTS, ids::TESTS, life::TESTS, mounts::TESTS];
+const TESTS: &[&[Case]] = &[
+    command::TESTS,
+    confinement::TESTS,
+    fuse::TESTS,
+    ids::TESTS,
+    life::TESTS,
+    mounts::TESTS,
+    overlay::TESTS,
+];
 
 /// Run in circumstances that a test has made.
 const INNER: &[&[Case]] = &[confinement::INNER, ids::INNER, life::INNER, mounts::INNER];
 
 fn main() -> std::process::ExitCode {
-    rbuild_sandbox::enter_if_child();
+    rbuild_sandbox::enter_if_child_with(overlay::work);
     runner::main(TESTS, INNER)
 }
