@@ -11,7 +11,7 @@ fn library() -> PathBuf {
 }
 
 /// The modules of the library, each using only those before it.
-const ORDER: [&str; 24] = [
+const ORDER: [&str; 25] = [
     "spec",
     "error",
     "key",
@@ -32,6 +32,7 @@ const ORDER: [&str; 24] = [
     "session",
     "image",
     "copy",
+    "checkout",
     "execute",
     "paths",
     "mount",
