@@ -118,12 +118,14 @@ fn mount_without_a_device() {
         busybox("[step.it]\nfrom = 'base'\nrun = 'true'\n").file("ground/x", "").file("place/x", "");
     let hidden = "mount -t tmpfs none /dev; : > /dev/null; exec \"$@\"";
     let found = report(&project.elsewhere(hidden, &["doctor", "--json"]));
-    assert_eq!((found.tier, state(&found, Name::UserNamespaces)), (Tier::None, State::Ok));
+    assert_eq!((found.tier, state(&found, Name::UserNamespaces)), (Tier::Overlay, State::Ok));
     let [better] = found.better.as_slice() else { panic!("{found:?}") };
     let sentence = format!("open /dev/fuse: ENOENT (No such file or directory): {better}\n");
-    for arguments in
-        [&["apply", "it"][..], &["mount", "./ground", "place"], &["mount", "./ground", "--", "/x"]]
-    {
+    for arguments in [
+        &["apply", "--tier", "fuse", "it"][..],
+        &["mount", "./ground", "place"],
+        &["mount", "./ground", "--", "/x"],
+    ] {
         let told = project.elsewhere(hidden, arguments).failure(3);
         assert!(told.contains(&sentence), "{arguments:?}: {told} lacks {sentence}");
     }

@@ -32,6 +32,7 @@ const ORDER: [&str; 25] = [
     "session",
     "image",
     "copy",
+    "checkout",
     "execute",
     "paths",
     "mount",

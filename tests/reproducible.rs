@@ -75,6 +75,10 @@ fn digests(output: &std::process::Output) -> BTreeMap<String, String> {
 }
 
 fn apply(project: &Project, user: User, jobs: &str) -> BTreeMap<String, String> {
+    apply_on("fuse", project, user, jobs)
+}
+
+fn apply_on(tier: &str, project: &Project, user: User, jobs: &str) -> BTreeMap<String, String> {
     let ours = project.command();
     let mut command = match user {
         User::Caller => ours,
@@ -87,7 +91,7 @@ fn apply(project: &Project, user: User, jobs: &str) -> BTreeMap<String, String> 
     };
     digests(
         &command
-            .args(["apply", "--progress", "json", "--jobs", jobs])
+            .args(["apply", "--progress", "json", "--tier", tier, "--jobs", jobs])
             .output()
             .expect("rbuild can be started"),
     )
@@ -193,7 +197,7 @@ fn apply_as_user(project: &Project, user: u32, jobs: &str) -> BTreeMap<String, S
 
 /// Over a whole Debian, whose digests depend on the day it was made: these are compared with each other.
 #[test]
-fn debian_moves_for_root_and_for_a_user() {
+fn debian_moves_for_root_and_for_a_user_and_on_the_overlay_tier() {
     needs!(root, userns, fuse, base, newuidmap, setpriv, unshare);
     let project = || {
         let project = copy_of("moves", User::Caller);
@@ -208,6 +212,7 @@ fn debian_moves_for_root_and_for_a_user() {
     let users = project();
     give(&users, 65_533);
     assert_eq!(apply_as_user(&users, 65_533, "8"), root);
+    assert_eq!(apply_on("overlay", &project(), User::Caller, "2"), root);
 }
 
 /// Where the lock can't be written `plan` and `apply` have the same epoch.

@@ -35,6 +35,7 @@ mod registries;
 mod reproducible;
 mod run_steps;
 mod specs;
+mod tiers;
 mod tree_operations;
 mod usage;
 

@@ -1,6 +1,7 @@
 //! rbuild: a declarative image builder without a daemon.
 
 pub mod build;
+pub mod checkout;
 pub mod container;
 mod convert;
 pub mod copy;

@@ -135,6 +135,15 @@ impl Build {
         lines.collect()
     }
 
+    /// What was warned of.
+    pub fn warnings(&self) -> Vec<&str> {
+        let warnings = self.events.iter().filter_map(|event| match event {
+            Event::Warning { message, .. } => Some(message.as_str()),
+            _ => None,
+        });
+        warnings.collect()
+    }
+
     /// How a node failed.
     #[track_caller]
     pub fn failed(&self, name: &str) -> Failed<'_> {

@@ -23,7 +23,7 @@ use rustix::process::{DumpableBehavior, PidfdFlags, pidfd_open, set_dumpable_beh
 
 use crate::control::{FromChild, ToChild, receive, send};
 use crate::error::{Named, Outcome};
-use crate::{MapMethod, Mount, Network, Part, Setup, sys};
+use crate::{Channel, MapMethod, Mount, Network, Part, Setup, sys};
 
 mod confine;
 mod devices;
@@ -31,9 +31,11 @@ mod execute;
 mod guard;
 mod init;
 mod mounts;
+mod overlay;
 mod overlay_trial;
 mod procfs;
 mod staging;
+mod work;
 
 use staging::Staging;
 
@@ -43,19 +45,32 @@ pub(crate) const CHILD_NAME: &str = "rbuild: sandbox";
 /// Call it first in `main`, before any thread or file: if this process was started as a sandbox's child it does that
 /// job and never returns.
 pub fn enter_if_child() {
+    // Closes the channel, which the other side tells.
+    enter_if_child_with(|_| {});
+}
+
+/// The same for a program that has [`Worker`](crate::Worker)s, which call `work`.
+pub fn enter_if_child_with(work: fn(&Channel)) {
     if env::args_os().next().as_deref() == Some(OsStr::new(CHILD_NAME)) {
-        let status = if run().is_some() { 0 } else { 1 };
+        let status = if run(work).is_some() { 0 } else { 1 };
         sys::exit(status);
     }
 }
 
 /// `None` if there is nobody to report to.
-fn run() -> Option<()> {
+fn run(work: fn(&Channel)) -> Option<()> {
     // Else its name would be the number of a descriptor.
     let _ = rustix::thread::set_name(c"rbuild-sandbox");
     let control = UnixStream::from(sys::take_descriptor(0).ok()?);
     let done = match receive(&control).ok()??.0 {
         ToChild::Setup { setup, joined_output } => set_up(&control, &setup, joined_output),
+        ToChild::Work { single } => match work::prepare(&control, single) {
+            Ok(()) => {
+                work(&Channel(control));
+                return Some(());
+            }
+            Err(failure) => Err(failure),
+        },
         ToChild::Guard => guard::guarded().and_then(|program| {
             send(&control, &FromChild::Guarded, &[program.as_fd()])
                 .named(Part::Other, || "hand the program over")
@@ -81,14 +96,15 @@ fn set_up(control: &UnixStream, setup: &Setup, joined_output: bool) -> Outcome<(
     let sources = Sources::open(setup)?;
     say(control, &FromChild::Unshared)?;
     hear(control, "id maps")?;
-    take_ids(setup)?;
+    take_ids(setup.ids.is_single())?;
     if setup.ids.method != MapMethod::Direct {
         give_directories(setup)?;
     }
     // From here on nobody inside may look into this process, whose program and memory are the engine's.
     set_dumpable_behavior(DumpableBehavior::NotDumpable).named(Part::Other, || "become non-dumpable")?;
     let staging = Staging::make()?;
-    staging.mount_fuse(setup, &sources.fuse)?;
+    staging.mount_filesystems(setup, &sources)?;
+    drop(sources.overlays);
     let (pipes, read_ends) = Pipes::make(setup, joined_output)?;
     let Some(init) = sys::fork().named(Part::Other, || "fork the init")? else {
         drop((sources.fuse, read_ends));
@@ -172,13 +188,15 @@ fn make_namespaces(network: Network) -> Outcome<()> {
 struct Sources {
     /// One for each [`Mount::Fuse`].
     fuse: Vec<OwnedFd>,
+    /// One for each [`Mount::Overlay`].
+    overlays: Vec<overlay::Directories>,
     /// One for each [`Mount::Bind`].
     binds: Vec<OwnedFd>,
 }
 
 impl Sources {
     fn open(setup: &Setup) -> Outcome<Self> {
-        let mut sources = Self { fuse: Vec::new(), binds: Vec::new() };
+        let mut sources = Self { fuse: Vec::new(), overlays: Vec::new(), binds: Vec::new() };
         for mount in &setup.mounts {
             match mount {
                 Mount::Fuse { .. } => {
@@ -189,7 +207,7 @@ impl Sources {
                     let file = OpenOptions::new().read(true).custom_flags(libc::O_PATH).open(source);
                     sources.binds.push(file.named(Part::Mount, || mount.to_string())?.into());
                 }
-                _ => {}
+                _ => sources.overlays.extend(overlay::Directories::open(mount)?),
             }
         }
         Ok(sources)
@@ -197,8 +215,8 @@ impl Sources {
 }
 
 /// Becomes 0:0 of the sandbox.
-fn take_ids(setup: &Setup) -> Outcome<()> {
-    if !setup.ids.is_single() {
+fn take_ids(single: bool) -> Outcome<()> {
+    if !single {
         setgroups(&[]).named(Part::Ids, || "clear the supplementary groups")?;
     }
     let (root, group) = (Uid::from_raw(0), Gid::from_raw(0));

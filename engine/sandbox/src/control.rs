@@ -42,6 +42,10 @@ pub(crate) enum ToChild {
         #[serde(with = "text::path")]
         folder: PathBuf,
     },
+    /// Instead of a set-up: do the program's own work with these ids. After `Ready` the frames are the work's.
+    Work {
+        single: bool,
+    },
     Mapped,
     Proceed,
 }
@@ -78,11 +82,15 @@ pub(crate) fn send<T: Serialize>(
     message: &T,
     descriptors: &[BorrowedFd<'_>],
 ) -> io::Result<()> {
-    let body = serde_json::to_vec(message)?;
+    send_bytes(socket, &serde_json::to_vec(message)?, descriptors)
+}
+
+/// The same for any bytes.
+pub(crate) fn send_bytes(socket: &UnixStream, body: &[u8], descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
     let length = u32::try_from(body.len()).ok().filter(|length| *length <= MAXIMUM_FRAME);
     let length = length.ok_or_else(|| io::Error::new(ErrorKind::InvalidInput, "message too long"))?;
     let mut frame = length.to_le_bytes().to_vec();
-    frame.extend_from_slice(&body);
+    frame.extend_from_slice(body);
     let sent = send_first(socket, &frame, descriptors)?;
     let mut writer = socket;
     writer.write_all(&frame[sent..])
@@ -105,6 +113,14 @@ fn send_first(socket: &UnixStream, frame: &[u8], descriptors: &[BorrowedFd<'_>])
 
 /// The next message and its descriptors; `None` at the end of the stream.
 pub(crate) fn receive<T: DeserializeOwned>(socket: &UnixStream) -> io::Result<Option<(T, Vec<OwnedFd>)>> {
+    match receive_bytes(socket)? {
+        Some((body, descriptors)) => Ok(Some((serde_json::from_slice(&body)?, descriptors))),
+        None => Ok(None),
+    }
+}
+
+/// The same for any bytes.
+pub(crate) fn receive_bytes(socket: &UnixStream) -> io::Result<Option<(Vec<u8>, Vec<OwnedFd>)>> {
     let mut header = [0; 4];
     let mut descriptors = Vec::new();
     let first = receive_first(socket, &mut header, &mut descriptors)?;
@@ -119,7 +135,7 @@ pub(crate) fn receive<T: DeserializeOwned>(socket: &UnixStream) -> io::Result<Op
     }
     let mut body = vec![0; length as usize];
     reader.read_exact(&mut body)?;
-    Ok(Some((serde_json::from_slice(&body)?, descriptors)))
+    Ok(Some((body, descriptors)))
 }
 
 fn receive_first(

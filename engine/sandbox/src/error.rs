@@ -86,7 +86,7 @@ pub enum Part {
     FuseDevice,
     /// Mounting a FUSE filesystem.
     FuseMount,
-    /// Mounting the kernel's overlayfs.
+    /// Mounting an overlay filesystem, and what it needs of its directories.
     OverlayMount,
     /// Any other mount.
     Mount,

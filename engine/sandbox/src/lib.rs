@@ -33,6 +33,7 @@
 //! | [`ids`](IdMap) | which ids a sandbox gets, and how they are mapped |
 //! | `process` | the engine's side: spawn, proceed, wait, kill |
 //! | `control` | the messages between the two sides |
+//! | `worker` | this program's own work with the ids of a sandbox |
 //! | `child` | the other side: set-up child, init, command |
 //! | `seccomp` | the system call filter |
 //! | `notify` | a second one, whose calls somebody outside answers |
@@ -53,15 +54,17 @@ mod seccomp;
 mod setup;
 mod sys;
 mod text;
+mod worker;
 
-pub use child::enter_if_child;
+pub use child::{enter_if_child, enter_if_child_with};
 pub use environment::{
     Capabilities, Cgroups, EnvironmentError, Examination, Facts, Place, cure, examine, one_id_cure, probe,
-    proc_cure,
+    probe_with, proc_cure,
 };
 pub use error::{Error, Failure, Part, Result};
 pub use exit::{ExecFailure, Exit};
 pub use ids::{Extent, IdMap, MapMethod, OneId};
 pub use process::{Killer, Output, Running, Sandbox, Started};
-pub use setup::{Command, Limits, Mount, Network, Setup};
+pub use setup::{Command, Limits, Mount, Network, Setup, Upper};
 pub use sys::map_large_allocations;
+pub use worker::{Channel, Worker};

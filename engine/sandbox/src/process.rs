@@ -90,11 +90,7 @@ impl Sandbox {
         let process = Process::start(guarded.as_deref())?;
         let joined_output = output == Output::Joined;
         process.send(&ToChild::Setup { setup: Box::new(setup.clone()), joined_output })?;
-        let FromChild::Unshared = process.next("made its namespaces")?.0 else {
-            return Err(Error::Lost("made its namespaces"));
-        };
-        setup.ids.write(process.child.id())?;
-        process.send(&ToChild::Mapped)?;
+        process.map(&setup.ids)?;
         let (FromChild::Mounted { pidfd }, descriptors) = process.next("mounted its filesystems")? else {
             return Err(Error::Lost("mounted its filesystems"));
         };
@@ -249,7 +245,7 @@ impl Life {
 
 /// The set-up child; reaped on every way out.
 #[derive(Debug)]
-struct Process {
+pub(crate) struct Process {
     child: Child,
     reaped: bool,
     life: Arc<Life>,
@@ -257,7 +253,7 @@ struct Process {
 
 impl Process {
     /// From the guarded program, if there is one.
-    fn start(guarded: Option<&OwnedFd>) -> Result<Self> {
+    pub(crate) fn start(guarded: Option<&OwnedFd>) -> Result<Self> {
         let program = match guarded {
             Some(file) => format!("/proc/self/fd/{}", file.as_raw_fd()).into(),
             None => program(),
@@ -279,14 +275,26 @@ impl Process {
     }
 
     /// A child that is gone is told by `next`, with its last words.
-    fn send(&self, message: &ToChild) -> Result<()> {
+    pub(crate) fn send(&self, message: &ToChild) -> Result<()> {
         match send(&self.life.control, message, &[]) {
             Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(control_error(error)),
             _ => Ok(()),
         }
     }
 
-    fn next(&self, doing: &'static str) -> Result<(FromChild, Vec<OwnedFd>)> {
+    /// Waits for its namespaces and writes the maps of its ids.
+    pub(crate) fn map(&self, ids: &IdMap) -> Result<()> {
+        let doing = "made its namespaces";
+        let FromChild::Unshared = self.next(doing)?.0 else { return Err(Error::Lost(doing)) };
+        ids.write(self.child.id())?;
+        self.send(&ToChild::Mapped)
+    }
+
+    pub(crate) fn control(&self) -> &UnixStream {
+        &self.life.control
+    }
+
+    pub(crate) fn next(&self, doing: &'static str) -> Result<(FromChild, Vec<OwnedFd>)> {
         match receive(&self.life.control) {
             Ok(Some((FromChild::Failed(failure), _))) => Err(explain(failure)),
             Ok(Some(other)) => Ok(other),
@@ -313,7 +321,7 @@ impl Drop for Process {
     }
 }
 
-fn control_error(source: io::Error) -> Error {
+pub(crate) fn control_error(source: io::Error) -> Error {
     Error::Io { operation: "talk to the sandbox".into(), source }
 }
 
@@ -328,7 +336,7 @@ fn described() -> PathBuf {
 
 /// This program where a step can't change it (see `child/guard.rs`). `None` if that can't be had, and none of the ids
 /// could change the file.
-fn guarded_program(ids: &IdMap) -> Result<Option<Arc<OwnedFd>>> {
+pub(crate) fn guarded_program(ids: &IdMap) -> Result<Option<Arc<OwnedFd>>> {
     let mut kept = GUARDED.lock().unwrap_or_else(PoisonError::into_inner);
     match &*kept {
         Some(Some(file)) => return Ok(Some(Arc::clone(file))),

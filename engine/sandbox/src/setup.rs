@@ -60,6 +60,18 @@ pub enum Mount {
         /// Whether writes are refused.
         read_only: bool,
     },
+    /// The kernel's overlay filesystem over directories of this machine, with its marks in `user.overlay.*`.
+    Overlay {
+        /// Where; `/` is the root.
+        target: String,
+        /// As of [`Mount::Fuse`].
+        source: String,
+        /// Directories on this machine, the uppermost first; two at least if nothing can be written.
+        #[serde(with = "text::paths")]
+        lower: Vec<PathBuf>,
+        /// What takes the changes; writes are refused if there is none.
+        upper: Option<Upper>,
+    },
     /// A directory or file of this machine.
     Bind {
         /// Path on this machine.
@@ -102,13 +114,25 @@ pub enum Mount {
     Dev,
 }
 
+/// The writable side of a [`Mount::Overlay`]: two directories of one filesystem that belong to 0:0 of the sandbox.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Upper {
+    /// What is changed ends up here.
+    #[serde(with = "text::path")]
+    pub changes: PathBuf,
+    /// Empty; the kernel's own.
+    #[serde(with = "text::path")]
+    pub work: PathBuf,
+}
+
 impl Mount {
     /// Where it appears; `None` for what is no mount.
     pub fn target(&self) -> Option<&str> {
         match self {
-            Self::Fuse { target, .. } | Self::Bind { target, .. } | Self::Tmpfs { target, .. } => {
-                Some(target)
-            }
+            Self::Fuse { target, .. }
+            | Self::Overlay { target, .. }
+            | Self::Bind { target, .. }
+            | Self::Tmpfs { target, .. } => Some(target),
             Self::Own { .. } => None,
             Self::Proc => Some("/proc"),
             Self::Sys => Some("/sys"),
@@ -122,6 +146,10 @@ impl fmt::Display for Mount {
         match self {
             Self::Fuse { target, source, .. } if source.is_empty() => write!(f, "mount fuse on {target}"),
             Self::Fuse { target, source, .. } => write!(f, "mount {source} of fuse on {target}"),
+            Self::Overlay { target, source, .. } if source.is_empty() => {
+                write!(f, "mount overlay on {target}")
+            }
+            Self::Overlay { target, source, .. } => write!(f, "mount {source} of overlay on {target}"),
             Self::Bind { source, target, .. } => write!(f, "bind {} on {target}", source.display()),
             Self::Tmpfs { target, .. } => write!(f, "mount tmpfs on {target}"),
             Self::Own { path, uid, gid, .. } => write!(f, "give {} to {uid}:{gid}", path.display()),
@@ -176,7 +204,8 @@ impl Setup {
     /// Whether it can be carried out at all, told before anything is started.
     pub(crate) fn check(&self) -> Result<()> {
         match self.mounts.first() {
-            Some(Mount::Fuse { target, source, .. }) if target == "/" && source.is_empty() => {}
+            Some(Mount::Fuse { target, source, .. } | Mount::Overlay { target, source, .. })
+                if target == "/" && source.is_empty() => {}
             Some(Mount::Bind { target, .. }) if target == "/" => {}
             _ => return Err(Error::Setup("the first mount is not a root".into())),
         }

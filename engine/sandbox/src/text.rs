@@ -93,6 +93,21 @@ pub(crate) mod list {
     }
 }
 
+pub(crate) mod paths {
+    use super::{decode, escape};
+    use serde::{Deserialize, Deserializer, Serializer};
+    use std::path::PathBuf;
+
+    pub(crate) fn serialize<S: Serializer>(list: &[PathBuf], serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(list.iter().map(|path| escape(path.as_os_str())))
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<PathBuf>, D::Error> {
+        let list = Vec::<String>::deserialize(deserializer)?;
+        list.iter().map(|text| decode(text).map(PathBuf::from)).collect()
+    }
+}
+
 pub(crate) mod pairs {
     use super::{OsString, decode, escape};
     use serde::{Deserialize, Deserializer, Serializer};

@@ -79,6 +79,7 @@ fn once(
     let engine = Arc::new(engine);
     prepare::announce(&engine);
     let summary = execute(&engine, &engine.session.targets)?;
+    engine.clear();
     let mut build = Build { file: absolute(&request.file)?, nodes: engine.session.last.nodes.clone() };
     build.nodes.extend(summary.nodes.clone());
     let store = &engine.session.store;

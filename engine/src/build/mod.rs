@@ -15,7 +15,7 @@ pub use prepare::{History, load, meant_as_file, open_history, select};
 pub use push::push;
 pub use update::{Updated, update};
 
-use crate::spec::Inputs;
+use crate::{execute::Tier, spec::Inputs};
 use std::path::PathBuf;
 
 /// What the caller of a command asks for.
@@ -29,6 +29,8 @@ pub struct Request {
     pub inputs: Inputs,
     /// How many steps at once; none: what affinity and cgroup allow.
     pub jobs: Option<usize>,
+    /// The only tier to be tried.
+    pub tier: Option<Tier>,
     /// A failure stops only what needs the failed node.
     pub keep_going: bool,
     /// Nothing is asked for from outside.

@@ -154,7 +154,8 @@ pub(super) fn engine(
         cancel,
         jobs: request.jobs.unwrap_or_else(processors).max(1),
         keep_going: request.keep_going,
-        capabilities: OnceLock::new(),
+        tier: request.tier,
+        machine: OnceLock::new(),
     };
     for warning in warnings {
         engine.session.warn(Some("no-lock"), None, warning);

@@ -5,7 +5,7 @@ use crate::ui::{
     progress::{Options, Progress},
     shell::Shell,
 };
-use rbuild::{build::Request, error::Result};
+use rbuild::{build::Request, error::Result, execute::Tier};
 use std::{
     num::NonZeroUsize,
     path::{Path, PathBuf},
@@ -20,6 +20,9 @@ pub struct Arguments {
     /// How many steps run at once [default: as many as there are processors for this process]
     #[arg(short, long, value_name = "N")]
     jobs: Option<NonZeroUsize>,
+    /// How steps get their root [default: the first of fuse and overlay that this machine has]
+    #[arg(long, value_enum, value_name = "TIER")]
+    tier: Option<TierArgument>,
     /// After a failure, go on with what does not need what failed
     #[arg(short, long)]
     keep_going: bool,
@@ -32,6 +35,27 @@ pub struct Arguments {
     metadata_file: Option<PathBuf>,
     #[command(flatten)]
     progress: ProgressArgument,
+}
+
+/// What `--tier` takes.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum TierArgument {
+    /// A filesystem of rbuild's own, which needs /dev/fuse
+    Fuse,
+    /// The kernel's overlay filesystem, which needs Linux 5.11
+    Overlay,
+    /// Nothing: steps with `run` fail
+    None,
+}
+
+impl From<TierArgument> for Tier {
+    fn from(argument: TierArgument) -> Self {
+        match argument {
+            TierArgument::Fuse => Self::Fuse,
+            TierArgument::Overlay => Self::Overlay,
+            TierArgument::None => Self::None,
+        }
+    }
 }
 
 impl Arguments {
@@ -59,7 +83,8 @@ impl Arguments {
     fn request(&self) -> Result<Request> {
         let jobs = self.jobs.map(NonZeroUsize::get);
         let (out, metadata) = (self.out.clone(), self.metadata_file.clone());
-        Ok(Request { jobs, keep_going: self.keep_going, out, metadata, ..self.build.request()? })
+        let tier = self.tier.map(Tier::from);
+        Ok(Request { jobs, tier, keep_going: self.keep_going, out, metadata, ..self.build.request()? })
     }
 }
 
@@ -87,13 +112,14 @@ mod tests {
 
     #[test]
     fn every_argument_reaches_the_request() {
-        let line = "ci.toml --jobs 3 --keep-going --set a=1 --set b=x=y --vars v.toml --locked --out out --metadata-file m.json --store store \
+        let line = "ci.toml --jobs 3 --keep-going --set a=1 --set b=x=y --vars v.toml --locked --tier overlay --out out --metadata-file m.json --store store \
                     --progress json --deny-warnings -v";
         let arguments = parse(&line.split_whitespace().collect::<Vec<_>>()).unwrap();
         assert_eq!(arguments.progress.style, Style::Json);
         let request = arguments.request().unwrap();
         assert_eq!((request.file, request.targets), (PathBuf::from("ci.toml"), vec![]));
         assert_eq!((request.jobs, request.out), (Some(3), Some("out".into())));
+        assert_eq!(request.tier, Some(Tier::Overlay));
         assert_eq!((request.store, request.metadata), ("store".into(), Some("m.json".into())));
         let set = [("a", "1"), ("b", "x=y")].map(|(name, value)| (name.to_owned(), value.to_owned()));
         assert_eq!(request.inputs.set, set);
@@ -107,7 +133,7 @@ mod tests {
         assert_eq!(arguments.progress.style, Style::Plain);
         let request = arguments.request().unwrap();
         assert_eq!(request.targets, ["x", "step.y"]);
-        assert_eq!((request.jobs, request.out), (None, None));
+        assert_eq!((request.jobs, request.tier, request.out), (None, None, None));
         assert!(!(request.keep_going || request.locked || request.deny_warnings || request.verbose));
     }
 

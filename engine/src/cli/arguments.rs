@@ -196,6 +196,7 @@ pub fn look(file: PathBuf, inputs: Inputs, store: PathBuf) -> Request {
         targets: Vec::new(),
         inputs,
         jobs: None,
+        tier: None,
         keep_going: false,
         locked: false,
         offline: false,

@@ -8,6 +8,10 @@ use rbuild_sandbox::{Cgroups, Error, Examination, Facts, MapMethod, one_id_cure,
 
 const WITHOUT_RUN: &str = "no command can run: no step or test with `run`, no `rbuild mount TREE -- COMMAND`";
 
+/// The other tier.
+const ON_OVERLAY: &str = "steps run on the kernel's overlayfs: a base is copied out once a build, and a step over \
+                          source.host can't run";
+
 /// Newer parts of the kernel that rbuild uses, and what stands in for them.
 const KERNELS: [((u32, u32), &str); 5] = [
     ((4, 18), "FUSE in user namespaces (4.18)"),
@@ -83,6 +87,7 @@ fn ids(found: &Examination) -> Option<Check> {
 fn fuse(found: &Examination) -> Check {
     match &found.fuse {
         Some(Ok(())) => ok(Name::Fuse, "mounted in a user namespace"),
+        Some(Err(error)) if matches!(found.overlay, Some(Ok(()))) => missing(Name::Fuse, error, ON_OVERLAY),
         Some(Err(error)) => missing(Name::Fuse, error, WITHOUT_RUN),
         None => untried(Name::Fuse, "/dev/fuse can be opened; without user namespaces nothing was mounted"),
     }
@@ -91,7 +96,9 @@ fn fuse(found: &Examination) -> Check {
 fn overlay(found: &Examination) -> Check {
     match &found.overlay {
         Some(Ok(())) => ok(Name::Overlay, "mounted in a user namespace, over the store's filesystem"),
-        Some(Err(error)) => missing(Name::Overlay, error, "nothing: no tier of this version stands on it"),
+        Some(Err(error)) => {
+            missing(Name::Overlay, error, "nothing while FUSE works, whose place it could take")
+        }
         None if found.namespaces.is_err() => {
             untried(Name::Overlay, "without user namespaces nothing was mounted")
         }

@@ -35,8 +35,11 @@ pub fn examine(store: Option<&Path>) -> Report {
 
 fn report(found: &Examination, folder: Option<&Folder>, has_home: bool) -> Report {
     let checks = checks::all(found, folder, has_home);
-    let tier =
-        if matches!(found.fuse, Some(Ok(()))) && found.namespaces.is_ok() { Tier::Fuse } else { Tier::None };
+    let tier = match (&found.namespaces, &found.fuse, &found.overlay) {
+        (Ok(_), Some(Ok(())), _) => Tier::Fuse,
+        (Ok(_), _, Some(Ok(()))) => Tier::Overlay,
+        _ => Tier::None,
+    };
     let facts = &found.facts;
     Report {
         version: VERSION,
@@ -47,7 +50,7 @@ fn report(found: &Examination, folder: Option<&Folder>, has_home: bool) -> Repor
         kernel: facts.kernel.clone(),
         tier,
         ids: match (tier, &found.namespaces) {
-            (Tier::Fuse, Ok(capabilities)) => IdMap::count(&capabilities.ids),
+            (Tier::Fuse | Tier::Overlay, Ok(capabilities)) => IdMap::count(&capabilities.ids),
             _ => 0,
         },
         better: better(&checks),

@@ -39,6 +39,8 @@ pub struct Report {
 pub enum Tier {
     /// User namespaces, and a FUSE filesystem mounted inside them.
     Fuse,
+    /// User namespaces, and the kernel's overlayfs mounted inside them.
+    Overlay,
     /// Not at all: what has no `run` works.
     None,
 }
@@ -139,6 +141,7 @@ impl Tier {
     pub fn word(self) -> &'static str {
         match self {
             Self::Fuse => "fuse",
+            Self::Overlay => "overlay",
             Self::None => "none",
         }
     }

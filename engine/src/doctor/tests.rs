@@ -93,6 +93,18 @@ fn a_plain_container() {
     assert!(report.checks.iter().all(|check| check.name != Name::Ids), "of no namespace");
 }
 
+/// As on most machines of a CI service.
+#[test]
+fn a_container_without_the_device() {
+    let facts = Facts { root: true, ..facts(Place::Podman) };
+    let fuse = Some(refused(Part::FuseDevice, "open /dev/fuse", 2, &facts));
+    let report = report(&Examination { fuse, ..healthy(facts) }, Some(&folder()), true);
+    assert_eq!(report.verdict(), "tier: overlay, 65,536 ids");
+    let fuse = check(&report, Name::Fuse);
+    assert!(fuse.costs.as_ref().unwrap().contains("source.host"), "{fuse:?}");
+    assert_eq!(report.better, [fuse.remedy.clone().unwrap()]);
+}
+
 /// As in a pod of a restricted namespace that has the device, but no privileges.
 #[test]
 fn one_id_and_a_hidden_proc() {

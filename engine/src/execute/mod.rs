@@ -4,6 +4,7 @@
 mod cache_mount;
 mod cancel;
 mod failure;
+mod filesystem;
 mod foresee;
 mod lock;
 mod look;
@@ -15,18 +16,22 @@ mod scheduler;
 mod step;
 mod task;
 mod test;
+mod tier;
 mod times;
 
 pub use cancel::Cancel;
 pub use foresee::{Planned, foresee};
 pub use scheduler::{Summary, execute};
+pub use tier::{Machine, Tier};
 
 use crate::{
+    checkout::Checkouts,
     error::{Error, Result},
     image::LayerQueue,
     session::Session,
 };
-use rbuild_sandbox::{Capabilities, IdMap};
+use rbuild_sandbox::IdMap;
+use rbuild_tree::Snapshot;
 use std::sync::{Arc, OnceLock};
 
 /// What makes nodes, shared by all tasks.
@@ -41,8 +46,10 @@ pub struct Engine {
     pub jobs: usize,
     /// A failure stops only what needs the failed node.
     pub keep_going: bool,
+    /// The only tier to be tried.
+    pub tier: Option<Tier>,
     /// What the machine gives; found out when the first command is to run.
-    pub capabilities: OnceLock<Result<Capabilities, String>>,
+    pub machine: OnceLock<Result<Machine, String>>,
 }
 
 impl Engine {
@@ -50,18 +57,32 @@ impl Engine {
     ///
     /// # Errors
     /// `no-tier`: what is missing, and the cure, in one sentence.
-    pub fn capabilities(&self) -> Result<&Capabilities> {
-        let probed = self.capabilities.get_or_init(|| {
-            let found = rbuild_sandbox::probe().map_err(|error| error.to_string())?;
-            found.warnings.iter().for_each(|warning| self.session.warn(None, None, warning.clone()));
-            Ok(found)
-        });
-        probed.as_ref().map_err(|sentence| Error::environment(sentence.clone()).coded("no-tier"))
+    pub fn machine(&self) -> Result<&Machine> {
+        let found = self.machine.get_or_init(|| tier::find(&self.session, self.tier));
+        found.as_ref().map_err(|sentence| Error::environment(sentence.clone()).coded("no-tier"))
+    }
+
+    /// Says what a step's tree was made from, for steps that run over it.
+    fn derive(&self, tree: &Snapshot, origin: &Snapshot) {
+        if let Some(checkouts) = self.checkouts() {
+            checkouts.derive(tree, origin);
+        }
+    }
+
+    /// Removes what only steps needed, before the disk is made to keep it.
+    pub fn clear(&self) {
+        if let Some(checkouts) = self.checkouts() {
+            checkouts.clear();
+        }
+    }
+
+    fn checkouts(&self) -> Option<&Checkouts> {
+        self.machine.get()?.as_ref().ok()?.overlay.as_ref().map(|(checkouts, _)| checkouts)
     }
 
     /// What to try after a command failed that had one id only: not all that a range of them does is imitated.
     fn one_id_hint(&self, error: &Error) -> Option<String> {
-        let is_single = self.capabilities.get()?.as_ref().is_ok_and(|found| found.ids.is_single());
+        let is_single = self.machine.get()?.as_ref().is_ok_and(|found| found.ids.is_single());
         let is_command = matches!(error.code(), Some("step-failed" | "test-failed"));
         (is_single && is_command).then(|| {
             let cure = IdMap::one_id_cure();

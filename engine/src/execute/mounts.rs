@@ -6,6 +6,7 @@
 use super::{
     Engine,
     cache_mount::Caches,
+    filesystem::Filesystem,
     look::{self, Place, Stuck},
 };
 use crate::{
@@ -13,13 +14,12 @@ use crate::{
     operations::{self, Taken},
     plan::Inputs,
     spec::types::{Body, Mount as Declared, MountKind, Network},
-    store::Store,
     value::HostTree,
 };
 use rbuild_overlay::{Errno, Lower, Options, Overlay};
 use rbuild_sandbox::Mount;
 use rbuild_tree::{Snapshot, Tree, TreePath, TreeStore};
-use std::{fs, io, path::Path, sync::Arc};
+use std::{fs, io, path::Path};
 
 /// What the root of a step is.
 pub(super) enum Root<'a> {
@@ -31,7 +31,7 @@ pub(super) enum Root<'a> {
 pub(super) struct Mounts {
     pub(super) list: Vec<Mount>,
     /// One for each [`Mount::Fuse`], in order; the first is the root.
-    pub(super) overlays: Vec<Overlay>,
+    pub(super) filesystems: Vec<Filesystem>,
 }
 
 impl Mounts {
@@ -40,7 +40,7 @@ impl Mounts {
     /// # Errors
     /// `store-damaged`: then it is worth another try, whatever else went wrong. No room, a bug.
     pub(super) fn check(&self) -> Result<()> {
-        Ok(self.overlays.iter().try_for_each(Overlay::check)?)
+        Ok(self.filesystems.iter().try_for_each(|filesystem| filesystem.overlay.check())?)
     }
 }
 
@@ -76,9 +76,9 @@ impl<'a> Builder<'a> {
         let over_host = matches!(root, Root::Host(_));
         let mut options = Options::new(engine.session.store.scratch().fresh_folder()?);
         options.record = over_host;
-        let overlay = open(&engine.session.store, lower, options)?;
+        let root = Filesystem::open(&engine.session.store, lower, options)?;
         let list = vec![Mount::Fuse { target: "/".to_owned(), source: String::new(), read_only: false }];
-        let mounts = Mounts { list, overlays: vec![overlay] };
+        let mounts = Mounts { list, filesystems: vec![root] };
         let grounds = vec![(TreePath::root(), Ground::Overlay(0))];
         let mut builder = Self { engine, over_host, mounts, grounds };
         for (path, mount) in [("proc", Mount::Proc), ("sys", Mount::Sys), ("dev", Mount::Dev)] {
@@ -215,10 +215,10 @@ impl<'a> Builder<'a> {
         self.ground(target, directory)?;
         let mut options = Options::new(store.scratch().fresh_folder()?);
         options.read_only = !discard;
-        let overlay = open(store, Lower::Snapshot(times(snapshot)?), options)?;
-        self.mounts.overlays.push(overlay);
+        let filesystem = Filesystem::open(store, Lower::Snapshot(times(snapshot)?), options)?;
+        self.mounts.filesystems.push(filesystem);
         self.mounts.list.push(Mount::Fuse { target: target.to_string(), source, read_only: !discard });
-        self.grounds.push((target.clone(), Ground::Overlay(self.mounts.overlays.len() - 1)));
+        self.grounds.push((target.clone(), Ground::Overlay(self.mounts.filesystems.len() - 1)));
         Ok(())
     }
 
@@ -231,12 +231,12 @@ impl<'a> Builder<'a> {
         let Some((_, rest, ground)) = below.max_by_key(|(length, ..)| *length) else { return Ok(()) };
         match ground {
             Ground::Sandbox => Ok(()),
-            Ground::Overlay(index) => lend(&self.mounts.overlays[*index], &rest, target, directory),
+            Ground::Overlay(index) => self.mounts.filesystems[*index].lend(rest, target, directory),
         }
     }
 
-    fn lend(&self, path: &TreePath, directory: bool) -> Result<()> {
-        lend(&self.mounts.overlays[0], path, path, directory)
+    fn lend(&mut self, path: &TreePath, directory: bool) -> Result<()> {
+        self.mounts.filesystems[0].lend(path.clone(), path, directory)
     }
 
     /// Where a path leads through the links of the root.
@@ -261,7 +261,7 @@ impl<'a> Builder<'a> {
     }
 
     pub(super) fn root_overlay(&self) -> &Overlay {
-        &self.mounts.overlays[0]
+        &self.mounts.filesystems[0].overlay
     }
 
     /// See [`Mounts::check`].
@@ -276,16 +276,4 @@ impl<'a> Builder<'a> {
     pub(super) fn finish(self) -> Mounts {
         self.mounts
     }
-}
-
-fn open(store: &Arc<Store>, lower: Lower, options: Options) -> Result<Overlay> {
-    let store: Arc<dyn rbuild_overlay::Store> = store.clone();
-    Overlay::new(store, lower, options).map_err(Error::from)
-}
-
-fn lend(overlay: &Overlay, path: &TreePath, target: &TreePath, directory: bool) -> Result<()> {
-    overlay.lend(path, directory).map_err(|errno| {
-        let cause = std::io::Error::from(errno);
-        Error::step("type-conflict", format!("nothing can be mounted on {target}")).caused_by(cause)
-    })
 }

@@ -6,6 +6,7 @@ use super::{
     one_id::OneId,
     output,
     task::Failure,
+    tier,
     times::SeenTimes,
 };
 use crate::{
@@ -74,8 +75,11 @@ impl Ran {
     /// # Errors
     /// Those of the store.
     pub(super) fn applied(&self, engine: &Engine, tree: &Snapshot) -> Result<Snapshot> {
-        let left = apply(&*engine.session.store, self.seen.as_ref().unwrap_or(tree), &self.changes.delta)?;
-        self.times.restore(&engine.session.store, left)
+        let seen = self.seen.as_ref().unwrap_or(tree);
+        let left = apply(&*engine.session.store, seen, &self.changes.delta)?;
+        let left = self.times.restore(&engine.session.store, left)?;
+        engine.derive(&left, seen);
+        Ok(left)
     }
 }
 
@@ -99,10 +103,12 @@ pub(super) fn run(
     request: Request<'_>,
 ) -> Result<Ran, Failure> {
     let store = &engine.session.store;
+    let machine = engine.machine()?;
+    machine.check(over)?;
     // Locks first: what other steps of a cache saw is known only when they are done.
-    let caches = cache_mount::open_all(engine, request.body, &engine.capabilities()?.ids)?;
+    let caches = cache_mount::open_all(engine, request.body, &machine.ids)?;
     let mut times = SeenTimes::new(&caches, engine.session.epoch());
-    let seen = match over {
+    let mut seen = match over {
         Over::Snapshot { tree, base } => Some(times.root(store, base, tree)?),
         Over::Host(_) => None,
     };
@@ -112,12 +118,13 @@ pub(super) fn run(
     };
     let node = request.node;
     let mut builder = Builder::new(engine, root, request.body.network)?;
-    let setup = set_up(&mut builder, engine, inputs, request, &caches, &mut times).or_else(|error| {
+    let mut setup = set_up(&mut builder, engine, inputs, request, &caches, &mut times).or_else(|error| {
         // Perhaps only because the store has lost what was looked at.
         builder.check()?;
         Err(error)
     })?;
     let mounts = builder.finish();
+    let folders = machine.folders(engine, over, &mounts, &mut setup, &mut seen)?;
     let log = store.scratch().fresh();
     let ended = carry_out(engine, &setup, &mounts, node, &log);
     let settled = times.settle(store);
@@ -127,7 +134,7 @@ pub(super) fn run(
     };
     settled?;
     // Whatever the command made of it: what it read must have been there, and what it wrote must be.
-    let commit = |()| Ok(mounts.overlays[0].commit(Some(engine.session.epoch()))?);
+    let commit = |()| tier::changes(folders.as_ref(), &mounts, engine.session.epoch());
     let changes = match mounts.check().and_then(commit) {
         Ok(changes) => changes,
         Err(error) => return Err(Failure { last_lines, log: kept(engine, &log), ..Failure::from(error) }),
@@ -172,7 +179,7 @@ fn set_up(
     })?;
     let environment = request.environment.with(&identity.home, engine.session.loaded.epoch);
     Ok(Setup {
-        ids: engine.capabilities()?.ids.clone(),
+        ids: engine.machine()?.ids.clone(),
         hostname: CONTAINER_HOST_NAME.to_owned(),
         network: match request.body.network {
             Network::None => rbuild_sandbox::Network::None,
@@ -181,7 +188,7 @@ fn set_up(
         mounts: builder.list().to_vec(),
         command: command(argv, environment, &request.workdir, identity),
         limits: Limits::default(),
-        supervised: engine.capabilities()?.ids.is_single(),
+        supervised: engine.machine()?.supervises(),
     })
 }
 
@@ -218,7 +225,8 @@ fn carry_out(
     let devices = std::mem::take(&mut started.fuse);
     let mut one_id = setup.supervised.then(OneId::default);
     let mut sessions: Vec<Session> = Vec::new();
-    for (overlay, device) in mounts.overlays.iter().zip(devices) {
+    for (filesystem, device) in mounts.filesystems.iter().zip(devices) {
+        let overlay = &filesystem.overlay;
         sessions.push(match &mut one_id {
             Some(one_id) => one_id.serve(overlay, device, server_threads())?,
             None => overlay.serve(device, server_threads())?,

@@ -59,6 +59,7 @@ pub(super) fn make(
     let removed = operations::remove(&inputs.context, &step.body.remove, &tree)
         .map_err(|error| engine.session.located(error))?;
     warnings.extend(warned(engine, &step.name, removed.warnings));
+    engine.derive(&removed.snapshot, if step.body.run.is_some() { &tree } else { &base });
     let id = engine.session.store.put_snapshot(&removed.snapshot)?;
     let content = Content::Snapshot(id, Arc::new(removed.snapshot));
     Ok(Made { content, record: record(Yield::Snapshot(id.to_string()), log, warnings) })

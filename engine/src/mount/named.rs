@@ -36,8 +36,10 @@ impl Named<'_> {
             && let Ok(id) = tree.parse::<SnapshotId>()
         {
             return self.store.snapshot(&id).map(Lower::Snapshot).map_err(|error| match error {
-                rbuild_tree::Error::Missing { .. } => Error::usage(format!("the store has no snapshot {tree}"))
-                    .hint("`rbuild inspect step.NAME` says those of the last build"),
+                rbuild_tree::Error::Missing { .. } => {
+                    Error::usage(format!("the store has no snapshot {tree}"))
+                        .hint("`rbuild inspect step.NAME` says those of the last build")
+                }
                 error => error.into(),
             });
         }

@@ -47,6 +47,11 @@ impl Scratch {
         &self.folder
     }
 
+    /// Folders of dead processes that could not be removed: what is in them belongs to ids of a sandbox.
+    pub fn dead(&self) -> Vec<PathBuf> {
+        self.folder.parent().map(dead).unwrap_or_default()
+    }
+
     /// A path in the folder that nobody has used.
     pub fn fresh(&self) -> PathBuf {
         self.folder.join(self.counter.fetch_add(1, Ordering::Relaxed).to_string())
@@ -82,15 +87,15 @@ impl Drop for Scratch {
 }
 
 fn remove_dead(parent: &Path) {
-    let Ok(entries) = fs::read_dir(parent) else { return };
-    for entry in entries.flatten() {
-        let path = entry.path();
-        if let Ok(folder) = File::open(&path)
-            && folder.try_lock().is_ok()
-        {
-            let _ = remove_all(&path);
-        }
+    for folder in dead(parent) {
+        let _ = remove_all(&folder);
     }
+}
+
+fn dead(parent: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(parent).into_iter().flatten().flatten();
+    let is_dead = |path: &PathBuf| File::open(path).is_ok_and(|folder| folder.try_lock().is_ok());
+    entries.map(|entry| entry.path()).filter(is_dead).collect()
 }
 
 /// Removes a folder even where a step left directories without write permission for their owner.

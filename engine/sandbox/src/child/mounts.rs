@@ -36,7 +36,7 @@ impl Maker<'_> {
         for (index, step) in self.setup.mounts.iter().enumerate() {
             let place = index.to_string();
             match step {
-                Mount::Fuse { .. } | Mount::Own { .. } => {}
+                Mount::Fuse { .. } | Mount::Overlay { .. } | Mount::Own { .. } => {}
                 Mount::Bind { .. } => {
                     let Some(source) = binds.next() else { continue };
                     self.bind(step, &source, &place)?;
@@ -54,10 +54,10 @@ impl Maker<'_> {
         Ok(())
     }
 
-    /// The single directories and files of FUSE filesystems, which by now are served.
+    /// The single directories and files of filesystems, which by now are served.
     pub(crate) fn make_parts(&self) -> Outcome<()> {
         for (index, step) in self.setup.mounts.iter().enumerate() {
-            let Mount::Fuse { source, .. } = step else { continue };
+            let (Mount::Fuse { source, .. } | Mount::Overlay { source, .. }) = step else { continue };
             if !source.is_empty() {
                 let part = open_inside(&index.to_string(), source).named(Part::Mount, || step.to_string())?;
                 let place = place_of(index, step);

@@ -17,7 +17,7 @@ use nix::unistd::{chdir, chroot, fchdir, pivot_root};
 use crate::error::{Named, Outcome};
 use crate::{Mount, Part, Setup};
 
-use super::open_directory;
+use super::{Sources, open_directory};
 
 /// What the set-up reads until its end.
 const NEEDED: [&str; 3] = ["/dev", "/proc", "/sys"];
@@ -46,23 +46,22 @@ impl Staging {
         Ok(Self { old_root, place })
     }
 
-    /// Mounts the FUSE filesystems on their devices, in order.
-    pub(crate) fn mount_fuse(&self, setup: &Setup, devices: &[OwnedFd]) -> Outcome<()> {
-        let is_fuse = |(_, mount): &(usize, &Mount)| matches!(mount, Mount::Fuse { .. });
-        for ((index, step), device) in setup.mounts.iter().enumerate().filter(is_fuse).zip(devices) {
-            let Mount::Fuse { read_only, .. } = step else { continue };
-            make_directory(&index.to_string(), step)?;
-            // allow_other lets in all ids of this user namespace, and nobody else. With one id it would keep the
-            // engine, which is outside, from its own files.
-            let allow_other = if setup.ids.is_single() { "" } else { ",allow_other" };
-            let options = format!(
-                "fd={},rootmode=40000,user_id=0,group_id=0,default_permissions{allow_other}",
-                device.as_raw_fd()
-            );
-            let flags = if *read_only { MsFlags::MS_RDONLY } else { MsFlags::empty() } | MsFlags::MS_NODEV;
-            let target = index.to_string();
-            mount(Some("rbuild"), target.as_str(), Some("fuse.rbuild"), flags, Some(options.as_str()))
-                .named(Part::FuseMount, || step.to_string())?;
+    /// Mounts the filesystems that need no server, or wait for theirs, in order.
+    pub(crate) fn mount_filesystems(&self, setup: &Setup, sources: &Sources) -> Outcome<()> {
+        let (mut devices, mut overlays) = (sources.fuse.iter(), sources.overlays.iter());
+        for (index, step) in setup.mounts.iter().enumerate() {
+            let place = index.to_string();
+            match step {
+                Mount::Fuse { read_only, .. } => {
+                    let Some(device) = devices.next() else { continue };
+                    mount_fuse(setup, step, device, &place, *read_only)?;
+                }
+                Mount::Overlay { .. } => {
+                    let Some(directories) = overlays.next() else { continue };
+                    directories.mount(step, &place)?;
+                }
+                _ => {}
+            }
         }
         Ok(())
     }
@@ -95,11 +94,27 @@ impl Staging {
     }
 }
 
+fn mount_fuse(setup: &Setup, step: &Mount, device: &OwnedFd, place: &str, read_only: bool) -> Outcome<()> {
+    make_directory(place, step)?;
+    // allow_other lets in all ids of this user namespace, and nobody else. With one id it would keep the engine, which
+    // is outside, from its own files.
+    let allow_other = if setup.ids.is_single() { "" } else { ",allow_other" };
+    let options = format!(
+        "fd={},rootmode=40000,user_id=0,group_id=0,default_permissions{allow_other}",
+        device.as_raw_fd()
+    );
+    let flags = if read_only { MsFlags::MS_RDONLY } else { MsFlags::empty() } | MsFlags::MS_NODEV;
+    mount(Some("rbuild"), place, Some("fuse.rbuild"), flags, Some(options.as_str()))
+        .named(Part::FuseMount, || step.to_string())
+}
+
 /// Where mount `index` waits to be attached.
 pub(crate) fn place_of(index: usize, step: &Mount) -> String {
     match step {
         // The filesystem itself is at `index` and stays there; a part of it is what moves.
-        Mount::Fuse { source, .. } if !source.is_empty() => format!("{index}.part"),
+        Mount::Fuse { source, .. } | Mount::Overlay { source, .. } if !source.is_empty() => {
+            format!("{index}.part")
+        }
         _ => index.to_string(),
     }
 }

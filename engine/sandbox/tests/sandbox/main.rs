@@ -12,19 +12,28 @@ mod ids;
 mod life;
 mod mounts;
 mod notify;
+mod overlay;
 mod runner;
 mod support;
 
 /// A test or a part of one.
 type Case = (&'static str, fn());
 
-const TESTS: &[&[Case]] =
-    &[command::TESTS, confinement::TESTS, fuse::TESTS, ids::TESTS, life::TESTS, mounts::TESTS, notify::TESTS];
+const TESTS: &[&[Case]] = &[
+    command::TESTS,
+    confinement::TESTS,
+    fuse::TESTS,
+    ids::TESTS,
+    life::TESTS,
+    mounts::TESTS,
+    notify::TESTS,
+    overlay::TESTS,
+];
 
 /// Run in circumstances that a test has made.
 const INNER: &[&[Case]] = &[confinement::INNER, ids::INNER, life::INNER, mounts::INNER];
 
 fn main() -> std::process::ExitCode {
-    rbuild_sandbox::enter_if_child();
+    rbuild_sandbox::enter_if_child_with(overlay::work);
     runner::main(TESTS, INNER)
 }

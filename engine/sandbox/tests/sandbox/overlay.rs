@@ -1,0 +1,95 @@
+//! The kernel's overlay filesystem in a sandbox, and workers with its ids.
+
+use std::fs::{self, File};
+use std::io::{Read, Write};
+use std::os::fd::AsFd;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::path::Path;
+
+use rbuild_sandbox::{Channel, IdMap, Mount, Setup, Upper, Worker};
+
+use crate::Case;
+use crate::support::{directory, is_root, run, shell, with};
+
+pub const TESTS: &[Case] = &[
+    ("overlay_changes_go_to_the_upper_directory", changes_go_to_the_upper_directory),
+    ("overlay_without_an_upper_directory_is_read_only", without_an_upper_directory_it_is_read_only),
+    ("overlay_a_part_can_be_mounted", a_part_can_be_mounted),
+    ("worker_has_the_ids_and_what_came_along", a_worker_has_the_ids_and_what_came_along),
+];
+
+/// What workers of this program do: they tell their ids and what a descriptor holds.
+pub fn work(channel: &Channel) {
+    while let Ok(Some((question, descriptors))) = channel.receive() {
+        let mut text = String::from_utf8_lossy(&question).into_owned();
+        text += &format!(" {} {}", rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw());
+        let mut files = descriptors.into_iter().map(File::from);
+        if let Some(mut file) = files.next() {
+            file.read_to_string(&mut text).unwrap();
+        }
+        channel.send(text.as_bytes(), &[]).unwrap();
+    }
+}
+
+/// A set-up with an overlay on /mnt, of two directories in `folder` and perhaps a third for changes.
+fn overlaid(script: &str, folder: &Path, source: &str, writable: bool) -> Setup {
+    let place = |name: &str| folder.join(name);
+    for name in ["top", "bottom"] {
+        fs::create_dir_all(place(name)).unwrap();
+        fs::write(place(name).join(name), name).unwrap();
+        fs::write(place(name).join("both"), name).unwrap();
+        // The kernel copies up only what belongs to ids of the sandbox.
+        if is_root() {
+            let ids = IdMap::detect().unwrap();
+            chown(place(name).join("both"), ids.host_uid(0), ids.host_gid(0)).unwrap();
+        }
+    }
+    let upper = writable.then(|| Upper { changes: place("changes"), work: place("work") });
+    with(shell(script), |setup| {
+        for name in ["changes", "work"] {
+            setup.mounts.push(Mount::Own { path: place(name), uid: 0, gid: 0, mode: 0o755 });
+        }
+        let lower = vec![place("top"), place("bottom")];
+        setup.mounts.push(Mount::Overlay { target: "/mnt".into(), source: source.into(), lower, upper });
+    })
+}
+
+fn changes_go_to_the_upper_directory() {
+    let folder = directory();
+    let script = "cd /mnt && cat top bottom both && echo new > both && rm bottom && mkdir dir && ls";
+    let ended = run(&overlaid(script, folder.path(), "", true));
+    assert_eq!(ended.text(), "topbottomtopboth\ndir\ntop");
+    let place = |name: &str| folder.path().join(name);
+    assert_eq!(fs::read_to_string(place("changes/both")).unwrap(), "new\n");
+    assert_eq!(fs::read_to_string(place("top/both")).unwrap(), "top");
+    let whiteout = fs::symlink_metadata(place("changes/bottom")).unwrap();
+    assert_eq!((whiteout.mode() & libc::S_IFMT, whiteout.rdev()), (libc::S_IFCHR, 0));
+    let owner = IdMap::detect().unwrap().host_uid(0);
+    assert_eq!(Some(fs::metadata(place("changes/dir")).unwrap().uid()), owner);
+}
+
+fn without_an_upper_directory_it_is_read_only() {
+    let folder = directory();
+    let ended = run(&overlaid("echo x > /mnt/both || cat /mnt/both", folder.path(), "", false));
+    assert_eq!(ended.text(), "top");
+    assert!(ended.stderr.contains("Read-only file system"), "{ended:?}");
+}
+
+fn a_part_can_be_mounted() {
+    let folder = directory();
+    fs::create_dir_all(folder.path().join("bottom/dir")).unwrap();
+    fs::write(folder.path().join("bottom/dir/inside"), "it").unwrap();
+    assert_eq!(run(&overlaid("cat /mnt/inside", folder.path(), "dir", true)).text(), "it");
+}
+
+fn a_worker_has_the_ids_and_what_came_along() {
+    let folder = directory();
+    let path = folder.path().join("closed");
+    let mut file = File::options().read(true).write(true).create_new(true).open(&path).unwrap();
+    file.write_all(b" and bytes").unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o000)).unwrap();
+    let worker = Worker::start(&IdMap::detect().unwrap()).unwrap();
+    assert_eq!(worker.ask(b"who", &[]).unwrap().0, b"who 0 0");
+    std::io::Seek::rewind(&mut file).unwrap();
+    assert_eq!(worker.ask(b"who", &[file.as_fd()]).unwrap().0, b"who 0 0 and bytes");
+}

@@ -1,0 +1,256 @@
+//! From the folder of changes that the kernel left to a difference, as the FUSE overlay tells it.
+//!
+//! Whatever an entry has as the stack shows it is as the tree has it, whether or not the stack could show that; only
+//! what is different was changed. What bears the mark of a copy is the file that was there. Without it a file of several
+//! names is taken for that if its bytes are the same, since the kernel breaks its links and leaves no mark.
+
+use super::{
+    hand::Hand,
+    open_folder,
+    step::Changes,
+    unpack::WHITEOUT,
+    upper::is_opaque,
+    wire::{self, INODE, ORIGIN},
+};
+use crate::{
+    error::{Error, Result},
+    store::Store,
+};
+use rbuild_overlay::{clone_prefix, hash_file};
+use rbuild_tree::{
+    Delta, Editor, Entry, FoundKind, Kind, Metadata, ObjectId, Timestamp, Tree, TreePath, diff,
+    encoding::{decode_snapshot, decode_tree},
+    entry::{image_value, is_kept_xattr},
+};
+use std::{
+    collections::{BTreeMap, HashMap},
+    fs::File,
+    io::{self, Read},
+    os::fd::AsFd,
+};
+
+/// Files up to this size are read at once.
+const SMALL: u64 = 64 << 10;
+
+/// A snapshot becoming what the step left.
+struct Replay<'a> {
+    store: &'a Store,
+    editor: Editor<'a>,
+    epoch: Timestamp,
+    /// What was lent and is not in the tree, with the metadata it gets if something is put into it.
+    lent: BTreeMap<TreePath, Metadata>,
+    /// Links of files that were there are kept by the kernel.
+    keeps_links: bool,
+    /// A path of each file of several names.
+    inodes: HashMap<Box<[u8]>, TreePath>,
+}
+
+/// Reads what a step changed; times later than `epoch` become it.
+///
+/// # Errors
+/// The worker or the store fails, or a tree can't hold it.
+pub(super) fn read(hand: &Hand, store: &Store, changes: &Changes, epoch: Timestamp) -> Result<Delta> {
+    let Changes { shown, stack, folder, keeps_links } = changes;
+    let mut editor = Editor::new(store, &shown.tree);
+    let mut lent = BTreeMap::new();
+    for (path, _) in &shown.lent {
+        let mut here = TreePath::root();
+        for name in path.names() {
+            here.push(name);
+            if editor.get(&here)?.is_none() {
+                lent.insert(here.clone(), Metadata::root(0o755, epoch));
+            }
+        }
+    }
+    let keeps_links = *keeps_links;
+    let mut replay = Replay { store, editor, epoch, lent, keeps_links, inodes: HashMap::new() };
+    let folders = [folder].into_iter().chain(stack).map(|path| open_folder(path));
+    let folders = folders.collect::<Result<Vec<_>>>()?;
+    let folders: Vec<_> = folders.iter().map(AsFd::as_fd).collect();
+    let (roots, _) = hand.ask(&[b"read"], &folders)?;
+    replay.root(&roots)?;
+    loop {
+        let (message, files) = hand.ask(&[b"next"], &[])?;
+        if message.is_empty() {
+            break;
+        }
+        let parts = wire::split(&message).unwrap_or_default();
+        let [path, upper, below] = parts.as_slice() else { return Err(malformed()) };
+        let tree = |bytes| decode_tree(bytes).map_err(|_| malformed());
+        let (upper, below) = (tree(upper)?, tree(below)?);
+        replay.directory(&TreePath::parse(path)?, upper, &below, files.into_iter().map(File::from))?;
+    }
+    Ok(diff(store, &shown.tree, &replay.editor.finish()?)?)
+}
+
+fn malformed() -> Error {
+    Error::internal("the worker's answer is malformed")
+}
+
+impl Replay<'_> {
+    fn root(&mut self, roots: &[u8]) -> Result<()> {
+        let parts = wire::split(roots).unwrap_or_default();
+        let [found, shown] = parts.as_slice() else { return Err(malformed()) };
+        let root = |bytes| decode_snapshot(bytes).map(|snapshot| snapshot.root).map_err(|_| malformed());
+        self.set_metadata(&TreePath::root(), &root(found)?, &root(shown)?)
+    }
+
+    fn directory(
+        &mut self,
+        path: &TreePath,
+        upper: Tree,
+        below: &Tree,
+        mut files: impl Iterator<Item = File>,
+    ) -> Result<()> {
+        for (name, found) in upper {
+            let (path, shown) = (path.join(&name), below.get(&name));
+            match &found.kind {
+                kind if *kind == WHITEOUT => drop(self.editor.remove(&path)?),
+                Kind::Directory(_) => self.subdirectory(&path, found, shown)?,
+                Kind::File { size, .. } => {
+                    let file = if *size > 0 { Some(files.next().ok_or_else(malformed)?) } else { None };
+                    let was = self.editor.get(&path)?.map(|was| was.kind);
+                    let object = self.keep(file, *size, was).map_err(|error| keeping(&path, error))?;
+                    let kind = Kind::File { object, size: *size };
+                    self.leaf(&path, Entry { kind, ..found }, shown)?;
+                }
+                _ => self.leaf(&path, found, shown)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn subdirectory(&mut self, path: &TreePath, found: Entry, shown: Option<&Entry>) -> Result<()> {
+        let shown = shown.filter(|shown| shown.kind.is_directory() && !is_opaque(&found));
+        match shown {
+            Some(shown) if self.editor.get(path)?.is_some() => {
+                self.set_metadata(path, &found.metadata, &shown.metadata)
+            }
+            // Only what is put into it makes it a part of the tree.
+            Some(_) => {
+                let metadata = self.fresh(&found.metadata);
+                self.lent.insert(path.clone(), metadata);
+                Ok(())
+            }
+            None => self.insert(path, &found),
+        }
+    }
+
+    fn leaf(&mut self, path: &TreePath, found: Entry, shown: Option<&Entry>) -> Result<()> {
+        if let Some(inode) = found.metadata.xattrs.get(INODE) {
+            if let Some(first) = self.inodes.get(inode).cloned() {
+                self.make_parents(path)?;
+                return Ok(self.editor.link(&first, path)?);
+            }
+            self.inodes.insert(inode.clone(), path.clone());
+        }
+        let is_empty = matches!(found.kind, Kind::File { size: 0, .. });
+        let (was, shown) = match (self.editor.get(path)?, shown) {
+            (Some(was), Some(shown)) => (was, shown),
+            // A place for a mount that is as it was lent.
+            (None, Some(_)) if is_empty && self.lent.contains_key(path) => return Ok(()),
+            _ => return self.insert(path, &found),
+        };
+        let FoundKind::Leaf(kind) = &was.kind else { return self.insert(path, &found) };
+        let is_copied_up = found.metadata.xattrs.contains_key(ORIGIN);
+        let is_linked = !self.keeps_links && !self.editor.linked(path).is_empty();
+        match (kind, &found.kind) {
+            (Kind::CharDevice(_) | Kind::BlockDevice(_), Kind::File { size: 0, .. }) => {}
+            (Kind::File { .. }, Kind::File { .. }) if is_copied_up && kind != &found.kind => {
+                let metadata = self.changed(&was.metadata, &found.metadata, &shown.metadata);
+                return Ok(self.editor.insert(path, Entry { metadata, kind: found.kind })?);
+            }
+            (Kind::File { .. }, _) if !(is_copied_up || is_linked) => return self.insert(path, &found),
+            (old, new) if old != new => return self.insert(path, &found),
+            _ => {}
+        }
+        self.set_metadata(path, &found.metadata, &shown.metadata)
+    }
+
+    /// Puts what is new.
+    fn insert(&mut self, path: &TreePath, found: &Entry) -> Result<()> {
+        self.make_parents(path)?;
+        let metadata = self.fresh(&found.metadata);
+        Ok(self.editor.insert(path, Entry { metadata, kind: found.kind.clone() })?)
+    }
+
+    /// Makes the directories above a path that were only lent.
+    fn make_parents(&mut self, path: &TreePath) -> Result<()> {
+        let mut here = TreePath::root();
+        for name in path.parent().unwrap_or_default().names() {
+            here.push(name);
+            if self.editor.get(&here)?.is_none()
+                && let Some(metadata) = self.lent.get(&here)
+            {
+                let kind = Kind::Directory(Tree::default().id());
+                self.editor.insert(&here, Entry { metadata: metadata.clone(), kind })?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives what was there the metadata that it has now, under all its names.
+    fn set_metadata(&mut self, path: &TreePath, found: &Metadata, shown: &Metadata) -> Result<()> {
+        let Some(was) = self.editor.get(path)? else { return Err(malformed()) };
+        let metadata = self.changed(&was.metadata, found, shown);
+        if metadata != was.metadata {
+            self.editor.set_metadata(path, metadata)?;
+        }
+        Ok(())
+    }
+
+    /// What became of `was`, of which the stack shows `shown`.
+    fn changed(&self, was: &Metadata, found: &Metadata, shown: &Metadata) -> Metadata {
+        let is_same_time = found.mtime == shown.mtime;
+        let (found, shown) = (self.fresh(found), self.fresh(shown));
+        let mut now = was.clone();
+        for (value, before, target) in [
+            (found.mode, shown.mode, &mut now.mode),
+            (found.uid, shown.uid, &mut now.uid),
+            (found.gid, shown.gid, &mut now.gid),
+        ] {
+            if value != before {
+                *target = value;
+            }
+        }
+        if !is_same_time {
+            now.mtime = found.mtime;
+        }
+        now.xattrs.retain(|name, _| found.xattrs.contains_key(name) || !shown.xattrs.contains_key(name));
+        let set = found.xattrs.into_iter().filter(|(name, value)| shown.xattrs.get(name) != Some(value));
+        now.xattrs.extend(set);
+        now
+    }
+
+    /// Metadata as a tree holds it, of something that the step wrote.
+    fn fresh(&self, found: &Metadata) -> Metadata {
+        let kept = found.xattrs.iter().filter(|(name, _)| is_kept_xattr(name));
+        let xattrs = kept.map(|(name, value)| (name.clone(), image_value(name, value).into())).collect();
+        Metadata { mtime: found.mtime.min(self.epoch), xattrs, ..*found }
+    }
+
+    /// Puts the bytes of a file into the store, unless they are what was there.
+    fn keep(&self, file: Option<File>, size: u64, was: Option<FoundKind>) -> io::Result<ObjectId> {
+        let mut bytes = Vec::new();
+        match file {
+            Some(file) if size > SMALL => {
+                if let Some(FoundKind::Leaf(Kind::File { object, size: old })) = was
+                    && old == size
+                    && hash_file(&file)? == object
+                {
+                    return Ok(object);
+                }
+                let fresh = self.store.scratch().fresh();
+                clone_prefix(&file, &File::create_new(&fresh)?, size)?;
+                return Ok(self.store.put_object_file(&fresh)?.0);
+            }
+            Some(mut file) => drop(file.read_to_end(&mut bytes)?),
+            None => {}
+        }
+        Ok(self.store.put_object(&bytes)?)
+    }
+}
+
+fn keeping(path: &TreePath, error: io::Error) -> Error {
+    Error::environment(format!("can't keep {path} in the store")).caused_by(error)
+}

@@ -1,0 +1,122 @@
+//! The engine's side of the worker.
+
+use super::{
+    layer::Trees,
+    open_folder,
+    wire::{self, MOST_ENTRIES},
+};
+use crate::{
+    error::{Error, Result},
+    store::Store,
+};
+use rbuild_sandbox::{IdMap, Worker};
+use rbuild_tree::{
+    Entry, Kind, Snapshot, Tree, TreeId, TreePath, TreeStore,
+    encoding::{encode_snapshot, encode_tree},
+};
+use std::{
+    collections::HashSet,
+    io,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    path::Path,
+    sync::Arc,
+};
+
+/// A worker; it ends with this value.
+pub(super) struct Hand(Worker);
+
+impl Hand {
+    /// Starts one with these ids.
+    ///
+    /// # Errors
+    /// The machine refuses: `no-tier`.
+    pub(super) fn start(ids: &IdMap) -> Result<Self> {
+        Ok(Self(Worker::start(ids)?))
+    }
+
+    /// Asks it for something; gives the answer and the descriptors that came along.
+    ///
+    /// # Errors
+    /// What it could not do, or it is gone.
+    pub(super) fn ask(
+        &self,
+        question: &[&[u8]],
+        descriptors: &[BorrowedFd<'_>],
+    ) -> Result<(Vec<u8>, Vec<OwnedFd>)> {
+        let (answer, descriptors) = self.0.ask(&wire::join(question), descriptors)?;
+        match wire::split(&answer).as_deref() {
+            Some([b"done", answer]) => Ok((answer.to_vec(), descriptors)),
+            Some([b"failed", reason]) => Err(Error::environment(format!(
+                "a folder of a step: can't {}",
+                String::from_utf8_lossy(reason)
+            ))),
+            _ => Err(Error::internal("the worker's answer is malformed")),
+        }
+    }
+
+    /// Makes an empty folder what a tree says.
+    ///
+    /// # Errors
+    /// The store lacks something, the disk is full, or the build is stopped.
+    pub(super) fn fill(
+        &self,
+        store: &Store,
+        trees: &Trees<'_>,
+        tree: &Snapshot,
+        folder: &Path,
+        stopped: &dyn Fn() -> bool,
+    ) -> Result<()> {
+        let opened = open_folder(folder)?;
+        self.ask(&[b"make", &encode_snapshot(tree)], &[opened.as_fd()])?;
+        // Of a file of several names the first is made, and the others at the end.
+        let links = tree.links.groups().iter().flat_map(|group| &group[1..]);
+        let links: HashSet<&TreePath> = links.collect();
+        let mut open: Vec<(TreePath, TreeId)> = vec![(TreePath::root(), tree.tree)];
+        while let Some((path, id)) = open.pop() {
+            if stopped() {
+                return Err(Error::interrupted());
+            }
+            let directory: Arc<Tree> = trees.tree(&id)?;
+            let entries = directory.iter().map(|(name, entry)| (path.join(name), name, entry));
+            let entries: Vec<_> = entries.filter(|(path, ..)| !links.contains(path)).collect();
+            for some in entries.chunks(MOST_ENTRIES) {
+                self.fill_some(store, &path, some)?;
+            }
+            open.extend(entries.into_iter().filter_map(|(path, _, entry)| match entry.kind {
+                Kind::Directory(below) => Some((path, below)),
+                _ => None,
+            }));
+        }
+        self.ask(&[b"finish"], &[])?;
+        Ok(())
+    }
+
+    fn fill_some(&self, store: &Store, path: &TreePath, entries: &[(TreePath, &[u8], &Entry)]) -> Result<()> {
+        let mut files = Vec::new();
+        for (.., entry) in entries {
+            if let Kind::File { object, size: 1.. } = &entry.kind {
+                let missing = |error: io::Error| match error.kind() {
+                    io::ErrorKind::NotFound => {
+                        let id = object.to_string();
+                        Error::from(rbuild_tree::Error::Missing { what: "object", id })
+                    }
+                    _ => Error::io("open", &store.object_path(object), error),
+                };
+                files.push(store.open_object(object).map_err(missing)?);
+            }
+        }
+        let tree =
+            Tree::from_entries(entries.iter().map(|(_, name, entry)| ((*name).into(), (*entry).clone())));
+        let files: Vec<_> = files.iter().map(AsFd::as_fd).collect();
+        self.ask(&[b"fill", path.as_bytes(), &encode_tree(&tree)], &files)?;
+        Ok(())
+    }
+
+    /// Removes all that is in a folder.
+    ///
+    /// # Errors
+    /// Something can't be removed.
+    pub(super) fn empty(&self, folder: &Path) -> Result<()> {
+        self.ask(&[b"empty"], &[open_folder(folder)?.as_fd()]).map(drop)
+    }
+}

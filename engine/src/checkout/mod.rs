@@ -1,0 +1,189 @@
+//! Trees as folders, for the kernel's overlay filesystem: what a step runs over where there is no FUSE.
+//!
+//! A snapshot is shown by a *stack* of folders. The lowest holds a whole tree; each above it what a snapshot changed of
+//! the one below, with the kernel's own marks (`layer.rs`), so that a chain of steps costs one checkout and its changes.
+//! On top lies what mounts stand on. A step's own changes go into one more folder, and are told from there
+//! (`changes.rs`).
+//!
+//! Files of a stack belong to the ids of the sandbox, so a worker with these ids makes, reads and removes them
+//! ([`work`]); bytes and trees go to it and come back over its socket. A folder shares no inode with an object: bytes
+//! are copied, by reference where the filesystem can.
+//!
+//! **What a folder can't hold** is known from the tree itself: an attribute that a step left as the folder has it is as
+//! the tree has it. So owners outside the range of ids, devices (an empty file stands for each), attributes that the
+//! filesystem refuses, and times that it can't keep reach the image as they are.
+//!
+//! **What is different from the `fuse` tier**, since the kernel's overlay does it so. `rename` of a directory that was
+//! there before is EXDEV, for which programs copy: as new files those get the epoch where the tree has a later time. A
+//! device that is moved becomes an empty file. A character device 0:0 of a tree is not there. The order of listings and
+//! inode numbers are the filesystem's. A program that goes on after "No space left on device" is not found out. Where
+//! files of several names have more than 64 MiB (`layer.rs`), a write to one goes to that name alone; other changes reach
+//! all its names.
+//!
+//! ```text
+//! mod      stacks, kept for a build
+//! step     the folders of one step's mounts
+//! layer    a difference, and what mounts stand on, as trees that say literally what a folder holds
+//! hand     the engine's side of the worker: making a folder
+//! changes  from what the kernel left to a snapshot
+//! worker   the worker: dispatch        unpack  filling a folder        upper  reading changes
+//! wire     what goes between them
+//! ```
+
+mod changes;
+mod hand;
+mod layer;
+mod step;
+mod unpack;
+mod upper;
+mod wire;
+mod worker;
+
+pub use step::{Shown, StepFolders};
+pub use worker::work;
+
+use crate::{
+    error::{Error, Result},
+    store::Store,
+};
+use hand::Hand;
+use layer::Trees;
+use rbuild_sandbox::IdMap;
+use rbuild_tree::{Snapshot, SnapshotId};
+use std::{
+    collections::HashMap,
+    fs, io,
+    path::{Path, PathBuf},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+/// More than this on top of each other, and the next one starts from the ground: every look-up asks them all, and the
+/// kernel takes no longer list than fits a page.
+const HIGHEST: usize = 40;
+
+/// Folders of a stack, the uppermost first.
+type Stack = Vec<PathBuf>;
+
+/// The stacks of a build; its folders are removed when it is dropped.
+pub struct Checkouts {
+    store: Arc<Store>,
+    ids: IdMap,
+    stopped: Arc<AtomicBool>,
+    stacks: Mutex<HashMap<SnapshotId, Arc<Mutex<Option<Stack>>>>>,
+    /// What a snapshot was made from. Nothing is made from itself, over any number of others.
+    origins: Mutex<HashMap<SnapshotId, (SnapshotId, Snapshot)>>,
+    /// All that were made.
+    folders: Mutex<Vec<PathBuf>>,
+}
+
+impl Checkouts {
+    /// None yet; `stopped` ends the making of one.
+    pub fn new(store: Arc<Store>, ids: IdMap, stopped: Arc<AtomicBool>) -> Self {
+        let (stacks, origins, folders) = Default::default();
+        Self { store, ids, stopped, stacks, origins, folders }
+    }
+
+    /// Says what a snapshot was made from: its stack will be that one's and the difference.
+    pub fn derive(&self, snapshot: &Snapshot, origin: &Snapshot) {
+        let id = snapshot.id();
+        let mut origins = locked(&self.origins);
+        let mut ancestor = Some(origin.id());
+        // A step may lead back to what an earlier one began with.
+        while let Some(known) = ancestor {
+            if known == id {
+                return;
+            }
+            ancestor = origins.get(&known).map(|(origin, _)| *origin);
+        }
+        origins.entry(id).or_insert_with(|| (origin.id(), origin.clone()));
+    }
+
+    /// Removes all folders, and those of dead processes that only these ids can remove.
+    pub fn clear(&self) {
+        locked(&self.stacks).clear();
+        let mut folders = std::mem::take(&mut *locked(&self.folders));
+        folders.retain(|folder| folder.exists());
+        folders.extend(self.store.scratch().dead());
+        if !folders.is_empty()
+            && let Ok(hand) = Hand::start(&self.ids)
+        {
+            remove(&hand, &folders);
+        }
+    }
+
+    /// The stack that shows a snapshot, made if there is none.
+    fn stack(&self, hand: &Hand, snapshot: &Snapshot) -> Result<Stack> {
+        let id = snapshot.id();
+        let slot = locked(&self.stacks).entry(id).or_default().clone();
+        // Whoever wants the same waits; what it is made from was there before it, so nobody waits in a circle.
+        let mut made = locked(&slot);
+        if let Some(stack) = &*made {
+            return Ok(stack.clone());
+        }
+        let origin = locked(&self.origins).get(&id).cloned();
+        let below = origin.map(|(_, origin)| Ok::<_, Error>((self.stack(hand, &origin)?, origin)));
+        let trees = Trees::new(&self.store);
+        let stack = match below.transpose()? {
+            Some((stack, origin)) if stack.len() < HIGHEST => {
+                let layer = layer::difference(&trees, &origin, snapshot)?;
+                [vec![self.folder(hand, &trees, &layer)?], stack].concat()
+            }
+            _ => vec![self.folder(hand, &trees, snapshot)?],
+        };
+        *made = Some(stack.clone());
+        Ok(stack)
+    }
+
+    /// A new folder that holds what a tree says.
+    fn folder(&self, hand: &Hand, trees: &Trees<'_>, tree: &Snapshot) -> Result<PathBuf> {
+        let folder = self.empty_folder()?;
+        hand.fill(&self.store, trees, tree, &folder, &|| self.stopped.load(Ordering::SeqCst))?;
+        Ok(folder)
+    }
+
+    /// A new empty folder of the sandbox's root.
+    fn empty_folder(&self) -> Result<PathBuf> {
+        let folder = self.store.scratch().fresh_folder()?;
+        locked(&self.folders).push(folder.clone());
+        let given = match (self.ids.host_uid(0), self.ids.host_gid(0)) {
+            // Only root can, and with any other map it is the caller's own.
+            (Some(uid), Some(gid)) if rustix::process::geteuid().is_root() => {
+                std::os::unix::fs::chown(&folder, Some(uid), Some(gid))
+            }
+            _ => Ok(()),
+        };
+        given.map_err(|error| Error::io("give to the sandbox", &folder, error))?;
+        Ok(folder)
+    }
+}
+
+impl Drop for Checkouts {
+    fn drop(&mut self) {
+        self.clear();
+    }
+}
+
+/// Removes folders with all in them. What can't be is left to the next build.
+fn remove(hand: &Hand, folders: &[PathBuf]) {
+    for folder in folders {
+        let removed = hand.empty(folder).map_err(|error| io::Error::other(error.message().to_owned()));
+        if let Err(error) = removed.and_then(|()| fs::remove_dir(folder)) {
+            tracing::debug!(?folder, %error, "a folder of a step could not be removed");
+        }
+    }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Opened only to name it.
+fn open_folder(path: &Path) -> Result<std::os::fd::OwnedFd> {
+    use std::os::unix::fs::OpenOptionsExt;
+    let flags = (rustix::fs::OFlags::PATH | rustix::fs::OFlags::DIRECTORY).bits();
+    let open = fs::OpenOptions::new().read(true).custom_flags(flags.cast_signed()).open(path);
+    open.map(Into::into).map_err(|error| Error::io("open", path, error))
+}

@@ -1,0 +1,53 @@
+//! What the engine and its worker say to each other: a list of byte strings, the first of which says what it is about.
+//!
+//! Trees go in their canonical encoding. What they have no room for goes along as attributes of names that no
+//! filesystem gives out.
+
+/// Which inode it is, of what has several names: 8 bytes.
+pub(super) const INODE: &[u8] = b"rbuild.inode";
+/// The kernel's mark of a directory that hides what lies below it.
+pub(super) const OPAQUE: &[u8] = b"user.overlay.opaque";
+/// The kernel's mark of what it copied up, where a file has one name only.
+pub(super) const ORIGIN: &[u8] = b"user.overlay.origin";
+
+/// Entries that go in one message: each may be a descriptor, of which a message carries 253.
+pub(super) const MOST_ENTRIES: usize = 100;
+
+/// A message of these parts: of each a little-endian u32 length, and the bytes.
+pub(super) fn join(parts: &[&[u8]]) -> Vec<u8> {
+    let mut message = Vec::with_capacity(parts.iter().map(|part| part.len() + 4).sum());
+    for part in parts {
+        // A message of more than 64 MiB is refused where it is sent.
+        message.extend(u32::try_from(part.len()).unwrap_or(u32::MAX).to_le_bytes());
+        message.extend_from_slice(part);
+    }
+    message
+}
+
+/// The parts of a message; none if it is no message.
+pub(super) fn split(mut message: &[u8]) -> Option<Vec<&[u8]>> {
+    let mut parts = Vec::new();
+    while !message.is_empty() {
+        let (length, rest) = message.split_first_chunk()?;
+        let (part, rest) = rest.split_at_checked(u32::from_le_bytes(*length) as usize)?;
+        parts.push(part);
+        message = rest;
+    }
+    Some(parts)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn parts_come_back_and_garbage_does_not() {
+        for parts in [&[][..], &[&b"fill"[..], b"", b"a/\xff"]] {
+            assert_eq!(split(&join(parts)).unwrap(), parts);
+        }
+        for garbage in [&b"\x01\0\0"[..], b"\x02\0\0\0x"] {
+            assert_eq!(split(garbage), None);
+        }
+    }
+}

@@ -1,0 +1,275 @@
+//! The same build on every tier, each from an empty store: the same images.
+
+use crate::support::{Build, Project, busybox, odd};
+use std::process::Command;
+
+/// On FUSE; then on the kernel's overlay filesystem, in a store of its own.
+fn on_both_tiers(project: &Project, image: &str, step: &str) {
+    let (image_name, step_name) = (format!("image.{image}"), format!("step.{step}"));
+    let [fuse, overlay] = ["fuse", "overlay"].map(|tier| {
+        let build = project.apply(["--tier", tier, "--store", tier, &image_name]).success();
+        assert_eq!(build.cached(), [""; 0], "--tier {tier}");
+        let tree = project.rbuild(["inspect", "--tree", "--store", tier, &step_name]).success();
+        (build.digest(image).to_owned(), tree)
+    });
+    same_lines(&fuse.1, &overlay.1);
+    assert_eq!(overlay.0, fuse.0);
+}
+
+/// Lines that differ are more use than two digests that do.
+#[track_caller]
+fn same_lines(fuse: &str, overlay: &str) {
+    let [fuse, overlay] = [fuse, overlay].map(|tree| tree.lines().collect::<Vec<_>>());
+    let lacks = |tree: &[&str], other: &[&str]| -> Vec<String> {
+        tree.iter().filter(|line| !other.contains(line)).map(|line| (*line).to_owned()).collect()
+    };
+    assert_eq!(lacks(&overlay, &fuse), lacks(&fuse, &overlay), "overlay, fuse");
+}
+
+/// All kinds of entries, and what can be done to them; each step looks at what the last one left.
+const ODD: &str = r#"
+[source.busybox]
+path = "busybox"
+[step.start]
+from = "odd"
+copy = [{ from = "busybox", dest = "/bin/" }]
+files = [
+  { path = "/plain/one", content = "one" },
+  { path = "/plain/sub/two", content = "two", owner = "5:6" },
+  { path = "/etc/passwd", content = "root:x:0:0::/:/bin/sh\nguest:x:1000:1001::/:/bin/sh\n" },
+]
+dirs = [{ path = "/tmp", mode = "1777" }]
+links = [{ path = "/bin/sh", target = "busybox" }]
+attrs = [{ path = "/large", owner = "1000:1000" }]       # whose own is in no sandbox
+[step.old]
+from = "start"
+run = '''
+/bin/busybox --install -s /bin
+find / \( -path /proc -o -path /sys -o -path /dev \) -prune -o -exec touch -h -d @1000000000 {} +
+'''
+[step.one]
+from = "old"
+workdir = "/made/work"
+mounts = [{ tmpfs = "1M", target = "/lent/deep/tmpfs" }]
+run = '''
+cd /
+echo appended >> /large
+echo more >> /pair/first                        # of four names
+chmod 640 /another                              # of them
+ln /pair/0 /five
+rm /pair/second; cp /pair/0 /pair/second        # now a file of its own
+chown 12:13 /set-id                             # drops the bits
+mv /file /renamed; ln /renamed /renamed-too
+rm -r /folder; mkdir /folder; echo new > /folder/new
+mv /plain /moved
+mv /sealed /folder/sealed
+mv /closed /tmp/swap; mv /read-only /closed; mv /tmp/swap /read-only
+cp -a /queue /queue-too; rm /queue
+rm /null; chmod 600 /disk; chown 3:4 /disk
+touch -d '2001-02-03 04:05:06' /empty
+rm /dangling; ln -s elsewhere /dangling; chown -h 9:9 /loop
+chmod 2775 /shared; echo in > /shared/in; mkdir /shared/below
+mkdir -p /deep/a/b/c; echo deep > /deep/a/b/c/d
+dd if=/dev/zero of=/sparse bs=1 count=1 seek=5000000 2> /dev/null
+printf 'not UTF-8' > "$(printf '/caf\351')"
+echo kept > /lent/deep/kept
+mkdir /absolute-too; rm /absolute; mkdir /absolute; echo in > /absolute/in
+rm -r "$(printf '/odd/new\nline')" /odd/ddd*
+'''
+[step.view]
+from = "one"
+user = "guest"
+run = 'cat /renamed-too > /tmp/seen; ls -ln /folder >> /tmp/seen; test ! -e /pair/second/x'
+[step.two]
+from = "view"
+run = '''
+rm /renamed; echo again >> /renamed-too
+mv /moved /plain; mkdir /moved
+rm -r /deep; echo file > /deep
+echo changed >> /five
+chmod 0 /folder/new
+rmdir /folder/sealed; mkdir /folder/sealed
+'''
+remove = ["/moved"]
+[step.three]
+from = "two"
+run = '''
+all() { find /* \( -path /proc -o -path /sys -o -path /dev -o -path /view -o -name disk -o -name null \) -prune -o "$@" | sort; }
+all -type f -exec stat -c '%n %a %u:%g %Y %s %h' {} + > /view
+all ! -type f -exec stat -c '%n %F %a %u:%g %Y' {} + >> /view
+all -type f ! -path '/bin/*' -exec md5sum {} + >> /view
+'''
+[image.last]
+from = "three"
+output = [{ oci-archive = "last.oci.tar" }]
+"#;
+
+#[test]
+fn every_kind_of_entry_and_change_is_the_same_on_all_tiers() {
+    needs!(root, fuse, busybox);
+    let project = odd(ODD);
+    std::fs::copy("/bin/busybox", project.path("busybox")).expect("busybox");
+    project.chmod("busybox", 0o755);
+    on_both_tiers(&project, "last", "three");
+}
+
+const MOUNTS: &str = r#"
+[source.code]
+path = "code"
+[step.it]
+from = "base"
+files = [{ path = "/src/covered", content = "own" }]
+mounts = [
+  { from = "code", target = "/src" },
+  { from = "code", target = "/scratch", write = "discard" },
+  { from = "code:/sub/file", target = "/lent/file" },
+  { cache = "c", target = "/cache" },
+  { tmpfs = "1M", target = "/scratch/sub/memory" },
+]
+run = '''
+set -e
+! touch /src/new 2> /dev/null
+! chmod 0 /lent/file 2> /dev/null
+echo more >> /scratch/sub/file; rm -r /scratch/gone; mkdir /scratch/gone
+cat /src/sub/file /scratch/sub/file /lent/file > /tmp/seen
+ls /src /scratch /scratch/gone /scratch/sub >> /tmp/seen
+echo x > /cache/x; echo x > /scratch/sub/memory/x
+'''
+[image.it]
+from = "it"
+output = [{ oci = "dist/it" }]
+"#;
+
+#[test]
+fn mounts_of_a_step_are_the_same_on_all_tiers() {
+    needs!(fuse, busybox);
+    let project = busybox(MOUNTS).file("code/sub/file", "first\n").file("code/gone/file", "");
+    on_both_tiers(&project, "it", "it");
+    assert_eq!(project.read("code/sub/file"), "first\n");
+}
+
+#[test]
+fn nothing_of_a_folder_is_left() {
+    needs!(fuse, busybox);
+    let project = busybox(
+        "[step.it]\nfrom = 'base'\nrun = 'mkdir -m 0 /x; echo > /x/y; chown -R 5:5 /x; false'\n[step.other]\nfrom = 'base'\nrun = 'echo > /z'\n",
+    );
+    project.apply(["--tier", "overlay", "it", "other", "--keep-going"]).failure(1);
+    project.nothing_is_left();
+}
+
+/// Runs `rbuild apply` after this script, in a mount namespace of its own. Its `$1` is the project's folder, its `$2` rbuild.
+fn apply_after(script: &str, project: &Project, arguments: &[&str]) -> Build {
+    let folder = project.store().parent().expect("the project's folder").to_owned();
+    std::fs::copy(env!("CARGO_BIN_EXE_rbuild"), folder.join("rbuild")).expect("a copy of rbuild");
+    let like = project.command();
+    let mut command = Command::new("unshare");
+    command.args(["-m", "sh", "-euc", &[script, "\nshift; exec $become \"$@\""].concat(), "sh"]);
+    command.arg(&folder).arg(folder.join("rbuild")).args(["apply", "--progress", "json"]).args(arguments);
+    command.current_dir(project.path("")).env_clear().env("become", "");
+    command.envs(like.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let output = command.output().expect("unshare can be started");
+    Build::read(project.output("rbuild apply".to_owned(), &output))
+}
+
+/// The FUSE device can't be opened.
+const NO_FUSE: &str = "mount --bind /dev/fuse /dev/fuse; mount -o remount,bind,nodev /dev/fuse\n";
+
+/// Everything is a user's, who has a range of ids.
+const USER: &str = r#"
+mkdir "$1/files"; mount -t tmpfs none "$1/files"
+echo "tester:300000:65536" > "$1/files/ids"
+for file in /etc/subuid /etc/subgid; do
+    [ -e $file ] || : > $file
+    mount --bind "$1/files/ids" $file
+done
+{ cat /etc/passwd; echo "tester:x:65531:65531::/:/bin/sh"; } > "$1/files/passwd"
+mount --bind "$1/files/passwd" /etc/passwd
+chown -R 65531:65531 "$1"
+become="setpriv --reuid=65531 --regid=65531 --clear-groups"
+"#;
+
+/// The same without the range.
+const USER_WITH_ONE_ID: &str = r#"
+chown -R 65530:65530 "$1"
+become="setpriv --reuid=65530 --regid=65530 --clear-groups"
+"#;
+
+const SMALL: &str =
+    "[step.it]\nfrom = 'base'\nrun = 'echo > /it'\n[image.it]\nfrom = 'it'\noutput = [{ oci = 'dist/it' }]\n";
+
+#[test]
+fn without_fuse_the_overlay_is_found() {
+    needs!(root, fuse, busybox, unshare);
+    let project = busybox(SMALL);
+    let build = apply_after(NO_FUSE, &project, &[]).success();
+    let told = build.warnings().join("\n");
+    assert!(told.contains("steps run on the kernel's overlay filesystem: open /dev/fuse"), "{told}");
+    assert_eq!(build.ran(), ["step.base", "step.it"]);
+    let digest = build.digest("it").to_owned();
+    assert_eq!(project.apply(["--store", "other"]).success().digest("it"), digest);
+    // Asked for, it is no news.
+    let build = project.apply(["--tier", "overlay", "--store", "third"]).success();
+    assert_eq!(build.warnings(), [""; 0]);
+}
+
+/// Who can't change the owner of files outside can't read or remove those of a step there.
+#[test]
+fn a_user_without_fuse_gets_the_same_images() {
+    needs!(root, fuse, busybox, unshare, setpriv, newuidmap);
+    let many = "[step.it]\nfrom = 'base'\nrun = '''\nmkdir -m 700 /own; echo x > /own/x; chmod 0 /own/x; chown -R 7:8 /own\n\
+                rm /etc/group; chown 3:4 /etc/passwd'''\n[image.it]\nfrom = 'it'\noutput = [{ oci = 'dist/it' }]\n";
+    let digest = busybox(many).build().digest("it").to_owned();
+    let project = busybox(many);
+    let build = apply_after(&[NO_FUSE, USER].concat(), &project, &[]).success();
+    assert_eq!(build.digest("it"), digest);
+    project.nothing_is_left();
+    // With one id nobody changes an owner, but what has one keeps it.
+    let one = "[step.owned]\nfrom = 'base'\nfiles = [{ path = '/own/file', content = 'x', owner = '7:8', mode = '0640' }]\n\
+               [step.it]\nfrom = 'owned'\nrun = 'echo more >> /own/file; touch /own/new; chmod 600 /etc/group; mv /etc/passwd /etc/moved'\n\
+               [image.it]\nfrom = 'it'\noutput = [{ oci = 'dist/it' }]\n";
+    let digest = busybox(one).build().digest("it").to_owned();
+    let project = busybox(one);
+    let build = apply_after(&[NO_FUSE, USER_WITH_ONE_ID].concat(), &project, &[]).success();
+    assert_eq!(build.digest("it"), digest);
+    project.nothing_is_left();
+}
+
+#[test]
+fn a_tier_that_is_asked_for_is_the_only_one() {
+    needs!(root, fuse, busybox, unshare);
+    let project = busybox(SMALL);
+    let build = apply_after(NO_FUSE, &project, &["--tier", "fuse"]).failure(3);
+    let failed = build.failed("step.it");
+    assert_eq!(failed.code, "no-tier");
+    assert!(failed.message.contains("open /dev/fuse"), "{}", failed.message);
+    let build = project.apply(["--tier", "none"]).failure(3);
+    let failed = build.failed("step.it");
+    assert_eq!((failed.code, failed.message), ("no-tier", "no command can run: --tier none"));
+    project.apply(["--tier", "none", "base"]).success();
+}
+
+#[test]
+fn a_step_over_this_machine_needs_fuse() {
+    needs!(fuse, busybox);
+    let project =
+        Project::new("version = 1\n[source.here]\nhost = '/'\n[step.it]\nfrom = 'here'\nrun = 'true'\n");
+    let build = project.apply(["--tier", "overlay", "it"]).failure(3);
+    let failed = build.failed("step.it");
+    assert_eq!(failed.message, "steps over this machine's files run on FUSE only");
+    assert_eq!(failed.hints, ["leave out --tier overlay"]);
+}
+
+/// The kernel takes no overlay for the writable side of another one: a container's own root is one.
+#[test]
+fn a_store_that_can_not_be_written_over_is_told_with_its_cure() {
+    needs!(root, fuse, busybox, unshare);
+    let project = busybox(SMALL);
+    let script = r#"
+        mkdir "$1/store"; mount -t tmpfs none "$1/store"; mkdir "$1/store/lower" "$1/store/upper" "$1/store/work"
+        mount -t overlay none -o lowerdir="$1/store/lower",upperdir="$1/store/upper",workdir="$1/store/work" "$1/store"
+        "#;
+    let build = apply_after(script, &project, &["--tier", "overlay"]).failure(3);
+    let failed = build.failed("step.it");
+    assert!(failed.message.contains("put the store on a volume"), "{}", failed.message);
+}
