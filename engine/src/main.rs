@@ -7,7 +7,8 @@ mod ui;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    // A step's sandbox and the worker beside it are this program again, told so by its arguments; it never comes back from here.
+    // A step's sandbox and the worker beside it are this program again, told so by its arguments; it never comes back
+    // from here.
     rbuild_sandbox::enter_if_child_with(rbuild::checkout::work);
     rbuild_sandbox::map_large_allocations();
     cli::main()

@@ -12,7 +12,7 @@ mod ui;
 
 /// As in engine/src/main.rs.
 fn main() -> std::process::ExitCode {
-    rbuild_sandbox::enter_if_child();
+    rbuild_sandbox::enter_if_child_with(rbuild::checkout::work);
     rbuild_sandbox::map_large_allocations();
     cli::main()
 }

@@ -20,5 +20,5 @@ pub(super) fn prepare(control: &UnixStream, single: bool) -> Outcome<()> {
     hear(control, "id maps")?;
     take_ids(single)?;
     set_dumpable_behavior(DumpableBehavior::NotDumpable).named(Part::Other, || "become non-dumpable")?;
-    say(control, &FromChild::Ready { warnings: Vec::new() })
+    say(control, &FromChild::Ready { warnings: Vec::new(), devices: Vec::new() })
 }

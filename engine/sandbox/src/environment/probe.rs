@@ -27,7 +27,15 @@ pub struct EnvironmentError {
 /// # Errors
 /// The first thing that is refused, with cause and cure.
 pub fn probe() -> std::result::Result<Capabilities, EnvironmentError> {
-    Ok(with_ids(|ids| spawn(&over(&[fuse()], ids, Network::Host)))?)
+    probe_with(&[fuse()])
+}
+
+/// The same with these mounts, the first of which is the root.
+///
+/// # Errors
+/// As of [`probe`].
+pub fn probe_with(mounts: &[Mount]) -> std::result::Result<Capabilities, EnvironmentError> {
+    Ok(with_ids(|ids| spawn(&over(mounts, ids, Network::Host)))?)
 }
 
 /// The best ids with which `attempt` succeeds.
