@@ -104,10 +104,10 @@ fn sandbox_a_step_may_be_anybody() {
 }
 
 /// A Debian root, as `specs/ci-java/make-base` made it.
-fn debian(script: &str) -> Project {
+fn debian(keys: &str, script: &str) -> Project {
     let project = Project::new(&format!(
         "version = 1\nepoch = 1764000000\n[source.base]\narchive = 'base.tar'\n\
-         [step.it]\nfrom = 'base'\nrun = '''{script}'''\n[image.it]\nfrom = 'it'\n"
+         [step.it]\nfrom = 'base'\n{keys}\nrun = '''{script}'''\n[image.it]\nfrom = 'it'\n"
     ));
     let base = Path::new(env!("CARGO_MANIFEST_DIR")).join("specs/ci-java/base.tar");
     fs::copy(base, project.path("base.tar")).expect("a copy of the base archive");
@@ -148,10 +148,66 @@ cp -a /home/joe /srv/copy
 find / -xdev -uid 701 | sort
 chroot / chown joe /srv/x && stat -c %U /srv/x
 "#;
-    let (_, printed) = same_for_both(|| debian(script));
+    let (_, printed) = same_for_both(|| debian("", script));
     assert!(printed.contains(&"/home/joe joe:crew 755".to_owned()), "{printed:?}");
     assert!(printed.contains(&"/etc/shadow root:shadow 640".to_owned()), "{printed:?}");
     assert_eq!(printed.iter().filter(|line| *line == "refused").count(), 1, "{printed:?}");
+}
+
+/// Owners and modes of every path are those of the same installation with a range of ids, and what was installed works.
+/// (Contents are not the same: keys, logs.)
+#[test]
+fn debian_packages_are_installed() {
+    needs!(fuse, base, root, setpriv, unshare);
+    let script = r#"
+apt-get update
+apt-get install -y --no-install-recommends acl cron libcap2-bin man-db openssh-server
+touch /srv/file
+setfacl -m u:games:r /srv/file
+setcap cap_net_raw+ep /srv/file
+echo listed: $(getfacl -n /srv/file | grep user:5) $(getcap /srv/file)
+"#;
+    let works = r#"
+mkdir -p /run/sshd
+useradd -m joe
+ssh-keygen -q -t ed25519 -N '' -f /tmp/key
+for user in root joe; do
+    home=$(getent passwd $user | cut -d: -f6)
+    mkdir -m 700 -p $home/.ssh
+    cp /tmp/key.pub $home/.ssh/authorized_keys
+    chown -R $user: $home/.ssh
+done
+/usr/sbin/sshd -p 2222
+for user in root joe; do
+    ssh -p 2222 -o StrictHostKeyChecking=no -i /tmp/key $user@127.0.0.1 'echo logged in as $(id -un)'
+done
+"#;
+    let keys = "network = 'host'\nenv = { DEBIAN_FRONTEND = 'noninteractive' }";
+    let project = || {
+        let project = debian(keys, script);
+        let spec = project.read("build.toml");
+        project.write("build.toml", format!("{spec}[test.works]\nimage = 'it'\nrun = '''{works}'''\n"));
+        project
+    };
+    let (root, user) = (project(), project());
+    for build in [root.build(), Build::read(user.as_user(&["apply", "--progress", "json"])).success()] {
+        let listed = "listed: user:5:r-- /srv/file cap_net_raw=ep";
+        assert!(build.lines("step.it").contains(&listed), "{}", build.output);
+        for line in ["logged in as root", "logged in as joe"] {
+            assert!(build.lines("test.works").contains(&line), "{line}: {}", build.output);
+        }
+    }
+    // Mode and owner, and the path with a link's target.
+    let owners = |project: &Project| -> Vec<String> {
+        let tree = project.tree("it");
+        let columns = |line: &str| {
+            let (front, path) = line.split_at(line.find(" /").expect("a path"));
+            let words: Vec<&str> = front.split_whitespace().take(2).collect();
+            format!("{}{path}", words.join(" "))
+        };
+        tree.lines().map(columns).collect()
+    };
+    assert_eq!(owners(&user), owners(&root));
 }
 
 #[test]

@@ -24,8 +24,8 @@
 //! A program that uses this crate calls [`enter_if_child`] first thing in `main`. Children run it from a read-only
 //! mount that the first of them makes (`child/guard.rs`): a step that gets hold of its `/proc/self/exe` can't change it.
 //!
-//! Limits: `mknod` of devices is refused in a user namespace by every kernel; a bind's source must be reachable by the
-//! engine's own user without capabilities over other users' files.
+//! Limits: `mknod` of devices is refused in a user namespace by every kernel, if no supervisor answers it; a bind's source
+//! must be reachable by the engine's own user without capabilities over other users' files.
 //!
 //! | module | what |
 //! |---|---|

@@ -9,7 +9,10 @@
 
 use crate::Caller;
 use rustix::{
-    fs::{AtFlags, CWD, Mode, OFlags, ResolveFlags, Statx, StatxFlags, openat, openat2, readlinkat, statx},
+    fs::{
+        AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, Statx, StatxFlags, openat, openat2, readlinkat,
+        statx,
+    },
     io::Errno,
 };
 use std::{
@@ -99,11 +102,27 @@ impl Name {
     /// # Errors
     /// As [`open`](Self::open).
     pub(crate) fn look(&self, pid: u32, flags: AtFlags, mask: StatxFlags) -> Result<Statx, Errno> {
+        // One call does for the most frequent names: a descriptor, and an entry of a directory, as of a listing.
         if self.path.is_empty() {
-            // One call less, and it is what most calls are about.
             return statx(CWD, place(pid, self.directory), flags, mask);
         }
+        if self.is_entry() {
+            let mut path = place(pid, self.directory).into_bytes();
+            path.push(b'/');
+            path.extend_from_slice(&self.path);
+            let stat = statx(CWD, path, flags | AtFlags::SYMLINK_NOFOLLOW, mask)?;
+            let is_link = FileType::from_raw_mode(stat.stx_mode.into()) == FileType::Symlink;
+            // Where a link leads depends on the caller's root.
+            if !(self.follow && is_link) {
+                return Ok(stat);
+            }
+        }
         look(&self.open(pid)?, flags, mask)
+    }
+
+    /// Whether it is an entry of the directory where it begins. `..` may be above the caller's root.
+    fn is_entry(&self) -> bool {
+        !self.path.contains(&b'/') && self.path != b".."
     }
 
     fn open_from_root(&self, pid: u32) -> Result<OwnedFd, Errno> {
@@ -184,7 +203,7 @@ fn own_descriptor(path: &[u8]) -> Option<(i32, &[u8])> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use rustix::fs::{FileType, fstat};
+    use rustix::fs::fstat;
     use std::{fs::File, os::fd::AsRawFd};
 
     #[test]
@@ -235,6 +254,17 @@ mod tests {
         assert_eq!(inode(&name(&sub, &through)).unwrap().0, wanted);
         for (bad, errno) in [("none", Errno::NOENT), ("sub/file/x", Errno::NOTDIR)] {
             assert_eq!(inode(&name(&top, bad)), Err(errno), "{bad}");
+        }
+        for (path, follow, expected) in [
+            ("relative", true, FileType::RegularFile),
+            ("absolute", true, FileType::RegularFile),
+            ("absolute", false, FileType::Symlink),
+            ("sub", true, FileType::Directory),
+            (".", true, FileType::Directory),
+        ] {
+            let name = Name { follow, ..name(&top, path) };
+            let stat = name.look(std::process::id(), AtFlags::empty(), StatxFlags::TYPE).unwrap();
+            assert_eq!(FileType::from_raw_mode(stat.stx_mode.into()), expected, "{path} {follow}");
         }
         for link in ["absolute", "relative"] {
             let name = Name { follow: false, ..name(&top, link) };
