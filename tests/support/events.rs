@@ -104,11 +104,6 @@ impl Build {
         })
     }
 
-    /// How many warnings were told.
-    pub fn warnings(&self) -> usize {
-        self.events.iter().filter(|event| matches!(event, Event::Warning { .. })).count()
-    }
-
     fn named<'a>(&'a self, of: impl Fn(&'a Event) -> Option<&'a String>) -> Vec<&'a str> {
         let is_run = |node: &&str| node.starts_with("step.") || node.starts_with("test.");
         let mut names: Vec<&str> =
