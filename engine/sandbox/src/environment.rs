@@ -215,7 +215,14 @@ fn fuse_cure(errno: i32, facts: &Facts) -> Option<String> {
 
 fn overlay_cure(errno: i32, facts: &Facts) -> Option<String> {
     match errno {
-        libc::EPERM | libc::EACCES => restricted(facts).or_else(|| {
+        libc::EACCES => restricted(facts).or_else(|| {
+            Some(
+                "a user namespace takes root's privileges over the files of others away: put the store into a folder of \
+                 the user who runs rbuild (RBUILD_STORE or --store)"
+                    .to_owned(),
+            )
+        }),
+        libc::EPERM => restricted(facts).or_else(|| {
             Some(
                 "this kernel mounts no overlay in a user namespace: that needs Linux 5.11 or later"
                     .to_owned(),
@@ -269,6 +276,7 @@ mod tests {
             (Part::FuseMount, libc::EPERM, &ubuntu, "apparmor_restrict"),
             (Part::FuseMount, libc::ENODEV, &plain, "modprobe fuse"),
             (Part::OverlayMount, libc::EPERM, &plain, "5.11"),
+            (Part::OverlayMount, libc::EACCES, &plain, "a folder of the user"),
             (Part::OverlayMount, libc::EINVAL, &plain, "volume"),
             (Part::OverlayMount, libc::ENODEV, &plain, "modprobe overlay"),
             (Part::Mount, libc::EACCES, &profile, "apparmor=unconfined"),
