@@ -271,5 +271,6 @@ fn a_store_that_can_not_be_written_over_is_told_with_its_cure() {
         "#;
     let build = apply_after(script, &project, &["--tier", "overlay"]).failure(3);
     let failed = build.failed("step.it");
-    assert!(failed.message.contains("put the store on a volume"), "{}", failed.message);
+    let cure = "the store's filesystem can't hold an upper layer, as overlayfs itself can't: put the store elsewhere";
+    assert!(failed.message.contains(cure), "{}", failed.message);
 }

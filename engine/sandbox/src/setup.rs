@@ -69,6 +69,9 @@ pub enum Mount {
         /// Directories on this machine, the uppermost first; two at least if nothing can be written.
         #[serde(with = "text::paths")]
         lower: Vec<PathBuf>,
+        /// A directory that shows nothing, whose files those of `lower` may name as their bytes: needs Linux 6.16.
+        #[serde(with = "text::optional_path")]
+        data: Option<PathBuf>,
         /// What takes the changes; writes are refused if there is none.
         upper: Option<Upper>,
     },

@@ -80,6 +80,23 @@ pub(crate) mod path {
     }
 }
 
+pub(crate) mod optional_path {
+    use super::{decode, escape};
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+    use std::path::PathBuf;
+
+    pub(crate) fn serialize<S: Serializer>(path: &Option<PathBuf>, serializer: S) -> Result<S::Ok, S::Error> {
+        path.as_ref().map(|path| escape(path.as_os_str())).serialize(serializer)
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<PathBuf>, D::Error> {
+        let text = Option::<String>::deserialize(deserializer)?;
+        text.map(|text| decode(&text).map(PathBuf::from)).transpose()
+    }
+}
+
 pub(crate) mod list {
     use super::{OsString, decode, escape};
     use serde::{Deserialize, Deserializer, Serializer};

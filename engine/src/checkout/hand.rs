@@ -3,7 +3,7 @@
 use super::{
     layer::Trees,
     open_folder,
-    wire::{self, MOST_ENTRIES},
+    wire::{self, BYTES, MOST_ENTRIES, NO_BYTES},
 };
 use crate::{
     error::{Error, Result},
@@ -16,11 +16,35 @@ use rbuild_tree::{
 };
 use std::{
     collections::HashSet,
-    io,
-    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    fs, io,
+    os::{
+        fd::{AsFd, BorrowedFd, OwnedFd},
+        unix::{ffi::OsStrExt, fs::MetadataExt},
+    },
     path::Path,
     sync::Arc,
 };
+
+/// Where a folder gets the bytes of its files from.
+#[derive(Clone, Copy)]
+pub(super) enum Bytes<'a> {
+    /// They are copied.
+    Copied,
+    /// The kernel reads them in this folder of the store: nobody can write to it there.
+    Shared(&'a Path),
+}
+
+impl Bytes<'_> {
+    /// How the kernel is to find an object; none if it must be copied.
+    fn of(self, object: &Path) -> Option<Vec<u8>> {
+        let Self::Shared(objects) = self else { return None };
+        let path = object.strip_prefix(objects).ok()?;
+        // The ids of root's sandboxes are others than root.
+        let is_open = |folder: &Path| fs::metadata(folder).is_ok_and(|found| found.mode() & 0o001 != 0);
+        let is_open = !rustix::process::geteuid().is_root() || is_open(objects) && is_open(object.parent()?);
+        is_open.then(|| [b"/", path.as_os_str().as_bytes()].concat())
+    }
+}
 
 /// A worker; it ends with this value.
 pub(super) struct Hand(Worker);
@@ -60,10 +84,10 @@ impl Hand {
     /// The store lacks something, the disk is full, or the build is stopped.
     pub(super) fn fill(
         &self,
-        store: &Store,
         trees: &Trees<'_>,
         tree: &Snapshot,
         folder: &Path,
+        bytes: Bytes<'_>,
         stopped: &dyn Fn() -> bool,
     ) -> Result<()> {
         let opened = open_folder(folder)?;
@@ -80,7 +104,7 @@ impl Hand {
             let entries = directory.iter().map(|(name, entry)| (path.join(name), name, entry));
             let entries: Vec<_> = entries.filter(|(path, ..)| !links.contains(path)).collect();
             for some in entries.chunks(MOST_ENTRIES) {
-                self.fill_some(store, &path, some)?;
+                self.fill_some(trees.store, &path, some, bytes)?;
             }
             open.extend(entries.into_iter().filter_map(|(path, _, entry)| match entry.kind {
                 Kind::Directory(below) => Some((path, below)),
@@ -91,9 +115,16 @@ impl Hand {
         Ok(())
     }
 
-    fn fill_some(&self, store: &Store, path: &TreePath, entries: &[(TreePath, &[u8], &Entry)]) -> Result<()> {
-        let mut files = Vec::new();
-        for (.., entry) in entries {
+    fn fill_some(
+        &self,
+        store: &Store,
+        path: &TreePath,
+        entries: &[(TreePath, &[u8], &Entry)],
+        bytes: Bytes<'_>,
+    ) -> Result<()> {
+        let (mut files, mut tree) = (Vec::new(), Vec::new());
+        for (_, name, entry) in entries {
+            let mut entry = (*entry).clone();
             if let Kind::File { object, size: 1.. } = &entry.kind {
                 let missing = |error: io::Error| match error.kind() {
                     io::ErrorKind::NotFound => {
@@ -102,11 +133,18 @@ impl Hand {
                     }
                     _ => Error::io("open", &store.object_path(object), error),
                 };
-                files.push(store.open_object(object).map_err(missing)?);
+                let file = store.open_object(object).map_err(missing)?;
+                match bytes.of(&store.object_path(object)) {
+                    Some(path) => {
+                        let marks = [(NO_BYTES, &b""[..]), (BYTES, &path)];
+                        entry.metadata.xattrs.extend(marks.map(|(name, value)| (name.into(), value.into())));
+                    }
+                    None => files.push(file),
+                }
             }
+            tree.push(((*name).into(), entry));
         }
-        let tree =
-            Tree::from_entries(entries.iter().map(|(_, name, entry)| ((*name).into(), (*entry).clone())));
+        let tree = Tree::from_entries(tree);
         let files: Vec<_> = files.iter().map(AsFd::as_fd).collect();
         self.ask(&[b"fill", path.as_bytes(), &encode_tree(&tree)], &files)?;
         Ok(())

@@ -17,7 +17,7 @@ const MOST_LINKED: u64 = 64 << 20;
 
 /// The trees of the store, and those of a folder: nobody else needs them.
 pub(super) struct Trees<'a> {
-    store: &'a Store,
+    pub(super) store: &'a Store,
     own: MemoryStore,
 }
 

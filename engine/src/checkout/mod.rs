@@ -6,8 +6,9 @@
 //! (`changes.rs`).
 //!
 //! Files of a stack belong to the ids of the sandbox, so a worker with these ids makes, reads and removes them
-//! ([`work`]); bytes and trees go to it and come back over its socket. A folder shares no inode with an object: bytes
-//! are copied, by reference where the filesystem can.
+//! ([`work`]); bytes and trees go to it and come back over its socket. A folder shares no inode with an object. Bytes are
+//! copied, by reference where the filesystem can; but since Linux 6.16 files of the lowest folder only name their object,
+//! which the kernel reads and never writes (those of another one it refuses).
 //!
 //! **What a folder can't hold** is known from the tree itself: an attribute that a step left as the folder has it is as
 //! the tree has it. So owners outside the range of ids, devices (an empty file stands for each), attributes that the
@@ -46,7 +47,7 @@ use crate::{
     error::{Error, Result},
     store::Store,
 };
-use hand::Hand;
+use hand::{Bytes, Hand};
 use layer::Trees;
 use rbuild_sandbox::IdMap;
 use rbuild_tree::{Snapshot, SnapshotId};
@@ -71,6 +72,8 @@ type Stack = Vec<PathBuf>;
 pub struct Checkouts {
     store: Arc<Store>,
     ids: IdMap,
+    /// What the kernel may read the bytes of files from.
+    objects: Option<PathBuf>,
     stopped: Arc<AtomicBool>,
     stacks: Mutex<HashMap<SnapshotId, Arc<Mutex<Option<Stack>>>>>,
     /// What a snapshot was made from. Nothing is made from itself, over any number of others.
@@ -80,10 +83,11 @@ pub struct Checkouts {
 }
 
 impl Checkouts {
-    /// None yet; `stopped` ends the making of one.
-    pub fn new(store: Arc<Store>, ids: IdMap, stopped: Arc<AtomicBool>) -> Self {
+    /// None yet; `stopped` ends the making of one. With `share` no bytes are copied: needs Linux 6.16.
+    pub fn new(store: Arc<Store>, ids: IdMap, share: bool, stopped: Arc<AtomicBool>) -> Self {
+        let objects = share.then(|| store.objects_path());
         let (stacks, origins, folders) = Default::default();
-        Self { store, ids, stopped, stacks, origins, folders }
+        Self { store, ids, objects, stopped, stacks, origins, folders }
     }
 
     /// Says what a snapshot was made from: its stack will be that one's and the difference.
@@ -129,18 +133,22 @@ impl Checkouts {
         let stack = match below.transpose()? {
             Some((stack, origin)) if stack.len() < HIGHEST => {
                 let layer = layer::difference(&trees, &origin, snapshot)?;
-                [vec![self.folder(hand, &trees, &layer)?], stack].concat()
+                [vec![self.folder(hand, &trees, &layer, Bytes::Copied)?], stack].concat()
             }
-            _ => vec![self.folder(hand, &trees, snapshot)?],
+            _ => vec![self.folder(hand, &trees, snapshot, self.bytes())?],
         };
         *made = Some(stack.clone());
         Ok(stack)
     }
 
+    fn bytes(&self) -> Bytes<'_> {
+        self.objects.as_deref().map_or(Bytes::Copied, Bytes::Shared)
+    }
+
     /// A new folder that holds what a tree says.
-    fn folder(&self, hand: &Hand, trees: &Trees<'_>, tree: &Snapshot) -> Result<PathBuf> {
+    fn folder(&self, hand: &Hand, trees: &Trees<'_>, tree: &Snapshot, bytes: Bytes<'_>) -> Result<PathBuf> {
         let folder = self.empty_folder()?;
-        hand.fill(&self.store, trees, tree, &folder, &|| self.stopped.load(Ordering::SeqCst))?;
+        hand.fill(trees, tree, &folder, bytes, &|| self.stopped.load(Ordering::SeqCst))?;
         Ok(folder)
     }
 

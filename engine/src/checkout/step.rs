@@ -1,7 +1,7 @@
 //! The folders of one step's mounts.
 
 use super::{
-    Checkouts, Hand, Stack, changes,
+    Bytes, Checkouts, Hand, Stack, changes,
     layer::{self, Trees},
     remove,
 };
@@ -74,11 +74,12 @@ impl<'a> StepFolders<'a> {
             self.uppers.push(Changes { shown, stack, folder, keeps_links });
             upper = Some(Upper { changes, work });
         }
-        Ok(Mount::Overlay { target, source, lower, upper })
+        let data = self.checkouts.objects.clone();
+        Ok(Mount::Overlay { target, source, lower, data, upper })
     }
 
     fn folder(&mut self, trees: &Trees<'_>, tree: &Snapshot) -> Result<PathBuf> {
-        let folder = self.checkouts.folder(&self.hand, trees, tree)?;
+        let folder = self.checkouts.folder(&self.hand, trees, tree, Bytes::Copied)?;
         self.folders.push(folder.clone());
         Ok(folder)
     }

@@ -2,7 +2,10 @@
 //!
 //! What is refused is left out: the engine compares with what the folder has, not with what it should have.
 
-use super::worker::{Doing, Outcome};
+use super::{
+    wire::{BYTES, NO_BYTES, OPAQUE},
+    worker::{Doing, Outcome},
+};
 use rbuild_overlay::clone_prefix;
 use rbuild_tree::{
     Device, Entry, Kind, Metadata, Snapshot, TreePath,
@@ -48,7 +51,7 @@ impl Unpack {
         let mut files = files.into_iter().map(File::from);
         for (name, entry) in tree {
             let path = Path::new(OsStr::from_bytes(path)).join(OsStr::from_bytes(&name));
-            make(&path, &entry.kind, &mut files).doing("make", &path)?;
+            make(&path, &entry, &mut files).doing("make", &path)?;
             match entry {
                 Entry { metadata, kind: Kind::Directory(_) } => self.directories.push((path, metadata)),
                 Entry { kind, .. } if kind == WHITEOUT => {}
@@ -82,9 +85,9 @@ fn relative(path: &TreePath) -> &Path {
 }
 
 /// Makes one entry, not yet with its metadata.
-fn make(path: &Path, kind: &Kind, files: &mut impl Iterator<Item = File>) -> io::Result<()> {
+fn make(path: &Path, entry: &Entry, files: &mut impl Iterator<Item = File>) -> io::Result<()> {
     let special = |kind, mode: u32| Ok(mknodat(CWD, path, kind, Mode::from_raw_mode(mode), 0)?);
-    match kind {
+    match &entry.kind {
         Kind::Directory(_) => fs::create_dir(path),
         Kind::Symlink(target) => symlink(OsStr::from_bytes(target), path),
         Kind::Fifo => special(FileType::Fifo, 0),
@@ -93,6 +96,9 @@ fn make(path: &Path, kind: &Kind, files: &mut impl Iterator<Item = File>) -> io:
         // A user namespace makes no devices.
         Kind::CharDevice(_) | Kind::BlockDevice(_) | Kind::File { size: 0, .. } => {
             File::create_new(path).map(drop)
+        }
+        Kind::File { size, .. } if entry.metadata.xattrs.contains_key(NO_BYTES) => {
+            File::create_new(path)?.set_len(*size)
         }
         Kind::File { size, .. } => {
             let bytes = files.next().ok_or(ErrorKind::UnexpectedEof)?;
@@ -113,8 +119,11 @@ fn set_metadata(path: &Path, metadata: &Metadata, is_link: bool) -> io::Result<(
         fs::set_permissions(path, fs::Permissions::from_mode(metadata.mode))?;
     }
     for (name, value) in &metadata.xattrs {
-        if let Err(error) = lsetxattr(path, &**name, value, XattrFlags::empty()) {
-            tracing::trace!(?path, %error, "an attribute is left out");
+        // Without a mark of the kernel it would be something else.
+        let is_needed = [OPAQUE, NO_BYTES, BYTES].contains(&&**name);
+        match lsetxattr(path, &**name, value, XattrFlags::empty()) {
+            Err(error) if is_needed => return Err(error.into()),
+            _ => {}
         }
     }
     let time = Timespec { tv_sec: metadata.mtime.seconds, tv_nsec: metadata.mtime.nanoseconds.into() };

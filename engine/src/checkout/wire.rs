@@ -10,6 +10,11 @@ pub(super) const OPAQUE: &[u8] = b"user.overlay.opaque";
 /// The kernel's mark of what it copied up, where a file has one name only.
 pub(super) const ORIGIN: &[u8] = b"user.overlay.origin";
 
+/// The kernel's marks of a file whose bytes are another one's, and of that one's path.
+pub(super) const NO_BYTES: &[u8] = b"user.overlay.metacopy";
+/// See [`NO_BYTES`].
+pub(super) const BYTES: &[u8] = b"user.overlay.redirect";
+
 /// Entries that go in one message: each may be a descriptor, of which a message carries 253.
 pub(super) const MOST_ENTRIES: usize = 100;
 

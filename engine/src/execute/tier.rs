@@ -91,25 +91,36 @@ pub(super) fn find(session: &Session, wanted: Option<Tier>) -> Result<Machine, S
     let (found, overlay) = match wanted {
         Some(Tier::None) => return Err("no command can run: --tier none".to_owned()),
         Some(Tier::Fuse) => (probe().map_err(|error| error.to_string())?, None),
-        Some(Tier::Overlay) => (try_overlay(session).map_err(|error| error.to_string())?, Some(None)),
+        Some(Tier::Overlay) => {
+            let (found, share) = try_overlay(session).map_err(|error| error.to_string())?;
+            (found, Some((share, None)))
+        }
         None => match probe() {
             Ok(found) => (found, None),
             Err(no_fuse) => {
-                let found = try_overlay(session).map_err(|error| both(&no_fuse, &error))?;
+                let (found, share) = try_overlay(session).map_err(|error| both(&no_fuse, &error))?;
                 let why = no_fuse.source.to_string();
                 session.warn(None, None, format!("steps run on the kernel's overlay filesystem: {why}"));
-                (found, Some(Some(why)))
+                (found, Some((share, Some(why))))
             }
         },
     };
     found.warnings.iter().for_each(|warning| session.warn(None, None, warning.clone()));
-    let checkouts = |ids: &IdMap| Checkouts::new(session.store.clone(), ids.clone(), session.stopped.clone());
-    let overlay = overlay.map(|why| (checkouts(&found.ids), why));
+    let checkouts =
+        |share| Checkouts::new(session.store.clone(), found.ids.clone(), share, session.stopped.clone());
+    let overlay = overlay.map(|(share, why)| (checkouts(share), why));
     Ok(Machine { ids: found.ids, overlay })
 }
 
-/// In the store, whose filesystem decides.
-fn try_overlay(session: &Session) -> Result<Capabilities, EnvironmentError> {
+/// In the store, whose filesystem decides; says too whether files can name objects.
+fn try_overlay(session: &Session) -> Result<(Capabilities, bool), EnvironmentError> {
+    match try_mount(session, true) {
+        Ok(found) => Ok((found, true)),
+        Err(_) => Ok((try_mount(session, false)?, false)),
+    }
+}
+
+fn try_mount(session: &Session, share: bool) -> Result<Capabilities, EnvironmentError> {
     let folder = session.store.scratch().fresh();
     let place = |name| folder.join(name);
     let upper = Upper { changes: place("changes"), work: place("work") };
@@ -117,6 +128,7 @@ fn try_overlay(session: &Session) -> Result<Capabilities, EnvironmentError> {
         target: "/".to_owned(),
         source: String::new(),
         lower: vec![place("upper"), place("lower")],
+        data: share.then(|| session.store.objects_path()),
         upper: Some(upper),
     };
     let own = ["upper", "lower", "changes", "work"].map(|name| Mount::Own {

@@ -204,6 +204,11 @@ impl Store {
         false
     }
 
+    /// The folder of all objects.
+    pub fn objects_path(&self) -> PathBuf {
+        self.root.join("objects")
+    }
+
     /// The folder of a cache mount.
     pub fn cache_path(&self, name: &str) -> PathBuf {
         self.root.join("caches").join(name)

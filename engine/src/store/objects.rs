@@ -22,7 +22,7 @@ const CHECKED: i64 = 2;
 impl Store {
     /// Where the object is, or would be.
     pub fn object_path(&self, id: &ObjectId) -> PathBuf {
-        fan_out(&self.root.join("objects"), &id.to_string())
+        fan_out(&self.objects_path(), &id.to_string())
     }
 
     /// Whether the store has it.

@@ -24,6 +24,7 @@ const TRIAL: &str = "user.rbuild";
 /// The directories of one [`Mount::Overlay`], open only to name them.
 pub(super) struct Directories {
     lower: Vec<OwnedFd>,
+    data: Option<OwnedFd>,
     /// For changes, and the kernel's own.
     upper: Option<(OwnedFd, OwnedFd)>,
 }
@@ -31,7 +32,7 @@ pub(super) struct Directories {
 impl Directories {
     /// Opens those of a mount; none for any other kind.
     pub(super) fn open(step: &Mount) -> Outcome<Option<Self>> {
-        let Mount::Overlay { lower, upper, .. } = step else { return Ok(None) };
+        let Mount::Overlay { lower, data, upper, .. } = step else { return Ok(None) };
         let open = |path: &Path| {
             let file =
                 OpenOptions::new().read(true).custom_flags(libc::O_PATH | libc::O_DIRECTORY).open(path);
@@ -40,14 +41,16 @@ impl Directories {
         let lower = lower.iter().map(|path| open(path)).collect::<Outcome<_>>()?;
         let upper =
             upper.as_ref().map(|upper| Ok((open(&upper.changes)?, open(&upper.work)?))).transpose()?;
-        Ok(Some(Self { lower, upper }))
+        let data = data.as_deref().map(open).transpose()?;
+        Ok(Some(Self { lower, data, upper }))
     }
 
     /// Mounts them at `place`, which is made.
     pub(super) fn mount(&self, step: &Mount, place: &str) -> Outcome<()> {
         make_directory(place, step)?;
         let lower: Vec<String> = self.lower.iter().map(by_descriptor).collect();
-        let mut options = format!("lowerdir={},userxattr", lower.join(":"));
+        let data = self.data.as_ref().map_or_else(String::new, |data| format!("::{}", by_descriptor(data)));
+        let mut options = format!("lowerdir={}{data},userxattr", lower.join(":"));
         let mut flags = MsFlags::MS_NODEV;
         match (&self.upper, step) {
             (Some((changes, work)), Mount::Overlay { upper: Some(upper), .. }) => {

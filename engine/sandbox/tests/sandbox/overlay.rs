@@ -50,7 +50,8 @@ fn overlaid(script: &str, folder: &Path, source: &str, writable: bool) -> Setup 
             setup.mounts.push(Mount::Own { path: place(name), uid: 0, gid: 0, mode: 0o755 });
         }
         let lower = vec![place("top"), place("bottom")];
-        setup.mounts.push(Mount::Overlay { target: "/mnt".into(), source: source.into(), lower, upper });
+        let (target, source, data) = ("/mnt".into(), source.into(), None);
+        setup.mounts.push(Mount::Overlay { target, source, lower, data, upper });
     })
 }
 
