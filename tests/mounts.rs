@@ -245,6 +245,8 @@ fn mount_what_cannot_be_mounted_is_said_with_its_cure() {
     let id = "ff".repeat(32);
     let told = project.rbuild(["mount", &id, "--", "true"]).failure(2);
     assert!(told.contains("has no snapshot ffff") && told.contains("rbuild inspect step.NAME"), "{told}");
+    let told = project.rbuild(["mount", "code/file", "--", "true"]).failure(3);
+    assert!(told.contains("code/file can't be read as a folder, a tar or an image"), "{told}");
     // A server that was killed leaves its mount.
     let script = "mkdir place; \"$@\" & server=$!; while ! mountpoint -q place; do sleep 0.01; done
         kill -KILL $server; wait $server || true; exec \"$@\"";

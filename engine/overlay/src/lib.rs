@@ -16,7 +16,8 @@
 //! use rbuild_overlay::{Changes, Error, Live, Lower, Options, Overlay, Store};
 //! use std::{os::fd::OwnedFd, sync::Arc};
 //!
-//! /// `device` is an open `/dev/fuse`, mounted with `default_permissions,allow_other`.
+//! /// `device` is an open `/dev/fuse`, already mounted: mount(2) of a `fuse` with the options
+//! /// `fd=N,rootmode=40000,user_id=0,group_id=0,default_permissions,allow_other`.
 //! fn changes(store: Arc<dyn Store>, device: OwnedFd) -> Result<Changes, Error> {
 //!     let live = Live { root: "/usr/share".into(), exclude: Vec::new(), delta: None };
 //!     let overlay = Overlay::new(store, Lower::Live(live), Options::new("/var/tmp/scratch"))?;
@@ -26,6 +27,11 @@
 //!     overlay.commit(None)
 //! }
 //! ```
+//!
+//! The scratch folder must exist. A [`Store`] keeps bytes and trees by their digest: five functions, three of its own and two
+//! of [`rbuild_tree::TreeStore`]; `tests/support/mod.rs` has one in a folder, of forty lines. [`Changes`] has the `delta`
+//! (what was added, changed, removed, and the groups of hard links), the `trace` if one was asked for, and `warnings`. Of a
+//! live lower, what was moved is read whole by the commit: the result must not depend on this machine.
 //!
 //! | module | what |
 //! |---|---|

@@ -70,7 +70,11 @@ impl Named<'_> {
                 let file = File::open(path).map_err(|error| Error::io("open", path, error))?;
                 let mut tar = rbuild_oci::decompress(Box::new(BufReader::new(file)))
                     .map_err(|error| Error::io("read", path, error))?;
-                Ok(Lower::Snapshot(rbuild_oci::import(&mut tar, self.store, &Import::default())?))
+                let imported = rbuild_oci::import(&mut tar, self.store, &Import::default());
+                imported.map(Lower::Snapshot).map_err(|error| {
+                    let told = format!("{} can't be read as a folder, a tar or an image", path.display());
+                    Error::source("source-failed", told).caused_by(error)
+                })
             }
         }
     }
