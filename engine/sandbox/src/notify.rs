@@ -87,7 +87,12 @@ impl Listener {
 
     /// Whether the caller still waits: then what was found out by its number was about it.
     pub fn is_waiting(&self, notification: &Notification) -> bool {
-        sys::is_valid(self.descriptor.as_fd(), notification.id)
+        loop {
+            match sys::is_valid(self.descriptor.as_fd(), notification.id) {
+                Err(Errno::EINTR) => {}
+                found => return found.is_ok(),
+            }
+        }
     }
 
     /// Lets the caller go on.
@@ -105,9 +110,13 @@ impl Listener {
             Answer::Error(errno) => (0, -errno, 0),
         };
         let mut answer = libc::seccomp_notif_resp { id, val, error, flags };
-        match sys::send(self.descriptor.as_fd(), &mut answer) {
-            Err(errno) if errno != Errno::ENOENT => Err(errno.into()),
-            _ => Ok(()),
+        loop {
+            match sys::send(self.descriptor.as_fd(), &mut answer) {
+                // The kernel waits for a lock, and a signal ends that.
+                Err(Errno::EINTR) => {}
+                Err(errno) if errno != Errno::ENOENT => return Err(errno.into()),
+                _ => return Ok(()),
+            }
         }
     }
 

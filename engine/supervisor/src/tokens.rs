@@ -16,6 +16,9 @@ const BEGIN: u64 = 1 << 62;
 /// How many sets there may be: only a step that makes them on purpose has as many.
 const MOST: u64 = 1 << 16;
 
+/// How many supplementary groups all sets may have together, for the same reason: 16 MiB of numbers.
+const MOST_GROUPS: usize = 4 << 20;
+
 /// The credentials of all processes of a step.
 #[derive(Debug)]
 pub struct Tokens {
@@ -26,6 +29,8 @@ pub struct Tokens {
 #[derive(Debug)]
 struct Sets {
     list: Vec<Arc<Credentials>>,
+    /// Supplementary groups of all of them.
+    groups: usize,
     numbers: HashMap<Arc<Credentials>, u64>,
 }
 
@@ -40,7 +45,7 @@ impl Tokens {
     fn below(largest: Option<u64>) -> Self {
         let begin = largest.map_or(BEGIN, |largest| largest.saturating_sub(MOST).min(BEGIN));
         let root = Arc::new(Credentials::root());
-        let sets = Sets { list: vec![Arc::clone(&root)], numbers: HashMap::from([(root, 0)]) };
+        let sets = Sets { list: vec![Arc::clone(&root)], groups: 0, numbers: HashMap::from([(root, 0)]) };
         Self { begin, sets: RwLock::new(sets) }
     }
 
@@ -64,9 +69,11 @@ impl Tokens {
             return Ok(self.begin + number);
         }
         let number = sets.list.len() as u64;
-        if number >= MOST {
+        let groups = sets.groups + credentials.groups.len();
+        if number >= MOST || groups > MOST_GROUPS {
             return Err(Errno::NOMEM);
         }
+        sets.groups = groups;
         let credentials = Arc::new(credentials);
         sets.list.push(Arc::clone(&credentials));
         sets.numbers.insert(credentials, number);
@@ -110,6 +117,20 @@ mod tests {
         for number in [0, 1, 1_000_000, BEGIN, BEGIN + 2, u64::MAX] {
             assert_eq!(*tokens.decode(number), Credentials::root(), "{number}");
         }
+    }
+
+    #[test]
+    fn long_lists_of_groups_come_to_an_end() {
+        let tokens = Tokens::below(None);
+        let with = |first: u32| {
+            let mut credentials = Credentials::root();
+            credentials.groups = (first..first + 65_536).collect();
+            credentials
+        };
+        let given = (0..100).filter(|first| tokens.encode(with(*first)).is_ok()).count();
+        assert_eq!(given, MOST_GROUPS / 65_536);
+        assert!(tokens.encode(with(0)).is_ok(), "one that is known costs nothing");
+        assert!(tokens.encode(user(5)).is_ok());
     }
 
     #[test]

@@ -59,10 +59,13 @@ pub(crate) fn send(listener: BorrowedFd<'_>, answer: &mut seccomp_notif_resp) ->
     Errno::result(unsafe { libc::ioctl(listener.as_raw_fd(), SEND, &raw mut *answer) }).map(drop)
 }
 
-/// Whether the caller of a notification still waits for its answer: its pid is not another process's then.
-pub(crate) fn is_valid(listener: BorrowedFd<'_>, id: u64) -> bool {
+/// Succeeds while the caller of a notification waits for its answer: its pid is not another process's then.
+///
+/// # Errors
+/// ENOENT if it does not.
+pub(crate) fn is_valid(listener: BorrowedFd<'_>, id: u64) -> Result<()> {
     // SAFETY: the kernel reads eight bytes, which are live.
-    unsafe { libc::ioctl(listener.as_raw_fd(), IS_VALID, &raw const id) == 0 }
+    Errno::result(unsafe { libc::ioctl(listener.as_raw_fd(), IS_VALID, &raw const id) }).map(drop)
 }
 
 /// Has callers and listener wake each other on one processor, which is what each waits for anyway.
