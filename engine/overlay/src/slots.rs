@@ -2,8 +2,8 @@
 //!
 //! Names have a sequence number for as long as they exist; it is their cookie, so a listing that goes on after
 //! deletions neither skips nor repeats; a new name of what was there keeps it. The lower's names come first, sorted, then
-//! what was made, in that order: the same order in every run. A directory of a tree is told by what became of each of the tree's entries: names that
-//! nobody touched are the tree's own, and cost 16 bytes.
+//! what was made, in that order: the same order in every run. A directory of a tree is told by what became of each of
+//! the tree's entries: names that nobody touched are the tree's own, and cost 16 bytes.
 
 use crate::{
     FileKind,

@@ -32,7 +32,6 @@ mod guard;
 mod init;
 mod mounts;
 mod overlay;
-mod overlay_trial;
 mod procfs;
 mod staging;
 mod work;
@@ -75,9 +74,6 @@ fn run(work: fn(&Channel)) -> Option<()> {
             send(&control, &FromChild::Guarded, &[program.as_fd()])
                 .named(Part::Other, || "hand the program over")
         }),
-        ToChild::TryOverlay { folder } => {
-            overlay_trial::try_out(&folder).and_then(|()| say(&control, &FromChild::Tried))
-        }
         ToChild::Mapped | ToChild::Proceed => return None,
     };
     match done {

@@ -8,7 +8,6 @@ use std::io::{self, ErrorKind, IoSlice, IoSliceMut, Read, Write};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
 
 use rustix::cmsg_space;
 use rustix::net::{
@@ -19,7 +18,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::exit::{ExecFailure, Exit};
-use crate::{Failure, Setup, text};
+use crate::{Failure, Setup};
 
 /// The kernel's SCM_MAX_FD.
 const MAXIMUM_DESCRIPTORS: usize = 253;
@@ -37,11 +36,6 @@ pub(crate) enum ToChild {
     },
     /// Instead of a set-up: give this program as no sandbox can change it.
     Guard,
-    /// Instead of a set-up: mount the kernel's overlayfs in this folder.
-    TryOverlay {
-        #[serde(with = "text::path")]
-        folder: PathBuf,
-    },
     /// Instead of a set-up: do the program's own work with these ids. After `Ready` the frames are the work's.
     Work {
         single: bool,
@@ -56,8 +50,6 @@ pub(crate) enum ToChild {
 pub(crate) enum FromChild {
     /// Comes with the program, open; nothing follows.
     Guarded,
-    /// The kernel's overlayfs could be mounted; nothing follows.
-    Tried,
     /// The user namespace exists and has no ids yet.
     Unshared,
     /// Comes with the init's pidfd (if the kernel has those), the read ends of the pipes, the FUSE descriptors.

@@ -9,7 +9,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -360,13 +360,6 @@ fn guard() -> Result<OwnedFd> {
     process.send(&ToChild::Guard)?;
     let (FromChild::Guarded, descriptors) = process.next(doing)? else { return Err(Error::Lost(doing)) };
     descriptors.into_iter().next().ok_or(Error::Lost(doing))
-}
-
-/// Mounts the kernel's overlayfs in a user namespace of a throw-away child (see `child/overlay_trial.rs`).
-pub(crate) fn try_overlay(folder: &Path) -> Result<()> {
-    let process = Process::start(None)?;
-    process.send(&ToChild::TryOverlay { folder: folder.to_owned() })?;
-    process.next("tried overlayfs").map(drop)
 }
 
 /// Whether somebody in a sandbox of these ids could change this program's file.

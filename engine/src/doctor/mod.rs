@@ -29,6 +29,8 @@ pub fn examine(store: Option<&Path>) -> Report {
     // Gone with this value.
     let tried = folder.as_ref().and_then(|folder| folder.temporary().ok());
     let found = rbuild_sandbox::examine(tried.as_ref().map(tempfile::TempDir::path));
+    // The kernel leaves a folder in it that nobody may look into.
+    let _ = tried.as_ref().map(|tried| crate::store::remove_all(tried.path()));
     let has_home = std::env::var_os("HOME").is_some_and(|home| !home.is_empty());
     report(&found, folder.as_ref(), has_home)
 }

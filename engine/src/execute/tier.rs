@@ -7,7 +7,7 @@ use crate::{
     session::Session,
 };
 use rbuild_overlay::Changes;
-use rbuild_sandbox::{Capabilities, EnvironmentError, IdMap, Mount, Setup, Upper, probe, probe_with};
+use rbuild_sandbox::{Capabilities, EnvironmentError, IdMap, Setup, overlay_trial, probe, probe_with};
 use rbuild_tree::{Snapshot, Timestamp};
 
 /// How a step gets its root.
@@ -122,22 +122,8 @@ fn try_overlay(session: &Session) -> Result<(Capabilities, bool), EnvironmentErr
 
 fn try_mount(session: &Session, share: bool) -> Result<Capabilities, EnvironmentError> {
     let folder = session.store.scratch().fresh();
-    let place = |name| folder.join(name);
-    let upper = Upper { changes: place("changes"), work: place("work") };
-    let root = Mount::Overlay {
-        target: "/".to_owned(),
-        source: String::new(),
-        lower: vec![place("upper"), place("lower")],
-        data: share.then(|| session.store.objects_path()),
-        upper: Some(upper),
-    };
-    let own = ["upper", "lower", "changes", "work"].map(|name| Mount::Own {
-        path: place(name),
-        uid: 0,
-        gid: 0,
-        mode: 0o755,
-    });
-    probe_with(&[&[root], &own[..]].concat())
+    let data = share.then(|| session.store.objects_path());
+    probe_with(&overlay_trial(&folder, data))
 }
 
 /// What to tell if nothing works: FUSE is the better one to mend.

@@ -106,7 +106,9 @@ fn mountpoint(path: &Path) -> Result<PathBuf> {
             Err(Error::usage(format!("on {shown} is a mount whose server has ended"))
                 .hint(format!("`umount {shown}`, or `fusermount3 -u {shown}`, takes it away")))
         }
-        Err(error) => Err(Error::io("find", path, error)),
+        Err(error) => {
+            Err(Error::io("find", path, error).hint(format!("make the folder: mkdir {}", path.display())))
+        }
     }
 }
 

@@ -32,6 +32,7 @@ pub use index::{FileStamp, Index};
 pub use objects::{file_sha256, sha256_of};
 pub use record::{LayerMemo, OutputMemo, Record, Records, Warned, Yield};
 pub use scratch::Scratch;
+pub(crate) use scratch::remove_all;
 
 use durability::Durability;
 use std::{

@@ -3,7 +3,8 @@
 //! Chosen for what a build needs, by measurement: nobody else changes this tree, so names, attributes and the absence
 //! of a name are valid for ever; OPEN, OPENDIR, FLUSH and FSYNC are answered ENOSYS once and never come again; a
 //! listing always carries attributes; writes go through at once unless [`crate::Options::writeback`] says otherwise; the
-//! kernel locks files itself. Set-id bits and capabilities are ours to clear (`HANDLE_KILLPRIV_V2`), as is the umask (`DONT_MASK`, for default ACLs).
+//! kernel locks files itself. Set-id bits and capabilities are ours to clear (`HANDLE_KILLPRIV_V2`), as is the umask
+//! (`DONT_MASK`, for default ACLs).
 
 mod adaptor;
 mod answer;

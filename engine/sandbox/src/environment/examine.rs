@@ -1,12 +1,11 @@
 //! All that could be used, tried one by one: what a doctor looks at.
 
-use std::fs::{self, OpenOptions};
+use std::fs::OpenOptions;
 use std::path::Path;
 
-use super::probe::{Capabilities, fuse, over, spawn, with_ids};
+use super::probe::{Capabilities, fuse, over, overlay_trial, spawn, with_ids};
 use super::{Facts, explain};
 use crate::error::Named;
-use crate::process::try_overlay;
 use crate::{IdMap, Mount, Network, Output, Part, Result, Sandbox};
 
 /// What was found. `None`: not tried, since something it stands on is missing.
@@ -37,7 +36,9 @@ pub fn examine(folder: Option<&Path>) -> Examination {
             Some(ids) => Some(spawn(&over(&[fuse()], ids, Network::Host))),
             None => open_device().err().map(Err),
         },
-        overlay: ids.and(folder).map(overlay),
+        overlay: ids
+            .zip(folder)
+            .map(|(ids, folder)| spawn(&over(&overlay_trial(folder, None), ids, Network::Host))),
         network: ids.map(|ids| spawn(&over(&[this_root()], ids, Network::None))),
         fresh_proc: ids.map(fresh_proc),
         namespaces,
@@ -58,14 +59,4 @@ fn fresh_proc(ids: &IdMap) -> Result<bool> {
     let mut running = Sandbox::spawn(&setup, Output::Joined)?.proceed()?;
     running.wait()?;
     Ok(running.warnings().is_empty())
-}
-
-fn overlay(folder: &Path) -> Result<()> {
-    for name in ["lower", "upper", "work", "merged"] {
-        let made = fs::create_dir(folder.join(name));
-        made.named(Part::Other, || format!("make a folder in {}", folder.display()))?;
-    }
-    let made = fs::write(folder.join("lower/file"), "");
-    made.named(Part::Other, || format!("make a file in {}", folder.display()))?;
-    try_overlay(folder)
 }

@@ -1,6 +1,9 @@
 //! What steps need, tried in a throw-away child: namespaces, id maps, mounts, a FUSE filesystem.
 
-use crate::{Command, Error, IdMap, Limits, MapMethod, Mount, Network, Output, Part, Result, Sandbox, Setup};
+use crate::{
+    Command, Error, IdMap, Limits, MapMethod, Mount, Network, Output, Part, Result, Sandbox, Setup, Upper,
+};
+use std::path::{Path, PathBuf};
 
 /// What this machine gives to a sandbox.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,6 +71,27 @@ fn own(extents: &[crate::Extent]) -> u32 {
 /// A FUSE filesystem as root.
 pub(super) fn fuse() -> Mount {
     Mount::Fuse { target: "/".into(), source: String::new(), read_only: true }
+}
+
+/// What tries the kernel's overlay filesystem: one over directories that are made in `folder`, which is on the filesystem
+/// to try; `data` is a further lower directory of file contents. What is left in `folder` is the caller's to remove.
+pub fn overlay_trial(folder: &Path, data: Option<PathBuf>) -> Vec<Mount> {
+    let place = |name| folder.join(name);
+    let upper = Upper { changes: place("changes"), work: place("work") };
+    let root = Mount::Overlay {
+        target: "/".to_owned(),
+        source: String::new(),
+        lower: vec![place("upper"), place("lower")],
+        data,
+        upper: Some(upper),
+    };
+    let own = ["upper", "lower", "changes", "work"].map(|name| Mount::Own {
+        path: place(name),
+        uid: 0,
+        gid: 0,
+        mode: 0o755,
+    });
+    [root].into_iter().chain(own).collect()
 }
 
 /// A sandbox with these mounts, the first of which is the root, whose command can't be started: the root itself.
