@@ -286,7 +286,7 @@ fn sandbox_names_are_resolved_in_a_root_with_nothing_but_rbuild() {
     }
 }
 
-/// In a real one: what is refused without a flag, and that the flags which are named give all.
+/// In a real one: what there is without a flag, and that the flags which are named give all.
 #[test]
 fn sandbox_docker_with_and_without_the_flags_that_help() {
     needs!(root, fuse, busybox, static_program, dockerd, docker, runc);
@@ -307,13 +307,30 @@ fn sandbox_docker_with_and_without_the_flags_that_help() {
     };
     let plain = inside(&[], &["doctor", "--json"]);
     let found = report(&plain);
-    assert_eq!((plain.code, found.place.as_str(), found.tier), (Some(3), "docker", Tier::None), "{plain}");
+    assert_eq!((plain.code, found.place.as_str(), found.tier), (Some(0), "docker", Tier::Chroot), "{plain}");
     let flags = ["--security-opt=seccomp=unconfined", "--device=/dev/fuse"];
     for (flag, better) in flags.iter().zip(&found.better) {
         assert!(better.contains(&flag.replacen('=', " ", 1)), "{better} lacks {flag}");
     }
-    let told = inside(&[], &["apply"]).failure(3);
+    let build = Build::read(inside(&[], &APPLY)).success();
+    assert_eq!(build.digest("it"), usual_digest());
+    let [warning] = build.warnings()[..] else { panic!("{}", build.output) };
+    assert!(
+        warning.contains("not isolated") && warning.contains("--security-opt seccomp=unconfined"),
+        "{warning}"
+    );
+    // As kubernetes starts it where pods are restricted.
+    let restricted = [
+        "--user=1000:1000",
+        "--cap-drop=ALL",
+        "--security-opt=no-new-privileges",
+        "--env=RBUILD_STORE=/tmp/store",
+    ];
+    let told = inside(&restricted, &["apply"]).failure(3);
     assert!(told.contains("--security-opt seccomp=unconfined"), "{told}");
+    let found = report(&inside(&restricted, &["doctor", "--json"]));
+    assert_eq!((found.tier, state(&found, Name::Chroot)), (Tier::None, State::Missing));
+    let flags = [&flags[..], &["--env=RBUILD_STORE=/data/other"]].concat();
     let build = Build::read(inside(&flags, &APPLY)).success();
     assert_eq!(build.digest("it"), usual_digest());
     let helped = report(&inside(&flags, &["doctor", "--json"]));

@@ -25,6 +25,7 @@ use crate::control::{FromChild, ToChild, receive, send};
 use crate::error::{Named, Outcome};
 use crate::{Channel, MapMethod, Mount, Network, Part, Setup, sys};
 
+mod chroot;
 mod confine;
 mod devices;
 mod execute;
@@ -62,6 +63,9 @@ fn run(work: fn(&Channel)) -> Option<()> {
     let _ = rustix::thread::set_name(c"rbuild-sandbox");
     let control = UnixStream::from(sys::take_descriptor(0).ok()?);
     let done = match receive(&control).ok()??.0 {
+        ToChild::Setup { setup, joined_output } if setup.chroot().is_some() => {
+            chroot::set_up(&control, &setup, joined_output)
+        }
         ToChild::Setup { setup, joined_output } => set_up(&control, &setup, joined_output),
         ToChild::Work { single } => match work::prepare(&control, single) {
             Ok(()) => {
@@ -149,7 +153,7 @@ fn give_directories(setup: &Setup) -> Outcome<()> {
             // Whom the command takes itself for, only the supervisor knows.
             _ if setup.supervised => (Some(0), Some(0)),
             MapMethod::Direct => (setup.ids.host_uid(*uid), setup.ids.host_gid(*gid)),
-            MapMethod::Helper | MapMethod::Single => (Some(*uid), Some(*gid)),
+            MapMethod::Helper | MapMethod::Single | MapMethod::Machine => (Some(*uid), Some(*gid)),
         };
         give_directory(path, (uid, gid), *mode).named(Part::Ids, || mount.to_string())?;
     }
@@ -233,7 +237,7 @@ impl Pipes {
     fn make(setup: &Setup, joined: bool) -> Outcome<(Self, Vec<OwnedFd>)> {
         let pipe = || {
             let (read, write) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC)?;
-            if !setup.supervised {
+            if !setup.supervised || setup.chroot().is_some() {
                 let owner = (Uid::from_raw(setup.command.uid), Gid::from_raw(setup.command.gid));
                 nix::unistd::fchown(&write, Some(owner.0), Some(owner.1))?;
             }

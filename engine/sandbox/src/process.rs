@@ -86,7 +86,11 @@ impl Sandbox {
     /// The operation that failed, with its cause and, where it is known, the cure.
     pub fn spawn(setup: &Setup, output: Output) -> Result<Started> {
         setup.check()?;
-        let guarded = guarded_program(&setup.ids)?;
+        let guarded = match setup.chroot() {
+            None => guarded_program(&setup.ids)?,
+            // That takes a mount.
+            Some(_) => None,
+        };
         let process = Process::start(guarded.as_deref())?;
         let joined_output = output == Output::Joined;
         process.send(&ToChild::Setup { setup: Box::new(setup.clone()), joined_output })?;

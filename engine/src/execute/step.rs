@@ -79,7 +79,8 @@ fn uncoded(message: String) -> Warned {
 }
 
 fn record(result: Yield, log: Option<String>, warnings: Vec<Warned>) -> Record {
-    Record { result, log, duration: 0, finished: jiff::Timestamp::now().as_second(), trace: None, warnings }
+    let finished = jiff::Timestamp::now().as_second();
+    Record { result, log, duration: 0, finished, trace: None, warnings, unfenced: false }
 }
 
 /// A step over this machine's files: only a command can change them.

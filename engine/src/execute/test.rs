@@ -52,7 +52,8 @@ pub(super) fn make(
         return Err(failure(engine, "test-failed", &message, span, &test.body, ran));
     }
     let finished = jiff::Timestamp::now().as_second();
-    Ok(Record { result: Yield::Pass, log: Some(ran.log), duration: 0, finished, trace: None, warnings })
+    let log = Some(ran.log);
+    Ok(Record { result: Yield::Pass, log, duration: 0, finished, trace: None, warnings, unfenced: false })
 }
 
 fn command_of(

@@ -37,11 +37,13 @@ mod identity;
 mod layout;
 mod memory;
 mod owners;
+mod paths;
 mod resolve;
 mod sockets;
 mod tokens;
 
 pub use credentials::{Credentials, Ids};
+pub use paths::PathSupervisor;
 pub use tokens::Tokens;
 
 use memory::Memory;

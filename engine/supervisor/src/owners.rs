@@ -105,16 +105,16 @@ fn check(who: &Credentials, owner: &Stat, uid: Option<u32>, gid: Option<u32>) ->
 }
 
 /// What a call of the stat family wants.
-struct Shown {
+pub(crate) struct Shown {
     name: Name,
-    flags: AtFlags,
-    mask: StatxFlags,
-    layout: Layout,
-    buffer: u64,
+    pub(crate) flags: AtFlags,
+    pub(crate) mask: StatxFlags,
+    pub(crate) layout: Layout,
+    pub(crate) buffer: u64,
 }
 
 impl Shown {
-    fn of(caller: &Caller<'_>) -> Result<Self, Errno> {
+    pub(crate) fn of(caller: &Caller<'_>) -> Result<Self, Errno> {
         let is_native = caller.notification.form == Form::Native;
         let plain = |name, buffer| Self {
             name,
