@@ -15,7 +15,7 @@ struct Layer {
 }
 
 /// A tar of these entries: type, name, link target, content.
-fn tar(entries: &[(u8, &str, &str, &[u8])]) -> Vec<u8> {
+pub(crate) fn tar(entries: &[(u8, &str, &str, &[u8])]) -> Vec<u8> {
     let mut bytes = Vec::new();
     for (kind, name, target, content) in entries {
         bytes.extend(header(*kind, name, target, content.len() as u64));

@@ -27,6 +27,7 @@ mod mounts;
 mod networks;
 mod one_id;
 mod outputs;
+mod overlay_tier;
 mod parallel;
 mod path_sources;
 mod progress;

@@ -5,7 +5,7 @@ use std::process::Command;
 
 /// On FUSE; then on other tiers, each in a store of its own.
 #[track_caller]
-fn same_on(tiers: &[&str], project: &Project, image: &str, step: &str) {
+pub(crate) fn same_on(tiers: &[&str], project: &Project, image: &str, step: &str) {
     let (image_name, step_name) = (format!("image.{image}"), format!("step.{step}"));
     let on = |tier: &str| {
         let build = project.apply(["--tier", tier, "--store", tier, &image_name]).success();
@@ -177,7 +177,7 @@ fn nothing_of_a_folder_is_left() {
 }
 
 /// Runs `rbuild apply` after this script, in a mount namespace of its own. Its `$1` is the project's folder, its `$2` rbuild.
-fn apply_after(script: &str, project: &Project, arguments: &[&str]) -> Build {
+pub(crate) fn apply_after(script: &str, project: &Project, arguments: &[&str]) -> Build {
     let folder = project.store().parent().expect("the project's folder").to_owned();
     std::fs::copy(env!("CARGO_BIN_EXE_rbuild"), folder.join("rbuild")).expect("a copy of rbuild");
     let like = project.command();
@@ -191,7 +191,7 @@ fn apply_after(script: &str, project: &Project, arguments: &[&str]) -> Build {
 }
 
 /// The FUSE device can't be opened.
-const NO_FUSE: &str = "mount --bind /dev/fuse /dev/fuse; mount -o remount,bind,nodev /dev/fuse\n";
+pub(crate) const NO_FUSE: &str = "mount --bind /dev/fuse /dev/fuse; mount -o remount,bind,nodev /dev/fuse\n";
 
 /// Everything is a user's, who has a range of ids.
 const USER: &str = r#"
@@ -208,7 +208,7 @@ become="setpriv --reuid=65531 --regid=65531 --clear-groups"
 "#;
 
 /// The same without the range.
-const USER_WITH_ONE_ID: &str = r#"
+pub(crate) const USER_WITH_ONE_ID: &str = r#"
 chown -R 65530:65530 "$1"
 become="setpriv --reuid=65530 --regid=65530 --clear-groups"
 "#;

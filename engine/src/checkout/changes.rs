@@ -1,8 +1,9 @@
 //! From the folder of changes that the kernel left to a difference, as the FUSE overlay tells it.
 //!
 //! Whatever an entry has as the stack shows it is as the tree has it, whether or not the stack could show that; only
-//! what is different was changed. What bears the mark of a copy is the file that was there. Without it a file of several
-//! names is taken for that if its bytes are the same, since the kernel breaks its links and leaves no mark.
+//! what is different was changed. What bears the mark of a copy is a file that was there, at the place that its time of
+//! reading tells ([`place_mark`]), or here if a program has set that. Without it a file of several names is taken for
+//! that if its bytes are the same, since the kernel breaks its links and leaves no mark.
 
 use super::{
     hand::Hand,
@@ -10,23 +11,25 @@ use super::{
     step::Changes,
     unpack::WHITEOUT,
     upper::is_opaque,
-    wire::{self, INODE, ORIGIN},
+    wire::{self, INODE, ORIGIN, READ_AT, place_mark},
 };
 use crate::{
     error::{Error, Result},
     store::Store,
 };
-use rbuild_overlay::{clone_prefix, hash_file};
+use rbuild_overlay::clone_prefix;
 use rbuild_tree::{
-    Delta, Editor, Entry, FoundKind, Kind, Metadata, ObjectId, Timestamp, Tree, TreePath, diff,
+    Delta, Editor, Entry, FoundKind, Kind, Metadata, ObjectId, Snapshot, Timestamp, Tree, TreePath, diff,
     encoding::{decode_snapshot, decode_tree},
     entry::{image_value, is_kept_xattr},
+    lookup, walk,
 };
 use std::{
     collections::{BTreeMap, HashMap},
     fs::File,
     io::{self, Read},
     os::fd::AsFd,
+    sync::atomic::{AtomicBool, Ordering},
 };
 
 /// Files up to this size are read at once.
@@ -34,7 +37,15 @@ const SMALL: u64 = 64 << 10;
 
 /// A snapshot becoming what the step left.
 struct Replay<'a> {
+    hand: &'a Hand,
     store: &'a Store,
+    stopped: &'a AtomicBool,
+    /// What the step was shown.
+    before: &'a Snapshot,
+    /// The first name of each file of several names that was there.
+    first_names: HashMap<&'a TreePath, &'a TreePath>,
+    /// The places that marks tell, once one is looked for.
+    places: Option<HashMap<u32, TreePath>>,
     editor: Editor<'a>,
     epoch: Timestamp,
     /// What was lent and is not in the tree, with the metadata it gets if something is put into it.
@@ -43,13 +54,21 @@ struct Replay<'a> {
     keeps_links: bool,
     /// A path of each file of several names.
     inodes: HashMap<Box<[u8]>, TreePath>,
+    /// New names of files that were there, for the end: what such a file is shows where it was.
+    new_names: Vec<(TreePath, Entry)>,
 }
 
 /// Reads what a step changed; times later than `epoch` become it.
 ///
 /// # Errors
-/// The worker or the store fails, or a tree can't hold it.
-pub(super) fn read(hand: &Hand, store: &Store, changes: &Changes, epoch: Timestamp) -> Result<Delta> {
+/// The worker or the store fails, a tree can't hold it, or the build is stopped.
+pub(super) fn read(
+    hand: &Hand,
+    store: &Store,
+    changes: &Changes,
+    epoch: Timestamp,
+    stopped: &AtomicBool,
+) -> Result<Delta> {
     let Changes { shown, stack, folder, keeps_links } = changes;
     let mut editor = Editor::new(store, &shown.tree);
     let mut lent = BTreeMap::new();
@@ -62,14 +81,31 @@ pub(super) fn read(hand: &Hand, store: &Store, changes: &Changes, epoch: Timesta
             }
         }
     }
-    let keeps_links = *keeps_links;
-    let mut replay = Replay { store, editor, epoch, lent, keeps_links, inodes: HashMap::new() };
+    let (keeps_links, before) = (*keeps_links, &shown.tree);
+    let groups = before.links.groups().iter();
+    let first_names = groups.flat_map(|group| group.iter().map(|name| (name, &group[0]))).collect();
+    let (places, inodes, new_names) = Default::default();
+    let mut replay = Replay {
+        hand,
+        store,
+        stopped,
+        before,
+        first_names,
+        places,
+        editor,
+        epoch,
+        lent,
+        keeps_links,
+        inodes,
+        new_names,
+    };
     let folders = [folder].into_iter().chain(stack).map(|path| open_folder(path));
     let folders = folders.collect::<Result<Vec<_>>>()?;
     let folders: Vec<_> = folders.iter().map(AsFd::as_fd).collect();
     let (roots, _) = hand.ask(&[b"read"], &folders)?;
     replay.root(&roots)?;
     loop {
+        replay.check_stopped()?;
         let (message, files) = hand.ask(&[b"next"], &[])?;
         if message.is_empty() {
             break;
@@ -80,7 +116,10 @@ pub(super) fn read(hand: &Hand, store: &Store, changes: &Changes, epoch: Timesta
         let (upper, below) = (tree(upper)?, tree(below)?);
         replay.directory(&TreePath::parse(path)?, upper, &below, files.into_iter().map(File::from))?;
     }
-    Ok(diff(store, &shown.tree, &replay.editor.finish()?)?)
+    for (path, found) in std::mem::take(&mut replay.new_names) {
+        replay.leaf(&path, found, None)?;
+    }
+    Ok(diff(store, before, &replay.editor.finish()?)?)
 }
 
 fn malformed() -> Error {
@@ -109,12 +148,13 @@ impl Replay<'_> {
                 Kind::Directory(_) => self.subdirectory(&path, found, shown)?,
                 Kind::File { size, .. } => {
                     let file = if *size > 0 { Some(files.next().ok_or_else(malformed)?) } else { None };
-                    let was = self.editor.get(&path)?.map(|was| was.kind);
-                    let object = self.keep(file, *size, was).map_err(|error| keeping(&path, error))?;
+                    let kept = self.keep(file, *size);
+                    self.check_stopped()?;
+                    let object = kept.map_err(|error| keeping(&path, error))?;
                     let kind = Kind::File { object, size: *size };
-                    self.leaf(&path, Entry { kind, ..found }, shown)?;
+                    self.name(&path, Entry { kind, ..found }, shown)?;
                 }
-                _ => self.leaf(&path, found, shown)?,
+                _ => self.name(&path, found, shown)?,
             }
         }
         Ok(())
@@ -136,6 +176,15 @@ impl Replay<'_> {
         }
     }
 
+    fn name(&mut self, path: &TreePath, found: Entry, shown: Option<&Entry>) -> Result<()> {
+        let xattrs = &found.metadata.xattrs;
+        if xattrs.contains_key(INODE) && xattrs.contains_key(ORIGIN) && self.editor.get(path)?.is_none() {
+            self.new_names.push((path.clone(), found));
+            return Ok(());
+        }
+        self.leaf(path, found, shown)
+    }
+
     fn leaf(&mut self, path: &TreePath, found: Entry, shown: Option<&Entry>) -> Result<()> {
         if let Some(inode) = found.metadata.xattrs.get(INODE) {
             if let Some(first) = self.inodes.get(inode).cloned() {
@@ -143,6 +192,9 @@ impl Replay<'_> {
                 return Ok(self.editor.link(&first, path)?);
             }
             self.inodes.insert(inode.clone(), path.clone());
+        }
+        if let Some(place) = self.moved_from(path, &found)? {
+            return self.moved(path, found, &place);
         }
         let is_empty = matches!(found.kind, Kind::File { size: 0, .. });
         let (was, shown) = match (self.editor.get(path)?, shown) {
@@ -167,6 +219,61 @@ impl Replay<'_> {
         self.set_metadata(path, &found.metadata, &shown.metadata)
     }
 
+    /// Where a file was, if it was somewhere else.
+    fn moved_from(&mut self, path: &TreePath, found: &Entry) -> Result<Option<TreePath>> {
+        let read_at = found.metadata.xattrs.get(READ_AT).and_then(|time| time.split_first_chunk());
+        let Some((seconds, mark)) = read_at else { return Ok(None) };
+        let mark = u32::from_le_bytes(mark.try_into().map_err(|_| malformed())?);
+        let first = self.first_names.get(path).copied().unwrap_or(path);
+        if mark == place_mark(first.as_bytes()) && self.was_there(first, seconds)? {
+            return Ok(None);
+        }
+        if self.places.is_none() {
+            self.places = Some(self.all_places()?);
+        }
+        match self.places.as_ref().and_then(|places| places.get(&mark)).cloned() {
+            Some(place) if self.was_there(&place, seconds)? => Ok(Some(place)),
+            _ => Ok(None),
+        }
+    }
+
+    /// Whether there was something whose file had this time of reading.
+    fn was_there(&self, path: &TreePath, seconds: &[u8; 8]) -> Result<bool> {
+        let was = lookup(self.store, self.before, path)?;
+        Ok(was.is_some_and(|was| was.metadata.mtime.seconds.to_le_bytes() == *seconds))
+    }
+
+    fn all_places(&self) -> Result<HashMap<u32, TreePath>> {
+        let mut places = HashMap::new();
+        walk(self.store, &self.before.tree, &mut |path, entry| {
+            let is_file =
+                matches!(entry.kind, Kind::File { .. } | Kind::CharDevice(_) | Kind::BlockDevice(_));
+            if is_file && self.first_names.get(path).is_none_or(|first| *first == path) {
+                places.insert(place_mark(path.as_bytes()), path.clone());
+            }
+            Ok(())
+        })?;
+        Ok(places)
+    }
+
+    /// Puts what was in another place.
+    fn moved(&mut self, path: &TreePath, found: Entry, place: &TreePath) -> Result<()> {
+        let (answer, _) = self.hand.ask(&[b"look", place.as_bytes()], &[])?;
+        let below = decode_tree(&answer).map_err(|_| malformed())?;
+        let shown = place.name().and_then(|name| below.get(name));
+        let (Some(was), Some(shown)) = (lookup(self.store, self.before, place)?, shown) else {
+            return self.insert(path, &found);
+        };
+        let kind = match (was.kind, found.kind) {
+            // An empty file stood for it.
+            (device @ (Kind::CharDevice(_) | Kind::BlockDevice(_)), Kind::File { size: 0, .. }) => device,
+            (_, kind) => kind,
+        };
+        self.make_parents(path)?;
+        let metadata = self.changed(&was.metadata, &found.metadata, &shown.metadata);
+        Ok(self.editor.insert(path, Entry { metadata, kind })?)
+    }
+
     /// Puts what is new.
     fn insert(&mut self, path: &TreePath, found: &Entry) -> Result<()> {
         self.make_parents(path)?;
@@ -179,8 +286,9 @@ impl Replay<'_> {
         let mut here = TreePath::root();
         for name in path.parent().unwrap_or_default().names() {
             here.push(name);
-            if self.editor.get(&here)?.is_none()
-                && let Some(metadata) = self.lent.get(&here)
+            // Of many levels few are lent, and each look goes down all of them.
+            if let Some(metadata) = self.lent.get(&here)
+                && self.editor.get(&here)?.is_none()
             {
                 let kind = Kind::Directory(Tree::default().id());
                 self.editor.insert(&here, Entry { metadata: metadata.clone(), kind })?;
@@ -229,25 +337,44 @@ impl Replay<'_> {
         Metadata { mtime: found.mtime.min(self.epoch), xattrs, ..*found }
     }
 
-    /// Puts the bytes of a file into the store, unless they are what was there.
-    fn keep(&self, file: Option<File>, size: u64, was: Option<FoundKind>) -> io::Result<ObjectId> {
+    /// Puts the bytes of a file into the store.
+    fn keep(&self, file: Option<File>, size: u64) -> io::Result<ObjectId> {
         let mut bytes = Vec::new();
         match file {
-            Some(file) if size > SMALL => {
-                if let Some(FoundKind::Leaf(Kind::File { object, size: old })) = was
-                    && old == size
-                    && hash_file(&file)? == object
-                {
-                    return Ok(object);
+            Some(mut file) if size > SMALL => {
+                let mut hasher = blake3::Hasher::new();
+                hasher.update_reader(Stoppable { file: &mut file, stopped: self.stopped })?;
+                let object = hasher.finalize().into();
+                if !self.store.has_object(&object) {
+                    let fresh = self.store.scratch().fresh();
+                    clone_prefix(&file, &File::create_new(&fresh)?, size)?;
+                    self.store.put_hashed_file(&fresh, &object)?;
                 }
-                let fresh = self.store.scratch().fresh();
-                clone_prefix(&file, &File::create_new(&fresh)?, size)?;
-                return Ok(self.store.put_object_file(&fresh)?.0);
+                return Ok(object);
             }
             Some(mut file) => drop(file.read_to_end(&mut bytes)?),
             None => {}
         }
         Ok(self.store.put_object(&bytes)?)
+    }
+
+    fn check_stopped(&self) -> Result<()> {
+        if self.stopped.load(Ordering::SeqCst) { Err(Error::interrupted()) } else { Ok(()) }
+    }
+}
+
+/// A file that fails once the build is to stop: its holes may be larger than any disk.
+struct Stoppable<'a> {
+    file: &'a mut File,
+    stopped: &'a AtomicBool,
+}
+
+impl Read for Stoppable<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.stopped.load(Ordering::SeqCst) {
+            return Err(io::Error::other("interrupted"));
+        }
+        self.file.read(buffer)
     }
 }
 

@@ -3,7 +3,7 @@
 use super::{
     layer::Trees,
     open_folder,
-    wire::{self, BYTES, MOST_ENTRIES, NO_BYTES},
+    wire::{self, BYTES, MANY_BYTES, MOST_BYTES, MOST_ENTRIES, NO_BYTES, TOO_LARGE},
 };
 use crate::{
     error::{Error, Result},
@@ -67,13 +67,14 @@ impl Hand {
         question: &[&[u8]],
         descriptors: &[BorrowedFd<'_>],
     ) -> Result<(Vec<u8>, Vec<OwnedFd>)> {
-        let (answer, descriptors) = self.0.ask(&wire::join(question), descriptors)?;
+        let question = wire::join(question);
+        if question.len() > MOST_BYTES {
+            return Err(refused(TOO_LARGE));
+        }
+        let (answer, descriptors) = self.0.ask(&question, descriptors)?;
         match wire::split(&answer).as_deref() {
             Some([b"done", answer]) => Ok((answer.to_vec(), descriptors)),
-            Some([b"failed", reason]) => Err(Error::environment(format!(
-                "a folder of a step: can't {}",
-                String::from_utf8_lossy(reason)
-            ))),
+            Some([b"failed", reason]) => Err(refused(&String::from_utf8_lossy(reason))),
             _ => Err(Error::internal("the worker's answer is malformed")),
         }
     }
@@ -91,7 +92,8 @@ impl Hand {
         stopped: &dyn Fn() -> bool,
     ) -> Result<()> {
         let opened = open_folder(folder)?;
-        self.ask(&[b"make", &encode_snapshot(tree)], &[opened.as_fd()])?;
+        let root = Snapshot { root: tree.root.clone(), ..Snapshot::scratch() };
+        self.ask(&[b"make", &encode_snapshot(&root)], &[opened.as_fd()])?;
         // Of a file of several names the first is made, and the others at the end.
         let links = tree.links.groups().iter().flat_map(|group| &group[1..]);
         let links: HashSet<&TreePath> = links.collect();
@@ -103,13 +105,23 @@ impl Hand {
             let directory: Arc<Tree> = trees.tree(&id)?;
             let entries = directory.iter().map(|(name, entry)| (path.join(name), name, entry));
             let entries: Vec<_> = entries.filter(|(path, ..)| !links.contains(path)).collect();
-            for some in entries.chunks(MOST_ENTRIES) {
+            let mut rest = &entries[..];
+            while !rest.is_empty() {
+                let (some, others) = rest.split_at(in_a_message(rest));
                 self.fill_some(trees.store, &path, some, bytes)?;
+                rest = others;
             }
             open.extend(entries.into_iter().filter_map(|(path, _, entry)| match entry.kind {
                 Kind::Directory(below) => Some((path, below)),
                 _ => None,
             }));
+        }
+        for group in tree.links.groups() {
+            let Some((first, others)) = group.split_first() else { continue };
+            for some in others.chunks(MOST_ENTRIES) {
+                let paths = [first].into_iter().chain(some).map(TreePath::as_bytes);
+                self.ask(&[&b"link"[..]].into_iter().chain(paths).collect::<Vec<_>>(), &[])?;
+            }
         }
         self.ask(&[b"finish"], &[])?;
         Ok(())
@@ -157,4 +169,18 @@ impl Hand {
     pub(super) fn empty(&self, folder: &Path) -> Result<()> {
         self.ask(&[b"empty"], &[open_folder(folder)?.as_fd()]).map(drop)
     }
+}
+
+fn refused(reason: &str) -> Error {
+    Error::environment(format!("a folder of a step: can't {reason}"))
+}
+
+/// How many of these entries go in one message: one at least.
+fn in_a_message(entries: &[(TreePath, &[u8], &Entry)]) -> usize {
+    let mut bytes = 0;
+    let fits = |(_, name, entry): &&(TreePath, &[u8], &Entry)| {
+        bytes += wire::weight(name, entry);
+        bytes < MANY_BYTES
+    };
+    entries.iter().take(MOST_ENTRIES).take_while(fits).count().max(1)
 }

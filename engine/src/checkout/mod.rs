@@ -15,9 +15,10 @@
 //! filesystem refuses, and times that it can't keep reach the image as they are.
 //!
 //! **What is different from the `fuse` tier**, since the kernel's overlay does it so. `rename` of a directory that was
-//! there before is EXDEV, for which programs copy: as new files those get the epoch where the tree has a later time. A
-//! device that is moved becomes an empty file. A character device 0:0 of a tree is not there. The order of listings and
-//! inode numbers are the filesystem's. A program that goes on after "No space left on device" is not found out. Where
+//! there before is EXDEV, for which programs copy: as new files those get the epoch where the tree has a later time. What
+//! a folder can't hold of a file goes along when the file is moved, unless a program has set its time of reading too. A
+//! character device 0:0 of a tree is not there. The order of listings, inode numbers and the nanoseconds of times of reading
+//! are the filesystem's and rbuild's. A program that goes on after "No space left on device" is not found out. Where
 //! files of several names have more than 64 MiB (`layer.rs`), a write to one goes to that name alone; other changes reach
 //! all its names.
 //!
@@ -28,12 +29,14 @@
 //! hand     the engine's side of the worker: making a folder
 //! changes  from what the kernel left to a snapshot
 //! worker   the worker: dispatch        unpack  filling a folder        upper  reading changes
+//! place    directories by paths of any length
 //! wire     what goes between them
 //! ```
 
 mod changes;
 mod hand;
 mod layer;
+mod place;
 mod step;
 mod unpack;
 mod upper;

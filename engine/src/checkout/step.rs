@@ -91,7 +91,10 @@ impl<'a> StepFolders<'a> {
     /// The store can't be written; something that no tree can hold.
     pub fn changes(&self, epoch: Timestamp) -> Result<Delta> {
         match self.uppers.first() {
-            Some(root) => changes::read(&self.hand, &self.checkouts.store, root, epoch),
+            Some(root) => {
+                let Checkouts { store, stopped, .. } = self.checkouts;
+                changes::read(&self.hand, store, root, epoch, stopped)
+            }
             None => Ok(Delta::default()),
         }
     }

@@ -3,23 +3,24 @@
 //! What is refused is left out: the engine compares with what the folder has, not with what it should have.
 
 use super::{
-    wire::{BYTES, NO_BYTES, OPAQUE},
+    place,
+    wire::{BYTES, NO_BYTES, OPAQUE, place_mark},
     worker::{Doing, Outcome},
 };
 use rbuild_overlay::clone_prefix;
 use rbuild_tree::{
-    Device, Entry, Kind, Metadata, Snapshot, TreePath,
+    Device, Entry, Kind, Metadata,
     encoding::{decode_snapshot, decode_tree},
 };
 use rustix::fs::{
-    AtFlags, CWD, FileType, Mode, Timespec, Timestamps, XattrFlags, lsetxattr, mknodat, utimensat,
+    AtFlags, CWD, FileType, Mode, Timespec, Timestamps, XattrFlags, linkat, lsetxattr, mknodat, utimensat,
 };
 use std::{
     ffi::OsStr,
     fs::{self, File},
     io::{self, ErrorKind},
     os::{
-        fd::OwnedFd,
+        fd::{AsFd, OwnedFd},
         unix::{
             ffi::OsStrExt,
             fs::{PermissionsExt, lchown, symlink},
@@ -31,57 +32,78 @@ use std::{
 /// How a directory of an overlay says that a name of those below it is gone.
 pub(super) const WHITEOUT: Kind = Kind::CharDevice(Device { major: 0, minor: 0 });
 
-/// A folder being filled; the current one.
+/// A folder being filled.
 pub(super) struct Unpack {
-    snapshot: Snapshot,
+    folder: OwnedFd,
+    root: Metadata,
     /// Directories get their metadata last: it changes, or forbids, what is done in them.
     directories: Vec<(PathBuf, Metadata)>,
 }
 
 impl Unpack {
-    /// `snapshot` is what the folder will be: itself and the hard links in it.
-    pub(super) fn begin(snapshot: &[u8]) -> Outcome<Self> {
-        let snapshot = decode_snapshot(snapshot).map_err(|error| error.to_string())?;
-        Ok(Self { snapshot, directories: Vec::new() })
+    /// `snapshot` says what the folder itself will be.
+    pub(super) fn begin(folder: OwnedFd, snapshot: &[u8]) -> Outcome<Self> {
+        let root = decode_snapshot(snapshot).map_err(|error| error.to_string())?.root;
+        Ok(Self { folder, root, directories: Vec::new() })
     }
 
     /// Makes entries of the directory at `path`; `files` are the bytes of those that have some, in order.
     pub(super) fn fill(&mut self, path: &[u8], tree: &[u8], files: Vec<OwnedFd>) -> Outcome<()> {
         let tree = decode_tree(tree).map_err(|error| error.to_string())?;
         let mut files = files.into_iter().map(File::from);
+        let directory = Path::new(OsStr::from_bytes(path));
+        place::enter(self.folder.as_fd(), directory).doing("enter", directory)?;
         for (name, entry) in tree {
-            let path = Path::new(OsStr::from_bytes(path)).join(OsStr::from_bytes(&name));
-            make(&path, &entry, &mut files).doing("make", &path)?;
+            let name = Path::new(OsStr::from_bytes(&name));
+            make(name, &entry, &mut files).doing_in("make", directory, name)?;
             match entry {
-                Entry { metadata, kind: Kind::Directory(_) } => self.directories.push((path, metadata)),
+                Entry { metadata, kind: Kind::Directory(_) } => {
+                    self.directories.push((directory.join(name), metadata));
+                }
                 Entry { kind, .. } if kind == WHITEOUT => {}
                 Entry { metadata, kind } => {
                     let is_link = matches!(kind, Kind::Symlink(_));
-                    set_metadata(&path, &metadata, is_link).doing("set the attributes of", &path)?;
+                    let mark = place_mark(directory.join(name).as_os_str().as_bytes());
+                    set_metadata(name, &metadata, is_link, mark).doing_in(
+                        "set the attributes of",
+                        directory,
+                        name,
+                    )?;
                 }
             }
         }
         Ok(())
     }
 
-    pub(super) fn finish(self) -> Outcome<()> {
-        for group in self.snapshot.links.groups() {
-            let Some((first, others)) = group.split_first() else { continue };
-            for other in others {
-                let path = relative(other);
-                fs::hard_link(relative(first), path).doing("link", path)?;
-            }
+    /// Gives the first of these paths, a file, the others as names.
+    pub(super) fn link(&self, paths: &[&[u8]]) -> Outcome<()> {
+        let Some((first, others)) = paths.split_first() else { return Ok(()) };
+        let open = |path| {
+            let (directory, name) = place::parent(path);
+            Ok::<_, String>((
+                place::open_directory(self.folder.as_fd(), directory).doing("enter", directory)?,
+                name,
+            ))
+        };
+        let (from, old) = open(first)?;
+        for other in others {
+            let (to, new) = open(other)?;
+            linkat(&from, old, &to, new, AtFlags::empty())
+                .doing("link", Path::new(OsStr::from_bytes(other)))?;
         }
-        // Those below before those above, whose time they would change.
-        for (path, metadata) in self.directories.iter().rev() {
-            set_metadata(path, metadata, false).doing("set the attributes of", path)?;
-        }
-        set_metadata(Path::new("."), &self.snapshot.root, false).doing("set the attributes of", Path::new(""))
+        Ok(())
     }
-}
 
-fn relative(path: &TreePath) -> &Path {
-    Path::new(OsStr::from_bytes(path.as_bytes()))
+    pub(super) fn finish(self) -> Outcome<()> {
+        // Those below before those above, whose time they would change.
+        let root = [(PathBuf::new(), self.root)];
+        for (path, metadata) in root.iter().chain(&self.directories).rev() {
+            place::enter(self.folder.as_fd(), path)
+                .and_then(|()| set_metadata(Path::new("."), metadata, false, metadata.mtime.nanoseconds))
+                .doing("set the attributes of", path)?;
+        }
+        Ok(())
+    }
 }
 
 /// Makes one entry, not yet with its metadata.
@@ -108,7 +130,7 @@ fn make(path: &Path, entry: &Entry, files: &mut impl Iterator<Item = File>) -> i
 }
 
 /// Sets what can be set: owners that the map has, attributes that the filesystem takes.
-fn set_metadata(path: &Path, metadata: &Metadata, is_link: bool) -> io::Result<()> {
+fn set_metadata(path: &Path, metadata: &Metadata, is_link: bool, mark: u32) -> io::Result<()> {
     match lchown(path, Some(metadata.uid), Some(metadata.gid)) {
         Err(error) if !matches!(error.kind(), ErrorKind::InvalidInput | ErrorKind::PermissionDenied) => {
             return Err(error);
@@ -127,6 +149,7 @@ fn set_metadata(path: &Path, metadata: &Metadata, is_link: bool) -> io::Result<(
         }
     }
     let time = Timespec { tv_sec: metadata.mtime.seconds, tv_nsec: metadata.mtime.nanoseconds.into() };
-    let times = Timestamps { last_access: time, last_modification: time };
+    let times =
+        Timestamps { last_access: Timespec { tv_nsec: mark.into(), ..time }, last_modification: time };
     Ok(utimensat(CWD, path, &times, AtFlags::SYMLINK_NOFOLLOW)?)
 }

@@ -5,8 +5,9 @@
 //! stack has under their names. The bytes of files that have some come along, open.
 
 use super::{
+    place,
     unpack::WHITEOUT,
-    wire::{self, INODE, MOST_ENTRIES, OPAQUE},
+    wire::{self, INODE, MANY_BYTES, MOST_ENTRIES, OPAQUE, ORIGIN, READ_AT, weight},
     worker::{Doing, Outcome},
 };
 use rbuild_tree::{
@@ -22,7 +23,7 @@ use std::{
     fs::{self, OpenOptions},
     io,
     os::{
-        fd::{AsRawFd, OwnedFd},
+        fd::{AsFd, AsRawFd, OwnedFd},
         unix::{
             ffi::{OsStrExt, OsStringExt},
             fs::{FileTypeExt, MetadataExt, OpenOptionsExt},
@@ -36,73 +37,120 @@ const LARGEST: usize = 64 << 10;
 /// Room for the names that most files have.
 const USUAL: usize = 512;
 
-/// A folder being read; the current one.
+/// A folder being read.
 pub(super) struct Upper {
+    folder: OwnedFd,
+    /// Of the folders below, the uppermost first.
+    roots: Vec<OwnedFd>,
     /// Directories to be read, the next last.
     open: Vec<Directory>,
-    /// Of the directory being read: names to come, the next last.
+    /// Of the directory being read, which is the current one: names to come, the next last.
     names: Vec<OsString>,
-    now: Directory,
-    /// Kept open for `now` and `open`.
-    _roots: Vec<OwnedFd>,
+    now: PathBuf,
+    below: Vec<Layer>,
 }
 
-#[derive(Default)]
 struct Directory {
     path: PathBuf,
-    /// What the stack shows there is made up of these, the uppermost first.
-    below: Vec<PathBuf>,
+    /// What the stack shows there is made up of it in these folders, the uppermost first.
+    below: Vec<usize>,
+}
+
+/// A directory in one of the folders, by its number.
+struct Layer {
+    number: usize,
+    directory: OwnedFd,
 }
 
 impl Upper {
     /// Gives the root directory too, as it is and as the stack shows it: two snapshots.
-    pub(super) fn begin(stack: Vec<OwnedFd>) -> Outcome<(Self, Vec<u8>)> {
-        let below: Vec<PathBuf> =
-            stack.iter().map(|root| format!("/proc/self/fd/{}/.", root.as_raw_fd()).into()).collect();
-        let uppermost = below.first().ok_or("no stack came along")?;
-        let root = |path: &Path| {
-            let root = entry(path).doing("look at", Path::new(""))?.metadata;
+    pub(super) fn begin(folder: OwnedFd, roots: Vec<OwnedFd>) -> Outcome<(Self, Vec<u8>)> {
+        let all = (0..roots.len()).collect();
+        let uppermost = roots.first().ok_or("no stack came along")?;
+        let root = |folder: &OwnedFd| {
+            let path = PathBuf::from(format!("/proc/self/fd/{}/.", folder.as_raw_fd()));
+            let root = entry(&path).doing("look at", Path::new(""))?.metadata;
             Ok::<_, String>(encode_snapshot(&Snapshot { root, ..Snapshot::scratch() }))
         };
-        let roots = wire::join(&[&root(Path::new("."))?, &root(uppermost)?]);
-        let open = vec![Directory { path: PathBuf::new(), below }];
-        Ok((Self { open, names: Vec::new(), now: Directory::default(), _roots: stack }, roots))
+        let answer = wire::join(&[&root(&folder)?, &root(uppermost)?]);
+        let open = vec![Directory { path: PathBuf::new(), below: all }];
+        let (names, now, below) = Default::default();
+        Ok((Self { folder, roots, open, names, now, below }, answer))
     }
 
     /// The next message; an empty one at the end.
     pub(super) fn next(&mut self) -> Outcome<(Vec<u8>, Vec<OwnedFd>)> {
         while self.names.is_empty() {
             let Some(directory) = self.open.pop() else { return Ok((Vec::new(), Vec::new())) };
-            let list = if directory.path.as_os_str().is_empty() { Path::new(".") } else { &directory.path };
-            let names =
-                fs::read_dir(list).and_then(|entries| entries.map(|entry| Ok(entry?.file_name())).collect());
-            self.names = names.doing("list", &directory.path)?;
-            self.now = directory;
+            self.enter(directory)?;
         }
         let (mut upper, mut below, mut files) = (Vec::new(), Vec::new(), Vec::new());
-        let rest = self.names.len().saturating_sub(MOST_ENTRIES);
-        let mut names = self.names.split_off(rest);
-        names.sort_unstable();
-        for name in names {
-            let path = self.now.path.join(&name);
-            let found = entry(&path).doing("look at", &path)?;
-            let shown = shown(&self.now.below, &name).doing("look below", &path)?;
+        let mut bytes = 0;
+        while upper.len() < MOST_ENTRIES
+            && bytes < MANY_BYTES
+            && let Some(name) = self.names.pop()
+        {
+            let path = Path::new(&name);
+            let found = entry(path).doing_in("look at", &self.now, path)?;
+            let shown = shown(&self.below, &name).doing_in("look below", &self.now, path)?;
             if matches!(found.kind, Kind::File { size: 1.., .. }) {
-                files.push(open_file(&path).doing("open", &path)?);
+                files.push(open_file(path).doing_in("open", &self.now, path)?);
             }
             if found.kind.is_directory() {
                 let below = match &shown {
                     Some((_, below)) if !is_opaque(&found) => below.clone(),
                     _ => Vec::new(),
                 };
-                self.open.push(Directory { path, below });
+                self.open.push(Directory { path: self.now.join(path), below });
             }
             let name: Box<[u8]> = name.into_vec().into();
-            below.extend(shown.map(|(entry, _)| (name.clone(), entry)));
+            let shown = shown.map(|(entry, _)| entry);
+            bytes += [Some(&found), shown.as_ref()]
+                .into_iter()
+                .flatten()
+                .map(|entry| weight(&name, entry))
+                .sum::<usize>();
+            below.extend(shown.map(|entry| (name.clone(), entry)));
             upper.push((name, found));
         }
         let trees = [upper, below].map(|entries| encode_tree(&Tree::from_entries(entries)));
-        Ok((wire::join(&[self.now.path.as_os_str().as_bytes(), &trees[0], &trees[1]]), files))
+        Ok((wire::join(&[self.now.as_os_str().as_bytes(), &trees[0], &trees[1]]), files))
+    }
+
+    fn enter(&mut self, directory: Directory) -> Outcome<()> {
+        let Directory { path, below } = directory;
+        place::enter(self.folder.as_fd(), &path).doing("enter", &path)?;
+        let names =
+            fs::read_dir(".").and_then(|entries| entries.map(|entry| Ok(entry?.file_name())).collect());
+        self.names = names.doing("list", &path)?;
+        self.names.sort_unstable_by(|one, other| other.cmp(one));
+        self.below = self.layers(&below, &path)?;
+        self.now = path;
+        Ok(())
+    }
+
+    /// A directory in some of the folders.
+    fn layers(&self, numbers: &[usize], path: &Path) -> Outcome<Vec<Layer>> {
+        let open = |number: &usize| {
+            let directory = place::open_directory(self.roots[*number].as_fd(), path).doing("enter", path)?;
+            Ok(Layer { number: *number, directory })
+        };
+        numbers.iter().map(open).collect()
+    }
+
+    /// What the stack shows at a path: a tree of one entry, or of none.
+    pub(super) fn look_below(&self, path: &[u8]) -> Outcome<Vec<u8>> {
+        let (mut numbers, mut here) = ((0..self.roots.len()).collect::<Vec<_>>(), PathBuf::new());
+        let mut found = None;
+        for name in path.split(|byte| *byte == b'/') {
+            let text = OsStr::from_bytes(name);
+            let shown = shown(&self.layers(&numbers, &here)?, text).doing_in("look below", &here, text)?;
+            let Some((entry, below)) = shown else { return Ok(encode_tree(&Tree::default())) };
+            found = Some((name.into(), entry));
+            numbers = below;
+            here.push(text);
+        }
+        Ok(encode_tree(&Tree::from_entries(found)))
     }
 }
 
@@ -112,10 +160,10 @@ pub(super) fn is_opaque(entry: &Entry) -> bool {
 }
 
 /// What a name is in directories that lie on each other; of a directory also which ones it is made up of.
-fn shown(directories: &[PathBuf], name: &OsStr) -> io::Result<Option<(Entry, Vec<PathBuf>)>> {
-    let mut shown: Option<(Entry, Vec<PathBuf>)> = None;
-    for directory in directories {
-        let path = directory.join(name);
+fn shown(layers: &[Layer], name: &OsStr) -> io::Result<Option<(Entry, Vec<usize>)>> {
+    let mut shown: Option<(Entry, Vec<usize>)> = None;
+    for Layer { number, directory } in layers {
+        let path = Path::new(&format!("/proc/self/fd/{}", directory.as_raw_fd())).join(name);
         let found = match entry(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
             found => found?,
@@ -126,7 +174,7 @@ fn shown(directories: &[PathBuf], name: &OsStr) -> io::Result<Option<(Entry, Vec
             return Ok(if is_there { Some((found, Vec::new())) } else { shown });
         }
         let hides = is_opaque(&found);
-        shown.get_or_insert_with(|| (found, Vec::new())).1.push(path);
+        shown.get_or_insert_with(|| (found, Vec::new())).1.push(*number);
         if hides {
             break;
         }
@@ -144,6 +192,10 @@ fn entry(path: &Path) -> io::Result<Entry> {
     let found = fs::symlink_metadata(path)?;
     let mut xattrs = attributes(path)?;
     let kind = found.file_type();
+    if xattrs.contains_key(ORIGIN) {
+        let nanoseconds = u32::try_from(found.atime_nsec()).unwrap_or(0).to_le_bytes();
+        xattrs.insert(READ_AT.into(), [&found.atime().to_le_bytes()[..], &nanoseconds].concat().into());
+    }
     if found.nlink() > 1 && !kind.is_dir() {
         xattrs.insert(INODE.into(), found.ino().to_le_bytes().into());
     }

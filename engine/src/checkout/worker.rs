@@ -1,9 +1,11 @@
 //! The worker: does with the ids of a sandbox what the engine asks for, until nobody asks any more.
 
 use super::{unpack::Unpack, upper::Upper, wire};
+use crate::store::remove_contents;
 use rbuild_sandbox::Channel;
+use rustix::fs::{Mode, OFlags, openat};
 use std::{
-    fs, io,
+    io,
     os::fd::{AsFd, OwnedFd},
     path::Path,
 };
@@ -12,14 +14,29 @@ use std::{
 pub(super) type Outcome<T> = Result<T, String>;
 
 /// Names the operation that failed.
-pub(super) trait Doing<T> {
+pub(super) trait Doing<T>: Sized {
     fn doing(self, what: &str, path: &Path) -> Outcome<T>;
+
+    /// At a name in a directory.
+    fn doing_in(self, what: &str, directory: &Path, name: impl AsRef<Path>) -> Outcome<T>;
 }
 
 impl<T, E: Into<io::Error>> Doing<T> for Result<T, E> {
     fn doing(self, what: &str, path: &Path) -> Outcome<T> {
-        self.map_err(|error| format!("{what} /{}: {}", path.display(), error.into()))
+        self.map_err(|error| format!("{what} /{}: {}", start(path).display(), error.into()))
     }
+
+    fn doing_in(self, what: &str, directory: &Path, name: impl AsRef<Path>) -> Outcome<T> {
+        match self {
+            Ok(done) => Ok(done),
+            error => error.doing(what, &directory.join(name)),
+        }
+    }
+}
+
+/// As much of a path as a message has room for.
+fn start(path: &Path) -> &Path {
+    path.ancestors().find(|path| path.as_os_str().len() < 1000).unwrap_or(path)
 }
 
 /// What is under way.
@@ -45,7 +62,12 @@ pub fn work(channel: &Channel) {
                 let descriptors: Vec<_> = descriptors.iter().map(AsFd::as_fd).collect();
                 channel.send(&wire::join(&[b"done", parts]), &descriptors)
             }
-            Err(reason) => channel.send(&wire::join(&[b"failed", reason.as_bytes()]), &[]),
+            Err(reason) => fail(channel, reason),
+        };
+        let sent = match sent {
+            // Nothing was sent.
+            Err(error) if error.kind() == io::ErrorKind::InvalidInput => fail(channel, wire::TOO_LARGE),
+            sent => sent,
         };
         if sent.is_err() {
             return;
@@ -53,32 +75,40 @@ pub fn work(channel: &Channel) {
     }
 }
 
+fn fail(channel: &Channel, reason: &str) -> io::Result<()> {
+    channel.send(&wire::join(&[b"failed", reason.as_bytes()]), &[])
+}
+
 impl Worker {
     fn answer(&mut self, question: &[&[u8]], descriptors: Vec<OwnedFd>) -> Outcome<Answer> {
         match question {
             // The folder comes along.
-            [b"make", snapshot] => {
-                enter(descriptors)?;
-                self.unpack = Some(Unpack::begin(snapshot)?);
-            }
+            [b"make", snapshot] => self.unpack = Some(Unpack::begin(first(descriptors)?, snapshot)?),
             // The bytes of the files that have some come along, in order.
             [b"fill", path, tree] => {
                 let unpack = self.unpack.as_mut().ok_or("nothing was begun")?;
                 unpack.fill(path, tree, descriptors)?;
             }
+            [b"link", paths @ ..] => self.unpack.as_ref().ok_or("nothing was begun")?.link(paths)?,
             [b"finish"] => self.unpack.take().ok_or("nothing was begun")?.finish()?,
             // The folder of the changes comes along, and those of the stack below it.
             [b"read"] => {
                 let mut descriptors = descriptors.into_iter();
-                enter(descriptors.next())?;
-                let (upper, roots) = Upper::begin(descriptors.collect())?;
+                let folder = descriptors.next().ok_or("no folder came along")?;
+                let (upper, roots) = Upper::begin(folder, descriptors.collect())?;
                 self.upper = Some(upper);
                 return Ok((roots, Vec::new()));
             }
             [b"next"] => return self.upper.as_mut().ok_or("nothing was begun")?.next(),
+            [b"look", path] => {
+                let found = self.upper.as_ref().ok_or("nothing was begun")?.look_below(path)?;
+                return Ok((found, Vec::new()));
+            }
             [b"empty"] => {
-                enter(descriptors)?;
-                empty()?;
+                // What came along only names it.
+                let folder =
+                    openat(first(descriptors)?, ".", OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
+                folder.map_err(Into::into).and_then(remove_contents).doing("empty", Path::new(""))?;
             }
             _ => return Err("the question is not known".to_owned()),
         }
@@ -86,19 +116,6 @@ impl Worker {
     }
 }
 
-/// Makes the folder that came along the current one, so that paths are relative and need no way to it.
-fn enter(descriptors: impl IntoIterator<Item = OwnedFd>) -> Outcome<()> {
-    let folder = descriptors.into_iter().next().ok_or("no folder came along")?;
-    rustix::process::fchdir(&folder).doing("enter", Path::new(""))
-}
-
-fn empty() -> Outcome<()> {
-    for entry in fs::read_dir(".").doing("list", Path::new(""))? {
-        let entry = entry.doing("list", Path::new(""))?;
-        let path = entry.file_name();
-        let is_directory = entry.file_type().is_ok_and(|kind| kind.is_dir());
-        let removed = if is_directory { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
-        removed.doing("remove", path.as_ref())?;
-    }
-    Ok(())
+fn first(descriptors: Vec<OwnedFd>) -> Outcome<OwnedFd> {
+    descriptors.into_iter().next().ok_or_else(|| "no folder came along".to_owned())
 }

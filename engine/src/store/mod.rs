@@ -24,6 +24,7 @@ mod index;
 mod locations;
 mod objects;
 mod record;
+mod removal;
 mod scratch;
 mod trees;
 
@@ -31,8 +32,8 @@ pub use history::{Build, History, ImageNode, Node};
 pub use index::{FileStamp, Index};
 pub use objects::{file_sha256, sha256_of};
 pub use record::{LayerMemo, OutputMemo, Record, Records, Warned, Yield};
+pub(crate) use removal::{remove_all, remove_contents};
 pub use scratch::Scratch;
-pub(crate) use scratch::remove_all;
 
 use durability::Durability;
 use std::{

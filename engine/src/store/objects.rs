@@ -96,16 +96,24 @@ impl Store {
     /// If it can't be read or moved.
     pub fn put_object_file(&self, path: &Path) -> Result<(ObjectId, u64)> {
         let id = hash_file(path).doing("read", path)?;
+        Ok((id, self.put_hashed_file(path, &id)?))
+    }
+
+    /// The same of a file whose identity is known; gives its size.
+    ///
+    /// # Errors
+    /// If it can't be moved.
+    pub fn put_hashed_file(&self, path: &Path, id: &ObjectId) -> Result<u64> {
         let file = File::open(path).doing("open", path)?;
         let size = file.metadata().doing("look at", path)?.len();
-        if self.has_object(&id) {
+        if self.has_object(id) {
             fs::remove_file(path).doing("remove", path)?;
         } else {
             file.set_permissions(fs::Permissions::from_mode(0o444)).doing("change the mode of", path)?;
             set_modified(&file, WRITTEN).doing("change the time of", path)?;
-            self.adopt(path, &self.object_path(&id))?;
+            self.adopt(path, &self.object_path(id))?;
         }
-        Ok((id, size))
+        Ok(size)
     }
 
     /// Keeps a stream, hashed on the way; gives its identity and size.

@@ -1,6 +1,6 @@
 //! Scratch folders: one a process, locked while it lives, removed by the next start after it died.
 
-use super::{Doing, Result};
+use super::{Doing, Result, remove_all};
 use std::{
     fs::{self, File},
     io,
@@ -98,26 +98,6 @@ fn dead(parent: &Path) -> Vec<PathBuf> {
     entries.map(|entry| entry.path()).filter(is_dead).collect()
 }
 
-/// Removes a folder even where a step left directories without write permission for their owner.
-pub(crate) fn remove_all(path: &Path) -> io::Result<()> {
-    use std::os::unix::fs::PermissionsExt;
-    match fs::remove_dir_all(path) {
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-            let mut folders = vec![path.to_owned()];
-            while let Some(folder) = folders.pop() {
-                fs::set_permissions(&folder, fs::Permissions::from_mode(0o700))?;
-                for entry in fs::read_dir(&folder)?.flatten() {
-                    if entry.file_type()?.is_dir() {
-                        folders.push(entry.path());
-                    }
-                }
-            }
-            fs::remove_dir_all(path)
-        }
-        result => result,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -143,17 +123,5 @@ mod tests {
                 scope.spawn(|| (0..50).for_each(|_| drop(Scratch::open(parent.path()).unwrap())));
             }
         });
-    }
-
-    #[test]
-    fn folders_closed_to_their_owner_are_removed() {
-        use std::os::unix::fs::PermissionsExt;
-        let parent = tempfile::tempdir().unwrap();
-        let inner = parent.path().join("a/b");
-        fs::create_dir_all(&inner).unwrap();
-        fs::write(inner.join("f"), "").unwrap();
-        fs::set_permissions(&inner, fs::Permissions::from_mode(0o000)).unwrap();
-        remove_all(&parent.path().join("a")).unwrap();
-        assert!(!parent.path().join("a").exists());
     }
 }

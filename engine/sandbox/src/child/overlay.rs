@@ -51,7 +51,8 @@ impl Directories {
         let lower: Vec<String> = self.lower.iter().map(by_descriptor).collect();
         let data = self.data.as_ref().map_or_else(String::new, |data| format!("::{}", by_descriptor(data)));
         let mut options = format!("lowerdir={}{data},userxattr", lower.join(":"));
-        let mut flags = MsFlags::MS_NODEV;
+        // A file's time of reading is the caller's: it goes along when the kernel copies it up.
+        let mut flags = MsFlags::MS_NODEV | MsFlags::MS_NOATIME;
         match (&self.upper, step) {
             (Some((changes, work)), Mount::Overlay { upper: Some(upper), .. }) => {
                 // Without them the kernel mounts, and then can't replace a directory.
