@@ -131,6 +131,30 @@ fn mount_without_a_device() {
     }
 }
 
+/// Which way a step runs is no warning about the file: what comes out is the same.
+#[test]
+fn sandbox_without_a_device_nothing_is_denied() {
+    needs!(root, fuse, busybox, unshare);
+    let hidden = "mount --bind /dev/null /dev/fuse; exec \"$@\"";
+    let arguments = [&APPLY[..], &["--deny-warnings"]].concat();
+    let build = Build::read(project().elsewhere(hidden, &arguments)).success();
+    assert_eq!(build.digest("it"), usual_digest());
+    let [warning] = build.warnings()[..] else { panic!("{}", build.output) };
+    assert!(warning.starts_with("steps run on the kernel's overlay filesystem: "), "{warning}");
+}
+
+#[test]
+fn sandbox_without_dev_null() {
+    needs!(root, fuse, busybox, unshare);
+    let told = project().elsewhere("mount -t tmpfs none /dev; exec \"$@\"", &["apply"]).failure(3);
+    let first = told.lines().find(|line| line.starts_with("error[no-tier]: build.toml:")).unwrap_or_default();
+    assert!(
+        first.contains(": open /dev/null: ENOENT (No such file or directory): ")
+            && first.ends_with(": mknod -m 666 /dev/null c 1 3"),
+        "{told}"
+    );
+}
+
 /// As docker and kubernetes do it.
 const MASKED: &str = r#"
 for name in acpi asound kcore keys latency_stats timer_list sched_debug scsi; do

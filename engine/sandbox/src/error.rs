@@ -92,6 +92,8 @@ pub enum Part {
     Mount,
     /// Having somebody else answer calls.
     Listener,
+    /// Opening /dev/null.
+    Null,
     /// Everything else.
     Other,
 }

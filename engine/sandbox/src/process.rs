@@ -2,7 +2,7 @@
 
 use std::env;
 use std::fmt;
-use std::fs;
+use std::fs::{self, OpenOptions};
 use std::io;
 use std::net::Shutdown;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -10,7 +10,7 @@ use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
@@ -19,6 +19,7 @@ use rustix::process::{Signal, pidfd_send_signal};
 use crate::child::CHILD_NAME;
 use crate::control::{FromChild, ToChild, receive, send};
 use crate::environment::explain;
+use crate::error::Named;
 use crate::exit::Exit;
 use crate::notify::Listener;
 use crate::{Error, Extent, Failure, IdMap, Part, Result, Setup};
@@ -258,6 +259,9 @@ impl Process {
             Some(file) => format!("/proc/self/fd/{}", file.as_raw_fd()).into(),
             None => program(),
         };
+        // Else it would seem that the program is missing.
+        let null = OpenOptions::new().write(true).open("/dev/null");
+        let null = OwnedFd::from(null.named(Part::Null, || "open /dev/null").map_err(explain)?);
         let (control, theirs) = UnixStream::pair().map_err(control_error)?;
         // The socket is the child's stdin: an inheritable descriptor could leak into a process that another thread
         // starts at the same time. Its own process group, since a Ctrl-C at the terminal is the engine's to handle.
@@ -265,8 +269,8 @@ impl Process {
             .arg0(CHILD_NAME)
             .env_clear()
             .stdin(OwnedFd::from(theirs))
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
+            .stdout(null.try_clone().map_err(control_error)?)
+            .stderr(null)
             .process_group(0)
             .spawn()
             .map_err(|source| Error::Start { program: described(), source })?;

@@ -100,12 +100,12 @@ pub(super) fn find(session: &Session, wanted: Option<Tier>) -> Result<Machine, S
             Err(no_fuse) => {
                 let (found, share) = try_overlay(session).map_err(|error| both(&no_fuse, &error))?;
                 let why = no_fuse.source.to_string();
-                session.warn(None, None, format!("steps run on the kernel's overlay filesystem: {why}"));
+                session.note(None, format!("steps run on the kernel's overlay filesystem: {why}"));
                 (found, Some((share, Some(why))))
             }
         },
     };
-    found.warnings.iter().for_each(|warning| session.warn(None, None, warning.clone()));
+    found.warnings.iter().for_each(|warning| session.note(None, warning.clone()));
     let checkouts =
         |share| Checkouts::new(session.store.clone(), found.ids.clone(), share, session.stopped.clone());
     let overlay = overlay.map(|(share, why)| (checkouts(share), why));
