@@ -1,8 +1,8 @@
 //! Machines that are not as usual: the same image comes out, or one sentence names what is missing and what helps.
 
 use crate::support::{
-    Build, Mounted, NAME_SERVER, Output, Project, busybox, engine::Docker, in_empty_root, registry::Registry,
-    run, start_name_server,
+    Build, MASKED, Mounted, NAME_SERVER, Output, Project, busybox, engine::Docker, in_empty_root,
+    registry::Registry, run, start_name_server,
 };
 use rbuild::doctor::{Name, Report, State, Tier};
 use std::{
@@ -155,25 +155,14 @@ fn sandbox_without_dev_null() {
     );
 }
 
-/// As docker and kubernetes do it.
-const MASKED: &str = r#"
-for name in acpi asound kcore keys latency_stats timer_list sched_debug scsi; do
-    if [ -d /proc/$name ]; then mount -t tmpfs -o ro none /proc/$name
-    elif [ -e /proc/$name ]; then mount --bind /dev/null /proc/$name; fi
-done
-for name in bus fs irq sys sysrq-trigger; do
-    [ ! -e /proc/$name ] || { mount --bind /proc/$name /proc/$name; mount -o remount,bind,ro /proc/$name; }
-done
-exec "$@""#;
-
 #[test]
 fn sandbox_a_proc_with_hidden_parts() {
     needs!(root, fuse, busybox, unshare);
-    let project = project();
-    let build = Build::read(project.elsewhere(MASKED, &APPLY)).success();
+    let (project, masked) = (project(), format!("{MASKED}exec \"$@\""));
+    let build = Build::read(project.elsewhere(&masked, &APPLY)).success();
     assert_eq!(build.digest("it"), usual_digest());
     assert!(build.output.stdout.contains("the machine's own /proc is shown inside"), "{}", build.output);
-    let report = report(&project.elsewhere(MASKED, &["doctor", "--json"]));
+    let report = report(&project.elsewhere(&masked, &["doctor", "--json"]));
     assert_eq!((report.tier, state(&report, Name::Proc)), (Tier::Fuse, State::Limited));
 }
 
