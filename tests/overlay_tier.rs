@@ -3,7 +3,7 @@
 use crate::{
     malformed_layers::tar,
     support::{Build, Project, busybox, odd, run},
-    tiers::{NO_FUSE, USER_WITH_ONE_ID, apply_after, on_both_tiers},
+    tiers::{NO_FUSE, USER_WITH_ONE_ID, apply_after, same_on},
 };
 use nix::{
     sys::signal::{Signal, kill},
@@ -133,7 +133,7 @@ fn moved() -> Project {
 #[test]
 fn a_file_takes_along_what_it_is_on_all_tiers() {
     needs!(root, fuse, busybox);
-    on_both_tiers(&moved(), "last", "after");
+    same_on(&["overlay"], &moved(), "last", "after");
 }
 
 /// With one id no folder can say whose a file is.

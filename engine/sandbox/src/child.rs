@@ -42,6 +42,9 @@ use staging::Staging;
 /// How a child knows that it is one, and what `ps` shows.
 pub(crate) const CHILD_NAME: &str = "rbuild: sandbox";
 
+/// What the kernel calls a child, and the first process of a sandbox; at most 15 bytes.
+pub(crate) const NAME: &str = "rbuild-sandbox";
+
 /// Call it first in `main`, before any thread or file: if this process was started as a sandbox's child it does that
 /// job and never returns.
 pub fn enter_if_child() {
@@ -60,7 +63,7 @@ pub fn enter_if_child_with(work: fn(&Channel)) {
 /// `None` if there is nobody to report to.
 fn run(work: fn(&Channel)) -> Option<()> {
     // Else its name would be the number of a descriptor.
-    let _ = rustix::thread::set_name(c"rbuild-sandbox");
+    let _ = std::ffi::CString::new(NAME).map(|name| rustix::thread::set_name(&name));
     let control = UnixStream::from(sys::take_descriptor(0).ok()?);
     let done = match receive(&control).ok()??.0 {
         ToChild::Setup { setup, joined_output } if setup.chroot().is_some() => {
@@ -129,7 +132,7 @@ fn leave_the_caller_behind(control: &UnixStream) -> Outcome<()> {
     let inherited: Vec<_> = numbers.filter(|number| *number > 2 && *number != control.as_raw_fd()).collect();
     inherited.into_iter().for_each(sys::close_inherited);
     let null = OpenOptions::new().read(true).write(true).open("/dev/null");
-    let null = OwnedFd::from(null.named(Part::Other, || "open /dev/null")?);
+    let null = OwnedFd::from(null.named(Part::Null, || "open /dev/null")?);
     sys::replace_descriptor(&null, 0).named(Part::Other, || "replace stdin")?;
     umask(Mode::empty());
     chdir("/").named(Part::Other, || "change directory to /")

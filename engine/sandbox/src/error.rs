@@ -94,6 +94,8 @@ pub enum Part {
     Mount,
     /// Having somebody else answer calls.
     Listener,
+    /// Opening /dev/null.
+    Null,
     /// Everything else.
     Other,
 }

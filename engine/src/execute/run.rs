@@ -262,7 +262,7 @@ fn carry_out(
 
 fn wait(engine: &Engine, node: &str, running: &mut Running) -> rbuild_sandbox::Result<Exit> {
     for warning in running.warnings() {
-        engine.session.warn(None, Some(node), warning.clone());
+        engine.session.note(Some(node), warning.clone());
     }
     running.wait()
 }

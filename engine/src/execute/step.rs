@@ -2,7 +2,7 @@
 
 use super::{
     Engine,
-    failure::{exit_text, failure},
+    failure::{exit_text, failure, refused},
     run::{self, Argv, Over, Ran},
     task::Failure,
 };
@@ -193,7 +193,7 @@ fn command_of(
         user: body.user.as_ref().map_or_else(root, |user| user.value.clone()),
         workdir: body.workdir.as_ref().map(|path| path.value.clone()).unwrap_or_default(),
     };
-    run::run(engine, inputs, over, request)
+    run::run(engine, inputs, over, request).map_err(|failed| refused(engine, command.span, failed))
 }
 
 /// Nobody said who: root by number, since a tree may not know the name.

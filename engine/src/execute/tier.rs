@@ -176,7 +176,7 @@ fn find_any(session: &Session) -> Result<Machine, String> {
     let why = no_fuse.source.to_string();
     let no_overlay = match try_overlay(session) {
         Ok(found) => {
-            session.warn(None, None, format!("steps run on the kernel's overlay filesystem: {why}"));
+            session.note(None, format!("steps run on the kernel's overlay filesystem: {why}"));
             return Ok(over_checkouts(session, found, Some(why)));
         }
         Err(error) => error,
@@ -200,13 +200,13 @@ fn in_directories(session: &Session, why: Option<String>) -> Result<Machine, Env
     // From here on a step, which has the same user, can't look into this process.
     let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
     let cure = why.as_ref().map(|why| format!("; isolated steps need more: {why}")).unwrap_or_default();
-    session.warn(None, None, format!("{NOT_ISOLATED}{cure}"));
+    session.note(None, format!("{NOT_ISOLATED}{cure}"));
     let roots = chroot::Roots::new(session.store.clone(), session.stopped.clone());
     Ok(machine(session, found, Roots::Directories(roots), why))
 }
 
 fn machine(session: &Session, found: Capabilities, roots: Roots, why: Option<String>) -> Machine {
-    found.warnings.iter().for_each(|warning| session.warn(None, None, warning.clone()));
+    found.warnings.iter().for_each(|warning| session.note(None, warning.clone()));
     Machine { ids: found.ids, roots, why }
 }
 

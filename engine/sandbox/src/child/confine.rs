@@ -46,11 +46,10 @@ const LIFTED: [Resource; 8] = [
     Resource::RLIMIT_RTTIME,
 ];
 
-/// Signals, priority, umask, limits, keyring, execution domain.
+/// Signals, umask, limits, keyring, execution domain. The priority stays the caller's, who says by nice(1) how much a
+/// build may disturb.
 pub(crate) fn reset(setup: &Setup) -> Outcome<()> {
     sys::reset_signals().named(Part::Other, || "reset the signals")?;
-    // Lowering the nice value may be refused; then it stays the caller's.
-    let _ = rustix::process::setpriority_process(None, 0);
     umask(Mode::from_bits_truncate(setup.command.umask));
     set_limits(&setup.limits)?;
     sys::reset_personality();
