@@ -12,22 +12,23 @@
 //! | module | what |
 //! |---|---|
 //! | `walk` | from a path to a place of this machine |
+//! | `memories` | what the callers say |
 //! | `who` | the caller, and looking as it does |
 //! | `answers` | what the calls do there |
 //! | `mounts` | the table of mounts |
 
 mod answers;
+mod memories;
 mod mounts;
 mod walk;
 mod who;
 
-use crate::{Caller, memory::Memory, resolve::Name};
+use crate::Caller;
+use memories::Memories;
 use rbuild_overlay::Errno;
 use rbuild_sandbox::notify::{Answer, Call, Listener, Notification};
-use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use std::{
     cell::OnceCell,
-    collections::HashMap,
     ffi::OsStr,
     fs, io,
     os::unix::ffi::OsStrExt,
@@ -36,16 +37,12 @@ use std::{
 use walk::Root;
 use who::Who;
 
-/// Each is a descriptor.
-const MOST_MEMORIES: usize = 256;
-
 /// Answers the calls of one command.
 #[derive(Debug)]
 pub struct PathSupervisor {
     listener: Listener,
     root: Root,
-    /// Of processes that have made a call: they may become somebody else, whose memory can't be opened.
-    memories: HashMap<u32, Memory>,
+    memories: Memories,
     /// Whether a process may have another root.
     has_chroots: bool,
 }
@@ -63,7 +60,7 @@ impl PathSupervisor {
     /// It can't be opened.
     pub fn new(listener: Listener, root: &Path) -> io::Result<Self> {
         let root = Root::open(&fs::canonicalize(root)?, walk::is_own)?;
-        Ok(Self { listener, root, memories: HashMap::new(), has_chroots: false })
+        Ok(Self { listener, root, memories: Memories::default(), has_chroots: false })
     }
 
     /// Answers until every process of the command has ended.
@@ -93,14 +90,16 @@ impl PathSupervisor {
             self.has_chroots = true;
             return go_on;
         }
-        let Ok((caller_memory, name)) = self.name(notification) else { return go_on };
+        let Ok((kept, name)) = self.memories.read(&self.listener, notification) else { return go_on };
         let pid = notification.pid;
+        let as_caller = kept.is_foreign.then(|| Who::of(pid));
+        let _looking = as_caller.and_then(|who| Some(who.ok()?.looks()));
         let Some(path) = self.absolute(pid, &name.path) else { return go_on };
         let Some(path) = self.root.leads_out(&path, name.follow) else { return go_on };
         if self.has_chroots && !self.has_our_root(pid) {
             return go_on;
         }
-        let caller = Caller { listener: &self.listener, notification, memory: OnceCell::from(caller_memory) };
+        let caller = Caller { listener: &self.listener, notification, memory: OnceCell::from(kept.memory) };
         let answered = Who::of(pid).and_then(|who| {
             let _looking = who.looks();
             let place = self.root.find(&path, name.follow, &who)?;
@@ -110,42 +109,6 @@ impl PathSupervisor {
             answers::answer(&caller, &self.root, &who, &path, &place)
         });
         answered.unwrap_or_else(|errno| Outcome::Answer(Answer::Error(errno.raw_os_error())))
-    }
-
-    /// The caller's memory and what its call names.
-    fn name(&mut self, notification: &Notification) -> Result<(Memory, Name), Errno> {
-        let pid = notification.pid;
-        let read = |memory: Memory| {
-            let memory = OnceCell::from(memory);
-            let caller = Caller { listener: &self.listener, notification, memory };
-            let name = answers::named(&caller)?;
-            Ok::<_, Errno>((caller.memory()?.clone(), name))
-        };
-        // One that was kept may be of a program that has ended.
-        let kept = self.memories.get(&pid).cloned().map(read);
-        let found = match kept {
-            Some(Ok(found)) => found,
-            _ => {
-                let memory = Memory::open(pid)?;
-                if !self.listener.is_waiting(notification) {
-                    return Err(Errno::SRCH);
-                }
-                let found = read(memory)?;
-                if self.memories.len() == MOST_MEMORIES {
-                    self.memories.clear();
-                }
-                // The number of a thread may be another's while its memory lives on, that of a process not.
-                if is_process(pid) {
-                    self.memories.insert(pid, found.0.clone());
-                }
-                found
-            }
-        };
-        // The next program has a memory of its own.
-        if notification.call == Call::Execve {
-            self.memories.remove(&pid);
-        }
-        Ok(found)
     }
 
     /// A path from the root; nothing if it begins outside, or nobody knows where.
@@ -164,10 +127,4 @@ impl PathSupervisor {
     fn has_our_root(&self, pid: u32) -> bool {
         fs::read_link(format!("/proc/{pid}/root")).is_ok_and(|root| root == self.root.path())
     }
-}
-
-/// Whether a thread is the first of its process.
-fn is_process(thread: u32) -> bool {
-    let thread = Pid::from_raw(thread.cast_signed());
-    thread.is_some_and(|thread| pidfd_open(thread, PidfdFlags::empty()).is_ok())
 }
