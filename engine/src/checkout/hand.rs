@@ -22,7 +22,10 @@ use std::{
         unix::{ffi::OsStrExt, fs::MetadataExt},
     },
     path::Path,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 /// Where a folder gets the bytes of its files from.
@@ -47,7 +50,11 @@ impl Bytes<'_> {
 }
 
 /// A worker; it ends with this value.
-pub(super) struct Hand(Worker);
+pub(super) struct Hand {
+    worker: Worker,
+    /// It did not answer: nobody should ask it again.
+    is_lost: AtomicBool,
+}
 
 impl Hand {
     /// Starts one with these ids.
@@ -55,7 +62,12 @@ impl Hand {
     /// # Errors
     /// The machine refuses: `no-tier`.
     pub(super) fn start(ids: &IdMap) -> Result<Self> {
-        Ok(Self(Worker::start(ids)?))
+        Ok(Self { worker: Worker::start(ids)?, is_lost: AtomicBool::new(false) })
+    }
+
+    /// Whether it answers.
+    pub(super) fn is_well(&self) -> bool {
+        !self.is_lost.load(Ordering::Relaxed)
     }
 
     /// Asks it for something; gives the answer and the descriptors that came along.
@@ -71,7 +83,10 @@ impl Hand {
         if question.len() > MOST_BYTES {
             return Err(refused(TOO_LARGE));
         }
-        let (answer, descriptors) = self.0.ask(&question, descriptors)?;
+        let (answer, descriptors) = self
+            .worker
+            .ask(&question, descriptors)
+            .inspect_err(|_| self.is_lost.store(true, Ordering::Relaxed))?;
         match wire::split(&answer).as_deref() {
             Some([b"done", answer]) => Ok((answer.to_vec(), descriptors)),
             Some([b"failed", reason]) => Err(refused(&String::from_utf8_lossy(reason))),

@@ -23,7 +23,8 @@
 //! all its names.
 //!
 //! ```text
-//! mod      stacks, kept for a build
+//! mod      what a build has of all these
+//! stack    which folders a snapshot is shown by        kept     those that outlive a build
 //! step     the folders of one step's mounts
 //! layer    a difference, and what mounts stand on, as trees that say literally what a folder holds
 //! hand     the engine's side of the worker: making a folder
@@ -35,8 +36,10 @@
 
 mod changes;
 mod hand;
+mod kept;
 mod layer;
 mod place;
+mod stack;
 mod step;
 mod unpack;
 mod upper;
@@ -46,6 +49,7 @@ mod worker;
 pub use step::{Shown, StepFolders};
 pub use worker::work;
 
+use crate::value::Lineage;
 use crate::{
     error::{Error, Result},
     store::Store,
@@ -64,14 +68,10 @@ use std::{
     },
 };
 
-/// More than this on top of each other, and the next one starts from the ground: every look-up asks them all, and the
-/// kernel takes no longer list than fits a page.
-const HIGHEST: usize = 40;
-
 /// Folders of a stack, the uppermost first.
 type Stack = Vec<PathBuf>;
 
-/// The stacks of a build; its folders are removed when it is dropped.
+/// The stacks of a build; folders that are not kept are removed when it is dropped.
 pub struct Checkouts {
     store: Arc<Store>,
     ids: IdMap,
@@ -81,21 +81,43 @@ pub struct Checkouts {
     stacks: Mutex<HashMap<SnapshotId, Arc<Mutex<Option<Stack>>>>>,
     /// What a snapshot was made from. Nothing is made from itself, over any number of others.
     origins: Mutex<HashMap<SnapshotId, (SnapshotId, Snapshot)>>,
-    /// All that were made.
+    /// All that were made and are not kept.
     folders: Mutex<Vec<PathBuf>>,
+    /// In use.
+    kept: Mutex<Vec<kept::Kept>>,
+    /// Workers that have nothing to do.
+    idle: Mutex<Vec<Arc<Hand>>>,
 }
 
 impl Checkouts {
     /// None yet; `stopped` ends the making of one. With `share` no bytes are copied: needs Linux 6.16.
     pub fn new(store: Arc<Store>, ids: IdMap, share: bool, stopped: Arc<AtomicBool>) -> Self {
         let objects = share.then(|| store.objects_path());
-        let (stacks, origins, folders) = Default::default();
-        Self { store, ids, objects, stopped, stacks, origins, folders }
+        let (stacks, origins, folders, kept, idle) = Default::default();
+        Self { store, ids, objects, stopped, stacks, origins, folders, kept, idle }
     }
 
-    /// Says what a snapshot was made from: its stack will be that one's and the difference.
+    /// Says what a snapshot was made from, if nobody has: its stack will be that one's and the difference.
     pub fn derive(&self, snapshot: &Snapshot, origin: &Snapshot) {
         let id = snapshot.id();
+        if !locked(&self.origins).contains_key(&id) {
+            self.set_origin(id, origin);
+        }
+    }
+
+    /// Says what the snapshots of a build come from: the same in every build, so that what is kept is found.
+    pub fn derive_all(&self, lineage: &Arc<Lineage>) {
+        let mut next = Some(lineage);
+        while let Some(lineage) = next {
+            next = lineage.parent.as_ref();
+            let origin = next.and_then(|origin| origin.snapshot.as_deref());
+            if let (Some(snapshot), Some(origin)) = (lineage.snapshot.as_deref(), origin) {
+                self.set_origin(snapshot.id(), origin);
+            }
+        }
+    }
+
+    fn set_origin(&self, id: SnapshotId, origin: &Snapshot) {
         let mut origins = locked(&self.origins);
         let mut ancestor = Some(origin.id());
         // A step may lead back to what an earlier one began with.
@@ -105,43 +127,34 @@ impl Checkouts {
             }
             ancestor = origins.get(&known).map(|(origin, _)| *origin);
         }
-        origins.entry(id).or_insert_with(|| (origin.id(), origin.clone()));
+        origins.insert(id, (origin.id(), origin.clone()));
     }
 
-    /// Removes all folders, and those of dead processes that only these ids can remove.
+    /// A worker.
+    fn hand(&self) -> Result<Arc<Hand>> {
+        let idle = locked(&self.idle).pop();
+        idle.map_or_else(|| Hand::start(&self.ids).map(Arc::new), Ok)
+    }
+
+    fn put_back(&self, hand: Arc<Hand>) {
+        if hand.is_well() {
+            locked(&self.idle).push(hand);
+        }
+    }
+
+    /// Removes all folders that are not kept, and those of dead processes that only these ids can remove.
     pub fn clear(&self) {
         locked(&self.stacks).clear();
+        locked(&self.kept).clear();
         let mut folders = std::mem::take(&mut *locked(&self.folders));
         folders.retain(|folder| folder.exists());
         folders.extend(self.store.scratch().dead());
         if !folders.is_empty()
-            && let Ok(hand) = Hand::start(&self.ids)
+            && let Ok(hand) = self.hand()
         {
             remove(&hand, &folders);
         }
-    }
-
-    /// The stack that shows a snapshot, made if there is none.
-    fn stack(&self, hand: &Hand, snapshot: &Snapshot) -> Result<Stack> {
-        let id = snapshot.id();
-        let slot = locked(&self.stacks).entry(id).or_default().clone();
-        // Whoever wants the same waits; what it is made from was there before it, so nobody waits in a circle.
-        let mut made = locked(&slot);
-        if let Some(stack) = &*made {
-            return Ok(stack.clone());
-        }
-        let origin = locked(&self.origins).get(&id).cloned();
-        let below = origin.map(|(_, origin)| Ok::<_, Error>((self.stack(hand, &origin)?, origin)));
-        let trees = Trees::new(&self.store);
-        let stack = match below.transpose()? {
-            Some((stack, origin)) if stack.len() < HIGHEST => {
-                let layer = layer::difference(&trees, &origin, snapshot)?;
-                [vec![self.folder(hand, &trees, &layer, Bytes::Copied)?], stack].concat()
-            }
-            _ => vec![self.folder(hand, &trees, snapshot, self.bytes())?],
-        };
-        *made = Some(stack.clone());
-        Ok(stack)
+        locked(&self.idle).clear();
     }
 
     fn bytes(&self) -> Bytes<'_> {
@@ -151,23 +164,39 @@ impl Checkouts {
     /// A new folder that holds what a tree says.
     fn folder(&self, hand: &Hand, trees: &Trees<'_>, tree: &Snapshot, bytes: Bytes<'_>) -> Result<PathBuf> {
         let folder = self.empty_folder()?;
-        hand.fill(trees, tree, &folder, bytes, &|| self.stopped.load(Ordering::SeqCst))?;
+        self.fill(hand, trees, tree, &folder, bytes)?;
         Ok(folder)
+    }
+
+    fn fill(
+        &self,
+        hand: &Hand,
+        trees: &Trees<'_>,
+        tree: &Snapshot,
+        folder: &Path,
+        bytes: Bytes<'_>,
+    ) -> Result<()> {
+        hand.fill(trees, tree, folder, bytes, &|| self.stopped.load(Ordering::SeqCst))
     }
 
     /// A new empty folder of the sandbox's root.
     fn empty_folder(&self) -> Result<PathBuf> {
-        let folder = self.store.scratch().fresh_folder()?;
-        locked(&self.folders).push(folder.clone());
+        let folder = self.store.scratch().fresh();
+        self.make_folder(&folder)?;
+        Ok(folder)
+    }
+
+    fn make_folder(&self, folder: &Path) -> Result<()> {
+        fs::create_dir(folder).map_err(|error| Error::io("make", folder, error))?;
+        locked(&self.folders).push(folder.to_owned());
         let given = match (self.ids.host_uid(0), self.ids.host_gid(0)) {
             // Only root can, and with any other map it is the caller's own.
             (Some(uid), Some(gid)) if rustix::process::geteuid().is_root() => {
-                std::os::unix::fs::chown(&folder, Some(uid), Some(gid))
+                std::os::unix::fs::chown(folder, Some(uid), Some(gid))
             }
             _ => Ok(()),
         };
-        given.map_err(|error| Error::io("give to the sandbox", &folder, error))?;
-        Ok(folder)
+        given.map_err(|error| Error::io("give to the sandbox", folder, error))
     }
 }
 

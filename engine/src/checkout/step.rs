@@ -8,7 +8,7 @@ use super::{
 use crate::error::Result;
 use rbuild_sandbox::{Mount, Upper};
 use rbuild_tree::{Delta, Snapshot, Timestamp, TreePath};
-use std::path::PathBuf;
+use std::{path::PathBuf, sync::Arc};
 
 /// What a mount shows.
 pub struct Shown {
@@ -21,7 +21,7 @@ pub struct Shown {
 /// The folders of a step, removed when dropped.
 pub struct StepFolders<'a> {
     checkouts: &'a Checkouts,
-    hand: Hand,
+    hand: Arc<Hand>,
     folders: Vec<PathBuf>,
     /// The first is the root.
     uppers: Vec<Changes>,
@@ -42,7 +42,7 @@ impl<'a> StepFolders<'a> {
     /// # Errors
     /// The machine refuses, the store lacks something, the disk is full.
     pub fn make(checkouts: &'a Checkouts, mounts: &mut [Mount], shown: Vec<Shown>) -> Result<Self> {
-        let hand = Hand::start(&checkouts.ids)?;
+        let hand = checkouts.hand()?;
         let mut step = Self { checkouts, hand, folders: Vec::new(), uppers: Vec::new() };
         let mut shown = shown.into_iter();
         for mount in mounts {
@@ -103,5 +103,6 @@ impl<'a> StepFolders<'a> {
 impl Drop for StepFolders<'_> {
     fn drop(&mut self) {
         remove(&self.hand, &self.folders);
+        self.checkouts.put_back(self.hand.clone());
     }
 }

@@ -105,6 +105,8 @@ impl Worker {
                 return Ok((found, Vec::new()));
             }
             [b"empty"] => {
+                // What was read before may lie in it, open.
+                *self = Self::default();
                 // What came along only names it.
                 let folder =
                     openat(first(descriptors)?, ".", OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
