@@ -25,9 +25,10 @@
 //! ```text
 //! mod      what a build has of all these
 //! stack    which folders a snapshot is shown by        kept     those that outlive a build
+//! checks   whether the store has what kept ones name
 //! step     the folders of one step's mounts
 //! layer    a difference, and what mounts stand on, as trees that say literally what a folder holds
-//! hand     the engine's side of the worker: making a folder
+//! hand     the engine's side of the worker            fill     making a folder
 //! changes  from what the kernel left to a snapshot
 //! worker   the worker: dispatch        unpack  filling a folder        upper  reading changes
 //! place    directories by paths of any length
@@ -35,6 +36,8 @@
 //! ```
 
 mod changes;
+mod checks;
+mod fill;
 mod hand;
 mod kept;
 mod layer;
@@ -54,7 +57,9 @@ use crate::{
     error::{Error, Result},
     store::Store,
 };
-use hand::{Bytes, Hand};
+use checks::Checks;
+use fill::Bytes;
+use hand::Hand;
 use layer::Trees;
 use rbuild_sandbox::IdMap;
 use rbuild_tree::{Snapshot, SnapshotId};
@@ -66,6 +71,7 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
+    thread::{self, JoinHandle},
 };
 
 /// Folders of a stack, the uppermost first.
@@ -85,16 +91,23 @@ pub struct Checkouts {
     folders: Mutex<Vec<PathBuf>>,
     /// In use.
     kept: Mutex<Vec<kept::Kept>>,
+    /// Of what they name.
+    checks: Checks,
+    /// What mounts stand on, by what it holds.
+    grounds: Mutex<HashMap<SnapshotId, Arc<Mutex<Option<PathBuf>>>>>,
     /// Workers that have nothing to do.
-    idle: Mutex<Vec<Arc<Hand>>>,
+    idle: Arc<Mutex<Vec<Arc<Hand>>>>,
+    /// Folders of steps being removed.
+    removals: Mutex<Vec<JoinHandle<()>>>,
 }
 
 impl Checkouts {
     /// None yet; `stopped` ends the making of one. With `share` no bytes are copied: needs Linux 6.16.
     pub fn new(store: Arc<Store>, ids: IdMap, share: bool, stopped: Arc<AtomicBool>) -> Self {
         let objects = share.then(|| store.objects_path());
-        let (stacks, origins, folders, kept, idle) = Default::default();
-        Self { store, ids, objects, stopped, stacks, origins, folders, kept, idle }
+        let (stacks, origins, folders, kept, checks) = Default::default();
+        let (grounds, idle, removals) = Default::default();
+        Self { store, ids, objects, stopped, stacks, origins, folders, kept, checks, grounds, idle, removals }
     }
 
     /// Says what a snapshot was made from, if nobody has: its stack will be that one's and the difference.
@@ -136,15 +149,34 @@ impl Checkouts {
         idle.map_or_else(|| Hand::start(&self.ids).map(Arc::new), Ok)
     }
 
-    fn put_back(&self, hand: Arc<Hand>) {
-        if hand.is_well() {
-            locked(&self.idle).push(hand);
+    /// Removes folders of a step while others go on.
+    fn remove_later(&self, hand: Arc<Hand>, folders: Vec<PathBuf>) {
+        let idle = self.idle.clone();
+        locked(&self.removals).push(thread::spawn(move || {
+            remove(&hand, &folders);
+            if hand.is_well() {
+                locked(&idle).push(hand);
+            }
+        }));
+    }
+
+    /// What mounts stand on: the same for most steps.
+    fn ground(&self, hand: &Hand, trees: &Trees<'_>, ground: &Snapshot) -> Result<PathBuf> {
+        let slot = locked(&self.grounds).entry(ground.id()).or_default().clone();
+        let mut made = locked(&slot);
+        if let Some(folder) = &*made {
+            return Ok(folder.clone());
         }
+        Ok(made.insert(self.folder(hand, trees, ground, Bytes::Copied)?).clone())
     }
 
     /// Removes all folders that are not kept, and those of dead processes that only these ids can remove.
     pub fn clear(&self) {
+        for removal in std::mem::take(&mut *locked(&self.removals)) {
+            let _ = removal.join();
+        }
         locked(&self.stacks).clear();
+        locked(&self.grounds).clear();
         locked(&self.kept).clear();
         let mut folders = std::mem::take(&mut *locked(&self.folders));
         folders.retain(|folder| folder.exists());

@@ -2,7 +2,8 @@
 
 use super::{
     Checkouts, Stack,
-    hand::{Bytes, Hand},
+    fill::Bytes,
+    hand::Hand,
     kept,
     layer::{self, Trees},
     locked,
@@ -80,7 +81,7 @@ impl Checkouts {
         let name = self.name(id, None);
         if let Some(kept) = kept::take(&self.store, &name) {
             if self.objects.is_some() {
-                self.check_objects(snapshot)?;
+                self.checks.begin(&self.store, snapshot);
             }
             return Ok(self.hold(kept));
         }
@@ -134,17 +135,6 @@ impl Checkouts {
         let folder = kept.folder.clone();
         locked(&self.kept).push(kept);
         folder
-    }
-
-    /// Looks whether the store has what files of a kept folder name: the kernel knows of no damage.
-    fn check_objects(&self, snapshot: &Snapshot) -> Result<()> {
-        let mut seen = std::collections::HashSet::new();
-        Ok(walk(&*self.store, &snapshot.tree, &mut |_, entry| match &entry.kind {
-            Kind::File { object, size: 1.. } if seen.insert(*object) && !self.store.has_object(object) => {
-                Err(rbuild_tree::Error::Missing { what: "object", id: object.to_string() })
-            }
-            _ => Ok(()),
-        })?)
     }
 }
 

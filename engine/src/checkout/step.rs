@@ -3,7 +3,6 @@
 use super::{
     Bytes, Checkouts, Hand, Stack, changes,
     layer::{self, Trees},
-    remove,
 };
 use crate::error::Result;
 use rbuild_sandbox::{Mount, Upper};
@@ -59,7 +58,7 @@ impl<'a> StepFolders<'a> {
     fn overlay(&mut self, shown: Shown, target: String, source: String, read_only: bool) -> Result<Mount> {
         let trees = Trees::new(&self.checkouts.store);
         let ground = layer::ground(&trees, &shown.tree, &shown.lent)?;
-        let mut lower = vec![self.folder(&trees, &ground)?];
+        let mut lower = vec![self.checkouts.ground(&self.hand, &trees, &ground)?];
         lower.extend(self.checkouts.stack(&self.hand, &shown.tree)?);
         let mut upper = None;
         if !read_only {
@@ -90,6 +89,7 @@ impl<'a> StepFolders<'a> {
     /// # Errors
     /// The store can't be written; something that no tree can hold.
     pub fn changes(&self, epoch: Timestamp) -> Result<Delta> {
+        self.checkouts.checks.finish()?;
         match self.uppers.first() {
             Some(root) => {
                 let Checkouts { store, stopped, .. } = self.checkouts;
@@ -102,7 +102,6 @@ impl<'a> StepFolders<'a> {
 
 impl Drop for StepFolders<'_> {
     fn drop(&mut self) {
-        remove(&self.hand, &self.folders);
-        self.checkouts.put_back(self.hand.clone());
+        self.checkouts.remove_later(self.hand.clone(), std::mem::take(&mut self.folders));
     }
 }

@@ -52,6 +52,7 @@ type Answer = (Vec<u8>, Vec<OwnedFd>);
 /// The work of a [`Worker`](rbuild_sandbox::Worker), for `main`.
 pub fn work(channel: &Channel) {
     let mut worker = Worker::default();
+    rustix::process::umask(Mode::empty());
     while let Ok(Some((question, descriptors))) = channel.receive() {
         let answer = match wire::split(&question) {
             Some(parts) => worker.answer(&parts, descriptors),
