@@ -57,13 +57,20 @@ impl Worker {
         }
     }
 
-    /// Asks it something; gives the answer and its descriptors.
+    /// Asks it something.
     ///
     /// # Errors
     /// It is gone, or the question is too large: 64 MiB and 253 descriptors are allowed.
-    pub fn ask(&self, question: &[u8], descriptors: &[BorrowedFd<'_>]) -> Result<(Vec<u8>, Vec<OwnedFd>)> {
-        let control = self.0.control();
-        send_bytes(control, question, descriptors).map_err(control_error)?;
-        receive_bytes(control).map_err(control_error)?.ok_or(Error::Lost("worked with its files"))
+    pub fn say(&self, question: &[u8], descriptors: &[BorrowedFd<'_>]) -> Result<()> {
+        send_bytes(self.0.control(), question, descriptors).map_err(control_error)
+    }
+
+    /// Gives the next answer and its descriptors: one a question, in order.
+    ///
+    /// # Errors
+    /// It is gone.
+    pub fn hear(&self) -> Result<(Vec<u8>, Vec<OwnedFd>)> {
+        let answer = receive_bytes(self.0.control()).map_err(control_error)?;
+        answer.ok_or(Error::Lost("worked with its files"))
     }
 }

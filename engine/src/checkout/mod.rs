@@ -23,10 +23,12 @@
 //! all its names.
 //!
 //! ```text
-//! mod      stacks, kept for a build
+//! mod      what a build has of all these
+//! stack    which folders a snapshot is shown by        kept     those that outlive a build
+//! checks   whether the store has what kept ones name
 //! step     the folders of one step's mounts
 //! layer    a difference, and what mounts stand on, as trees that say literally what a folder holds
-//! hand     the engine's side of the worker: making a folder
+//! hand     the engine's side of the worker            fill     making a folder
 //! changes  from what the kernel left to a snapshot
 //! worker   the worker: dispatch        unpack  filling a folder        upper  reading changes
 //! place    directories by paths of any length
@@ -34,9 +36,13 @@
 //! ```
 
 mod changes;
+mod checks;
+mod fill;
 mod hand;
+mod kept;
 mod layer;
 mod place;
+mod stack;
 mod step;
 mod unpack;
 mod upper;
@@ -46,11 +52,14 @@ mod worker;
 pub use step::{Shown, StepFolders};
 pub use worker::work;
 
+use crate::value::Lineage;
 use crate::{
     error::{Error, Result},
     store::Store,
 };
-use hand::{Bytes, Hand};
+use checks::Checks;
+use fill::Bytes;
+use hand::Hand;
 use layer::Trees;
 use rbuild_sandbox::IdMap;
 use rbuild_tree::{Snapshot, SnapshotId};
@@ -62,16 +71,13 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
+    thread::{self, JoinHandle},
 };
-
-/// More than this on top of each other, and the next one starts from the ground: every look-up asks them all, and the
-/// kernel takes no longer list than fits a page.
-const HIGHEST: usize = 40;
 
 /// Folders of a stack, the uppermost first.
 type Stack = Vec<PathBuf>;
 
-/// The stacks of a build; its folders are removed when it is dropped.
+/// The stacks of a build; folders that are not kept are removed when it is dropped.
 pub struct Checkouts {
     store: Arc<Store>,
     ids: IdMap,
@@ -81,21 +87,50 @@ pub struct Checkouts {
     stacks: Mutex<HashMap<SnapshotId, Arc<Mutex<Option<Stack>>>>>,
     /// What a snapshot was made from. Nothing is made from itself, over any number of others.
     origins: Mutex<HashMap<SnapshotId, (SnapshotId, Snapshot)>>,
-    /// All that were made.
+    /// All that were made and are not kept.
     folders: Mutex<Vec<PathBuf>>,
+    /// In use.
+    kept: Mutex<Vec<kept::Kept>>,
+    /// Of what they name.
+    checks: Checks,
+    /// What mounts stand on, by what it holds.
+    grounds: Mutex<HashMap<SnapshotId, Arc<Mutex<Option<PathBuf>>>>>,
+    /// Workers that have nothing to do.
+    idle: Arc<Mutex<Vec<Arc<Hand>>>>,
+    /// Folders of steps being removed.
+    removals: Mutex<Vec<JoinHandle<()>>>,
 }
 
 impl Checkouts {
     /// None yet; `stopped` ends the making of one. With `share` no bytes are copied: needs Linux 6.16.
     pub fn new(store: Arc<Store>, ids: IdMap, share: bool, stopped: Arc<AtomicBool>) -> Self {
         let objects = share.then(|| store.objects_path());
-        let (stacks, origins, folders) = Default::default();
-        Self { store, ids, objects, stopped, stacks, origins, folders }
+        let (stacks, origins, folders, kept, checks) = Default::default();
+        let (grounds, idle, removals) = Default::default();
+        Self { store, ids, objects, stopped, stacks, origins, folders, kept, checks, grounds, idle, removals }
     }
 
-    /// Says what a snapshot was made from: its stack will be that one's and the difference.
+    /// Says what a snapshot was made from, if nobody has: its stack will be that one's and the difference.
     pub fn derive(&self, snapshot: &Snapshot, origin: &Snapshot) {
         let id = snapshot.id();
+        if !locked(&self.origins).contains_key(&id) {
+            self.set_origin(id, origin);
+        }
+    }
+
+    /// Says what the snapshots of a build come from: the same in every build, so that what is kept is found.
+    pub fn derive_all(&self, lineage: &Arc<Lineage>) {
+        let mut next = Some(lineage);
+        while let Some(lineage) = next {
+            next = lineage.parent.as_ref();
+            let origin = next.and_then(|origin| origin.snapshot.as_deref());
+            if let (Some(snapshot), Some(origin)) = (lineage.snapshot.as_deref(), origin) {
+                self.set_origin(snapshot.id(), origin);
+            }
+        }
+    }
+
+    fn set_origin(&self, id: SnapshotId, origin: &Snapshot) {
         let mut origins = locked(&self.origins);
         let mut ancestor = Some(origin.id());
         // A step may lead back to what an earlier one began with.
@@ -105,43 +140,53 @@ impl Checkouts {
             }
             ancestor = origins.get(&known).map(|(origin, _)| *origin);
         }
-        origins.entry(id).or_insert_with(|| (origin.id(), origin.clone()));
+        origins.insert(id, (origin.id(), origin.clone()));
     }
 
-    /// Removes all folders, and those of dead processes that only these ids can remove.
+    /// A worker.
+    fn hand(&self) -> Result<Arc<Hand>> {
+        let idle = locked(&self.idle).pop();
+        idle.map_or_else(|| Hand::start(&self.ids).map(Arc::new), Ok)
+    }
+
+    /// Removes folders of a step while others go on.
+    fn remove_later(&self, hand: Arc<Hand>, folders: Vec<PathBuf>) {
+        let idle = self.idle.clone();
+        locked(&self.removals).push(thread::spawn(move || {
+            remove(&hand, &folders);
+            if hand.is_well() {
+                locked(&idle).push(hand);
+            }
+        }));
+    }
+
+    /// What mounts stand on: the same for most steps.
+    fn ground(&self, hand: &Hand, trees: &Trees<'_>, ground: &Snapshot) -> Result<PathBuf> {
+        let slot = locked(&self.grounds).entry(ground.id()).or_default().clone();
+        let mut made = locked(&slot);
+        if let Some(folder) = &*made {
+            return Ok(folder.clone());
+        }
+        Ok(made.insert(self.folder(hand, trees, ground, Bytes::Copied)?).clone())
+    }
+
+    /// Removes all folders that are not kept, and those of dead processes that only these ids can remove.
     pub fn clear(&self) {
+        for removal in std::mem::take(&mut *locked(&self.removals)) {
+            let _ = removal.join();
+        }
         locked(&self.stacks).clear();
+        locked(&self.grounds).clear();
+        locked(&self.kept).clear();
         let mut folders = std::mem::take(&mut *locked(&self.folders));
         folders.retain(|folder| folder.exists());
         folders.extend(self.store.scratch().dead());
         if !folders.is_empty()
-            && let Ok(hand) = Hand::start(&self.ids)
+            && let Ok(hand) = self.hand()
         {
             remove(&hand, &folders);
         }
-    }
-
-    /// The stack that shows a snapshot, made if there is none.
-    fn stack(&self, hand: &Hand, snapshot: &Snapshot) -> Result<Stack> {
-        let id = snapshot.id();
-        let slot = locked(&self.stacks).entry(id).or_default().clone();
-        // Whoever wants the same waits; what it is made from was there before it, so nobody waits in a circle.
-        let mut made = locked(&slot);
-        if let Some(stack) = &*made {
-            return Ok(stack.clone());
-        }
-        let origin = locked(&self.origins).get(&id).cloned();
-        let below = origin.map(|(_, origin)| Ok::<_, Error>((self.stack(hand, &origin)?, origin)));
-        let trees = Trees::new(&self.store);
-        let stack = match below.transpose()? {
-            Some((stack, origin)) if stack.len() < HIGHEST => {
-                let layer = layer::difference(&trees, &origin, snapshot)?;
-                [vec![self.folder(hand, &trees, &layer, Bytes::Copied)?], stack].concat()
-            }
-            _ => vec![self.folder(hand, &trees, snapshot, self.bytes())?],
-        };
-        *made = Some(stack.clone());
-        Ok(stack)
+        locked(&self.idle).clear();
     }
 
     fn bytes(&self) -> Bytes<'_> {
@@ -151,23 +196,39 @@ impl Checkouts {
     /// A new folder that holds what a tree says.
     fn folder(&self, hand: &Hand, trees: &Trees<'_>, tree: &Snapshot, bytes: Bytes<'_>) -> Result<PathBuf> {
         let folder = self.empty_folder()?;
-        hand.fill(trees, tree, &folder, bytes, &|| self.stopped.load(Ordering::SeqCst))?;
+        self.fill(hand, trees, tree, &folder, bytes)?;
         Ok(folder)
+    }
+
+    fn fill(
+        &self,
+        hand: &Hand,
+        trees: &Trees<'_>,
+        tree: &Snapshot,
+        folder: &Path,
+        bytes: Bytes<'_>,
+    ) -> Result<()> {
+        hand.fill(trees, tree, folder, bytes, &|| self.stopped.load(Ordering::SeqCst))
     }
 
     /// A new empty folder of the sandbox's root.
     fn empty_folder(&self) -> Result<PathBuf> {
-        let folder = self.store.scratch().fresh_folder()?;
-        locked(&self.folders).push(folder.clone());
+        let folder = self.store.scratch().fresh();
+        self.make_folder(&folder)?;
+        Ok(folder)
+    }
+
+    fn make_folder(&self, folder: &Path) -> Result<()> {
+        fs::create_dir(folder).map_err(|error| Error::io("make", folder, error))?;
+        locked(&self.folders).push(folder.to_owned());
         let given = match (self.ids.host_uid(0), self.ids.host_gid(0)) {
             // Only root can, and with any other map it is the caller's own.
             (Some(uid), Some(gid)) if rustix::process::geteuid().is_root() => {
-                std::os::unix::fs::chown(&folder, Some(uid), Some(gid))
+                std::os::unix::fs::chown(folder, Some(uid), Some(gid))
             }
             _ => Ok(()),
         };
-        given.map_err(|error| Error::io("give to the sandbox", &folder, error))?;
-        Ok(folder)
+        given.map_err(|error| Error::io("give to the sandbox", folder, error))
     }
 }
 

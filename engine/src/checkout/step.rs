@@ -3,12 +3,11 @@
 use super::{
     Bytes, Checkouts, Hand, Stack, changes,
     layer::{self, Trees},
-    remove,
 };
 use crate::error::Result;
 use rbuild_sandbox::{Mount, Upper};
 use rbuild_tree::{Delta, Snapshot, Timestamp, TreePath};
-use std::path::PathBuf;
+use std::{path::PathBuf, sync::Arc};
 
 /// What a mount shows.
 pub struct Shown {
@@ -21,7 +20,7 @@ pub struct Shown {
 /// The folders of a step, removed when dropped.
 pub struct StepFolders<'a> {
     checkouts: &'a Checkouts,
-    hand: Hand,
+    hand: Arc<Hand>,
     folders: Vec<PathBuf>,
     /// The first is the root.
     uppers: Vec<Changes>,
@@ -42,7 +41,7 @@ impl<'a> StepFolders<'a> {
     /// # Errors
     /// The machine refuses, the store lacks something, the disk is full.
     pub fn make(checkouts: &'a Checkouts, mounts: &mut [Mount], shown: Vec<Shown>) -> Result<Self> {
-        let hand = Hand::start(&checkouts.ids)?;
+        let hand = checkouts.hand()?;
         let mut step = Self { checkouts, hand, folders: Vec::new(), uppers: Vec::new() };
         let mut shown = shown.into_iter();
         for mount in mounts {
@@ -59,7 +58,7 @@ impl<'a> StepFolders<'a> {
     fn overlay(&mut self, shown: Shown, target: String, source: String, read_only: bool) -> Result<Mount> {
         let trees = Trees::new(&self.checkouts.store);
         let ground = layer::ground(&trees, &shown.tree, &shown.lent)?;
-        let mut lower = vec![self.folder(&trees, &ground)?];
+        let mut lower = vec![self.checkouts.ground(&self.hand, &trees, &ground)?];
         lower.extend(self.checkouts.stack(&self.hand, &shown.tree)?);
         let mut upper = None;
         if !read_only {
@@ -90,6 +89,7 @@ impl<'a> StepFolders<'a> {
     /// # Errors
     /// The store can't be written; something that no tree can hold.
     pub fn changes(&self, epoch: Timestamp) -> Result<Delta> {
+        self.checkouts.checks.finish()?;
         match self.uppers.first() {
             Some(root) => {
                 let Checkouts { store, stopped, .. } = self.checkouts;
@@ -102,6 +102,6 @@ impl<'a> StepFolders<'a> {
 
 impl Drop for StepFolders<'_> {
     fn drop(&mut self) {
-        remove(&self.hand, &self.folders);
+        self.checkouts.remove_later(self.hand.clone(), std::mem::take(&mut self.folders));
     }
 }

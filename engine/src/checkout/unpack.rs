@@ -23,7 +23,7 @@ use std::{
         fd::{AsFd, OwnedFd},
         unix::{
             ffi::OsStrExt,
-            fs::{PermissionsExt, lchown, symlink},
+            fs::{OpenOptionsExt, PermissionsExt, lchown, symlink},
         },
     },
     path::{Path, PathBuf},
@@ -31,6 +31,9 @@ use std::{
 
 /// How a directory of an overlay says that a name of those below it is gone.
 pub(super) const WHITEOUT: Kind = Kind::CharDevice(Device { major: 0, minor: 0 });
+
+/// The bits that making a file sets.
+const PERMISSIONS: u32 = 0o777;
 
 /// A folder being filled.
 pub(super) struct Unpack {
@@ -44,6 +47,14 @@ impl Unpack {
     /// `snapshot` says what the folder itself will be.
     pub(super) fn begin(folder: OwnedFd, snapshot: &[u8]) -> Outcome<Self> {
         let root = decode_snapshot(snapshot).map_err(|error| error.to_string())?.root;
+        // What is made in it would have its group, if a folder above it says so.
+        let own = |path: &str| {
+            lchown(path, Some(0), Some(0))?;
+            fs::set_permissions(path, fs::Permissions::from_mode(0o755))
+        };
+        place::enter(folder.as_fd(), Path::new(""))
+            .and_then(|()| own("."))
+            .doing("set the attributes of", Path::new(""))?;
         Ok(Self { folder, root, directories: Vec::new() })
     }
 
@@ -99,6 +110,7 @@ impl Unpack {
         let root = [(PathBuf::new(), self.root)];
         for (path, metadata) in root.iter().chain(&self.directories).rev() {
             place::enter(self.folder.as_fd(), path)
+                .and_then(|()| fs::set_permissions(".", fs::Permissions::from_mode(metadata.mode)))
                 .and_then(|()| set_metadata(Path::new("."), metadata, false, metadata.mtime.nanoseconds))
                 .doing("set the attributes of", path)?;
         }
@@ -106,38 +118,40 @@ impl Unpack {
     }
 }
 
-/// Makes one entry, not yet with its metadata.
+/// Makes one entry, with its permissions but for the bits that a change of owner takes away; [`work`](super::work) has no
+/// umask.
 fn make(path: &Path, entry: &Entry, files: &mut impl Iterator<Item = File>) -> io::Result<()> {
+    let mode = entry.metadata.mode & PERMISSIONS;
     let special = |kind, mode: u32| Ok(mknodat(CWD, path, kind, Mode::from_raw_mode(mode), 0)?);
+    let create = || File::options().write(true).create_new(true).mode(mode).open(path);
     match &entry.kind {
         Kind::Directory(_) => fs::create_dir(path),
         Kind::Symlink(target) => symlink(OsStr::from_bytes(target), path),
-        Kind::Fifo => special(FileType::Fifo, 0),
-        Kind::Socket => special(FileType::Socket, 0),
+        Kind::Fifo => special(FileType::Fifo, mode),
+        Kind::Socket => special(FileType::Socket, mode),
         whiteout if *whiteout == WHITEOUT => special(FileType::CharacterDevice, 0),
         // A user namespace makes no devices.
-        Kind::CharDevice(_) | Kind::BlockDevice(_) | Kind::File { size: 0, .. } => {
-            File::create_new(path).map(drop)
-        }
-        Kind::File { size, .. } if entry.metadata.xattrs.contains_key(NO_BYTES) => {
-            File::create_new(path)?.set_len(*size)
-        }
+        Kind::CharDevice(_) | Kind::BlockDevice(_) | Kind::File { size: 0, .. } => create().map(drop),
+        Kind::File { size, .. } if entry.metadata.xattrs.contains_key(NO_BYTES) => create()?.set_len(*size),
         Kind::File { size, .. } => {
             let bytes = files.next().ok_or(ErrorKind::UnexpectedEof)?;
-            clone_prefix(&bytes, &File::create_new(path)?, *size)
+            clone_prefix(&bytes, &create()?, *size)
         }
     }
 }
 
 /// Sets what can be set: owners that the map has, attributes that the filesystem takes.
 fn set_metadata(path: &Path, metadata: &Metadata, is_link: bool, mark: u32) -> io::Result<()> {
-    match lchown(path, Some(metadata.uid), Some(metadata.gid)) {
-        Err(error) if !matches!(error.kind(), ErrorKind::InvalidInput | ErrorKind::PermissionDenied) => {
-            return Err(error);
+    // What is made belongs to 0:0.
+    if (metadata.uid, metadata.gid) != (0, 0) {
+        match lchown(path, Some(metadata.uid), Some(metadata.gid)) {
+            Err(error) if !matches!(error.kind(), ErrorKind::InvalidInput | ErrorKind::PermissionDenied) => {
+                return Err(error);
+            }
+            _ => {}
         }
-        _ => {}
     }
-    if !is_link {
+    if !is_link && metadata.mode & !PERMISSIONS != 0 {
         fs::set_permissions(path, fs::Permissions::from_mode(metadata.mode))?;
     }
     for (name, value) in &metadata.xattrs {

@@ -52,6 +52,7 @@ type Answer = (Vec<u8>, Vec<OwnedFd>);
 /// The work of a [`Worker`](rbuild_sandbox::Worker), for `main`.
 pub fn work(channel: &Channel) {
     let mut worker = Worker::default();
+    rustix::process::umask(Mode::empty());
     while let Ok(Some((question, descriptors))) = channel.receive() {
         let answer = match wire::split(&question) {
             Some(parts) => worker.answer(&parts, descriptors),
@@ -105,6 +106,8 @@ impl Worker {
                 return Ok((found, Vec::new()));
             }
             [b"empty"] => {
+                // What was read before may lie in it, open.
+                *self = Self::default();
                 // What came along only names it.
                 let folder =
                     openat(first(descriptors)?, ".", OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());

@@ -30,6 +30,7 @@ use crate::{
     error::{Error, Result},
     image::LayerQueue,
     session::Session,
+    value::Lineage,
 };
 use rbuild_sandbox::IdMap;
 use rbuild_tree::Snapshot;
@@ -67,6 +68,13 @@ impl Engine {
     fn derive(&self, tree: &Snapshot, origin: &Snapshot) {
         if let Some(checkouts) = self.checkouts() {
             checkouts.derive(tree, origin);
+        }
+    }
+
+    /// Says what a tree comes from over all steps before, for one that runs over it.
+    fn derive_all(&self, lineage: &Arc<Lineage>) {
+        if let Some(checkouts) = self.checkouts() {
+            checkouts.derive_all(lineage);
         }
     }
 

@@ -13,7 +13,7 @@ use crate::{
     operations::accounts::Accounts,
     plan::{CONTAINER_HOST_NAME, Inputs, StepEnvironment},
     spec::types::{Body, Mount as Declared, MountKind, Network, Owner},
-    value::HostTree,
+    value::{HostTree, Lineage},
 };
 use rbuild_overlay::{Caller, Changes, Error as Overlay, FileKind, Session};
 use rbuild_sandbox::{Command, Exit, Limits, Output, Running, Sandbox, Setup};
@@ -22,6 +22,7 @@ use std::{
     ffi::OsString,
     io,
     path::Path,
+    sync::Arc,
     thread::{self, ScopedJoinHandle},
 };
 
@@ -48,10 +49,11 @@ pub(super) enum Argv {
 /// The tree a command runs over.
 #[derive(Clone, Copy)]
 pub(super) enum Over<'a> {
-    /// One of the store: as the step's tree operations left it, and as they found it.
+    /// One of the store: as the step's tree operations left it, as they found it, and what that comes from, or is.
     Snapshot {
         tree: &'a Snapshot,
         base: &'a Snapshot,
+        lineage: Option<&'a Arc<Lineage>>,
     },
     Host(&'a HostTree),
 }
@@ -108,7 +110,7 @@ pub(super) fn run(
     let caches = cache_mount::open_all(engine, request.body, machine)?;
     let mut times = SeenTimes::new(&caches, engine.session.epoch());
     let mut seen = match over {
-        Over::Snapshot { tree, base } => Some(times.root(store, base, tree)?),
+        Over::Snapshot { tree, base, .. } => Some(times.root(store, base, tree)?),
         Over::Host(_) => None,
     };
     let root = match (&seen, over) {

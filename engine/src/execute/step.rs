@@ -16,7 +16,7 @@ use crate::{
         types::{Base, Conflict, Merge, Owner, Run, Step, Take},
     },
     store::{Record, Warned, Yield},
-    value::{Content, HostTree},
+    value::{Content, HostTree, Lineage},
 };
 use rbuild_overlay::Trace;
 use rbuild_sandbox::Exit;
@@ -50,7 +50,8 @@ pub(super) fn make(
     let mut warnings = warned(engine, &step.name, applied.warnings);
     let (mut tree, mut log) = (applied.snapshot, None);
     if let Some(command) = &step.body.run {
-        let over = Over::Snapshot { tree: &tree, base: &base };
+        let lineage = lineage(step, inputs)?;
+        let over = Over::Snapshot { tree: &tree, base: &base, lineage: lineage.as_ref() };
         let ran = passed(engine, step, command_of(engine, step, command, inputs, config, over)?)?;
         tree = ran.applied(engine, &tree)?;
         log = Some(ran.log);
@@ -110,6 +111,18 @@ fn over_host(
         record.trace = Some(store.put_object(&trace.encode())?.to_string());
     }
     Ok(Made { content: Content::Host(HostTree { delta: Some(Arc::new(delta)), ..host.clone() }), record })
+}
+
+/// What the tree a step starts from comes from, or is; none for a directory of another.
+fn lineage(step: &Step, inputs: &Inputs<'_>) -> Result<Option<Arc<Lineage>>> {
+    match &step.base {
+        Base::From(reference) if reference.path.is_root() => Ok(Some(inputs.value(reference)?.lineage)),
+        Base::From(_) => Ok(None),
+        Base::Merge(merge) => match &merge.base {
+            Some(base) => Ok(Some(inputs.value(base)?.lineage)),
+            None => plan::common_ancestor(merge, inputs),
+        },
+    }
 }
 
 /// The tree a step starts from.

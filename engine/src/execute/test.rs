@@ -41,7 +41,9 @@ pub(super) fn make(
             let applied = operations::apply(&inputs.context, &test.body, &base)
                 .map_err(|error| engine.session.located(error))?;
             warnings = warned(engine, &test.name, applied.warnings);
-            let over = Over::Snapshot { tree: &applied.snapshot, base: &base };
+            let value = inputs.value(from)?;
+            let lineage = from.path.is_root().then_some(&value.lineage);
+            let over = Over::Snapshot { tree: &applied.snapshot, base: &base, lineage };
             command_of(engine, test, inputs, config, over)?
         }
     };

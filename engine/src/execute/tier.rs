@@ -103,7 +103,11 @@ impl Machine {
         let shown = mounts.filesystems.iter().map(|filesystem| filesystem.shown(store, epoch));
         let shown = shown.collect::<Result<Vec<_>>>()?;
         let root = &shown[0].tree;
-        if let (Over::Snapshot { base, .. }, Some(seen)) = (over, &seen) {
+        if let (Over::Snapshot { base, lineage, .. }, Some(seen)) = (over, &seen) {
+            if let Some(lineage) = lineage {
+                engine.derive_all(lineage);
+                lineage.snapshot.iter().for_each(|origin| engine.derive(base, origin));
+            }
             engine.derive(seen, base);
             engine.derive(root, seen);
         }

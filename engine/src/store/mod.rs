@@ -8,6 +8,7 @@
 //! blobs/sha256/…     compressed layers, configs, manifests, mode 0444; layouts hold hard links to layers
 //! history/           the last build of each file       (history.rs)
 //! caches/            contents of cache mounts
+//! checkouts/         trees as folders, for the kernel's overlay filesystem (checkout/kept.rs)
 //! index.db           SQLite, rebuildable: the stat cache (index.rs), where blobs are (locations.rs)
 //! locks/             held by who makes a key
 //! writers/           a file for each process whose writes may not be on the disk yet (durability.rs)
@@ -98,9 +99,18 @@ impl Store {
         fs::DirBuilder::new().recursive(true).mode(0o700).create(root).doing("make the store", root)?;
         // Set-up reads paths from other directories; the store's own must not depend on where that is.
         let root = root.canonicalize().doing("find the store", root)?;
-        for name in
-            ["objects", "trees", "records", "blobs/sha256", "history", "caches", "locks", "tmp", "writers"]
-        {
+        for name in [
+            "objects",
+            "trees",
+            "records",
+            "blobs/sha256",
+            "history",
+            "caches",
+            "checkouts",
+            "locks",
+            "tmp",
+            "writers",
+        ] {
             let path = root.join(name);
             if !path.is_dir() {
                 fs::create_dir_all(&path).doing("make", &path)?;
@@ -209,6 +219,21 @@ impl Store {
     /// The folder of all objects.
     pub fn objects_path(&self) -> PathBuf {
         self.root.join("objects")
+    }
+
+    /// The folder of trees as folders.
+    pub fn checkouts_path(&self) -> PathBuf {
+        self.root.join("checkouts")
+    }
+
+    /// Says that something is about to be renamed into the store.
+    pub fn note_write(&self) {
+        self.durability.note_write();
+    }
+
+    /// Whether a power cut may have taken bytes of a file, and what was written before it.
+    pub fn doubts(&self, metadata: &fs::Metadata) -> bool {
+        self.durability.doubts(metadata)
     }
 
     /// The folder of a cache mount.

@@ -90,7 +90,9 @@ fn a_worker_has_the_ids_and_what_came_along() {
     file.write_all(b" and bytes").unwrap();
     fs::set_permissions(&path, fs::Permissions::from_mode(0o000)).unwrap();
     let worker = Worker::start(&IdMap::detect().unwrap()).unwrap();
-    assert_eq!(worker.ask(b"who", &[]).unwrap().0, b"who 0 0");
+    worker.say(b"who", &[]).unwrap();
+    assert_eq!(worker.hear().unwrap().0, b"who 0 0");
     std::io::Seek::rewind(&mut file).unwrap();
-    assert_eq!(worker.ask(b"who", &[file.as_fd()]).unwrap().0, b"who 0 0 and bytes");
+    worker.say(b"who", &[file.as_fd()]).unwrap();
+    assert_eq!(worker.hear().unwrap().0, b"who 0 0 and bytes");
 }

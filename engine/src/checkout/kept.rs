@@ -1,0 +1,132 @@
+//! Folders of stacks that are kept between builds, in the store:
+//!
+//! ```text
+//! checkouts/NAME/          digest of what it holds, whose ids it bears, and the format
+//! checkouts/NAME/folder/   for the kernel; nobody writes to it
+//! checkouts/NAME/stamp     written last: the inode of the folder and when that was changed last
+//! ```
+//!
+//! A copy of a store has other inodes: perhaps it lacks attributes, without which files would be empty. Who uses one holds a
+//! shared lock on `NAME`; its time is that of its last use. What a power cut may have taken is not used.
+
+use super::Hand;
+use crate::store::Store;
+use rbuild_sandbox::IdMap;
+use rbuild_tree::{ObjectId, SnapshotId};
+use std::{
+    fs::{self, File},
+    io,
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+    time::SystemTime,
+};
+
+/// Of what [`layer`](super::layer) and the worker make of a tree.
+const FORMAT: &str = "1";
+/// More are not kept.
+const MOST: usize = 12;
+/// With less room in bytes on the disk, none are.
+const ROOM: u64 = 1 << 30;
+const FOLDER: &str = "folder";
+const STAMP: &str = "stamp";
+
+/// A kept folder; nobody removes it as long as this lives.
+pub(super) struct Kept {
+    pub(super) folder: PathBuf,
+    _lock: File,
+}
+
+/// Which folder it would be: what is shown, and what it lies on if it is a difference only.
+pub(super) fn name(ids: &IdMap, shares: bool, above: SnapshotId, below: Option<SnapshotId>) -> String {
+    let (uids, gids) = (&ids.uids, &ids.gids);
+    let text = format!("{FORMAT} {above} {below:?} {shares} {uids:?} {gids:?}");
+    ObjectId::of(text.as_bytes()).to_string()
+}
+
+/// Where a folder is made that may be kept: in a scratch folder of its own.
+pub(super) fn folder_in(scratch: &Path) -> PathBuf {
+    scratch.join(FOLDER)
+}
+
+/// Whether there is one, as it seems.
+pub(super) fn is_there(store: &Store, name: &str) -> bool {
+    store.checkouts_path().join(name).join(STAMP).exists()
+}
+
+/// Takes one into use; none if there is none that can be trusted.
+pub(super) fn take(store: &Store, name: &str) -> Option<Kept> {
+    let place = store.checkouts_path().join(name);
+    let lock = File::open(&place).ok()?;
+    lock.try_lock_shared().ok()?;
+    let folder = place.join(FOLDER);
+    let stamp = File::open(place.join(STAMP)).ok()?;
+    let is_sound = !store.doubts(&stamp.metadata().ok()?)
+        && io::read_to_string(stamp).ok()? == stamp_of(&folder).ok()?
+        // Perhaps it was removed before it was locked.
+        && fs::metadata(&place).is_ok_and(|found| lock.metadata().is_ok_and(|lock| lock.ino() == found.ino()));
+    is_sound.then(|| {
+        let _ = lock.set_modified(SystemTime::now());
+        Kept { folder, _lock: lock }
+    })
+}
+
+/// Keeps a folder that is whole, made in this scratch folder; fails if it stays there, as good as before.
+pub(super) fn keep(store: &Store, scratch: &Path, name: &str) -> io::Result<Kept> {
+    let place = store.checkouts_path().join(name);
+    fs::write(scratch.join(STAMP), stamp_of(&scratch.join(FOLDER))?)?;
+    let lock = File::open(scratch)?;
+    lock.lock_shared()?;
+    store.note_write();
+    fs::rename(scratch, &place)?;
+    Ok(Kept { folder: place.join(FOLDER), _lock: lock })
+}
+
+/// Makes room: those used least recently go, unless somebody uses them.
+pub(super) fn tidy(store: &Store, hand: &Hand, unsound: &str) {
+    let most = if room(store) < ROOM { 0 } else { MOST };
+    let places = fs::read_dir(store.checkouts_path()).into_iter().flatten().flatten();
+    let mut places: Vec<(SystemTime, PathBuf)> = places
+        .filter_map(|entry| {
+            let place = entry.path();
+            // One that could not be taken goes first.
+            let is_unsound = entry.file_name() == unsound;
+            let used = if is_unsound {
+                SystemTime::UNIX_EPOCH
+            } else {
+                fs::metadata(&place).ok()?.modified().ok()?
+            };
+            Some((used, place))
+        })
+        .collect();
+    places.sort();
+    let unsound = places.iter().filter(|(used, _)| *used == SystemTime::UNIX_EPOCH).count();
+    // One more is about to be made.
+    let excess = (places.len() + 1).saturating_sub(most).max(unsound);
+    for (_, place) in places.into_iter().take(excess) {
+        if let Err(error) = remove(store, hand, &place) {
+            tracing::debug!(?place, %error, "a kept folder could not be removed");
+        }
+    }
+}
+
+fn remove(store: &Store, hand: &Hand, place: &Path) -> io::Result<()> {
+    let lock = File::open(place)?;
+    if lock.try_lock().is_err() {
+        return Ok(());
+    }
+    // From here on nobody finds it.
+    let scratch = store.scratch().fresh();
+    fs::rename(place, &scratch)?;
+    hand.empty(&scratch.join(FOLDER)).map_err(|error| io::Error::other(error.message().to_owned()))?;
+    crate::store::remove_all(&scratch)
+}
+
+fn room(store: &Store) -> u64 {
+    let found = rustix::fs::statvfs(store.checkouts_path());
+    found.map_or(u64::MAX, |found| found.f_bavail.saturating_mul(found.f_frsize))
+}
+
+fn stamp_of(folder: &Path) -> io::Result<String> {
+    let found = fs::symlink_metadata(folder)?;
+    Ok(format!("{} {}.{:09}\n", found.ino(), found.ctime(), found.ctime_nsec()))
+}

@@ -1,0 +1,151 @@
+//! Which folders a stack is made of: those of what a snapshot was made from, as far as that is known, and the difference.
+
+use super::{
+    Checkouts, Stack,
+    fill::Bytes,
+    hand::Hand,
+    kept,
+    layer::{self, Trees},
+    locked,
+};
+use crate::error::Result;
+use rbuild_tree::{Kind, Snapshot, SnapshotId, walk};
+use std::path::PathBuf;
+
+/// More than this on top of each other, and the next one lies on the lowest: every look-up asks them all, and the kernel
+/// takes no longer list than fits a page.
+const HIGHEST: usize = 40;
+
+/// A difference of less is made as fast as it is found: entries, and bytes of files.
+const WORTH_KEEPING: (usize, u64) = (300, 16 << 20);
+
+impl Checkouts {
+    /// The stack that shows a snapshot, made if there is none.
+    pub(super) fn stack(&self, hand: &Hand, snapshot: &Snapshot) -> Result<Stack> {
+        let id = snapshot.id();
+        let slot = locked(&self.stacks).entry(id).or_default().clone();
+        // Whoever wants the same waits; what it is made from was there before it, so nobody waits in a circle.
+        let mut made = locked(&slot);
+        if let Some(stack) = &*made {
+            return Ok(stack.clone());
+        }
+        let stack = match self.below(id) {
+            Some((below_id, below)) => {
+                let stack = self.stack(hand, &below)?;
+                [vec![self.difference(hand, (id, snapshot), (below_id, &below))?], stack].concat()
+            }
+            None => vec![self.whole(hand, id, snapshot)?],
+        };
+        *made = Some(stack.clone());
+        Ok(stack)
+    }
+
+    /// What a snapshot's stack is to lie on: the nearest of those it was made from that has one, or else the first of all.
+    fn below(&self, id: SnapshotId) -> Option<(SnapshotId, Snapshot)> {
+        if kept::is_there(&self.store, &self.name(id, None)) {
+            return None;
+        }
+        let origins = locked(&self.origins).clone();
+        let of = |id: &SnapshotId| origins.get(id).cloned();
+        if let Some(origin) = of(&id)
+            && kept::is_there(&self.store, &self.name(id, Some(origin.0)))
+        {
+            return Some(origin);
+        }
+        let ancestors: Vec<_> = std::iter::successors(of(&id), |(id, _)| of(id)).collect();
+        let near = ancestors.iter().take_while(|(id, _)| self.height(*id) < HIGHEST);
+        let near = near.into_iter().find(|(id, _)| {
+            let origin = of(id).map(|(id, _)| id);
+            self.height(*id) > 0
+                || kept::is_there(&self.store, &self.name(*id, None))
+                || origin.is_some_and(|origin| kept::is_there(&self.store, &self.name(*id, Some(origin))))
+        });
+        near.or(ancestors.last()).cloned()
+    }
+
+    /// How many folders the stack of a snapshot has that is there or being made; 0 if there is none.
+    fn height(&self, id: SnapshotId) -> usize {
+        let slot = locked(&self.stacks).get(&id).cloned();
+        slot.map_or(0, |slot| match slot.try_lock() {
+            Ok(made) => made.as_ref().map_or(0, Vec::len),
+            Err(_) => 1,
+        })
+    }
+
+    fn name(&self, above: SnapshotId, below: Option<SnapshotId>) -> String {
+        kept::name(&self.ids, self.objects.is_some(), above, below)
+    }
+
+    fn whole(&self, hand: &Hand, id: SnapshotId, snapshot: &Snapshot) -> Result<PathBuf> {
+        let trees = Trees::new(&self.store);
+        let name = self.name(id, None);
+        if let Some(kept) = kept::take(&self.store, &name) {
+            if self.objects.is_some() {
+                self.checks.begin(&self.store, snapshot);
+            }
+            return Ok(self.hold(kept));
+        }
+        self.make_and_keep(hand, &trees, snapshot, self.bytes(), &name)
+    }
+
+    fn difference(
+        &self,
+        hand: &Hand,
+        (id, snapshot): (SnapshotId, &Snapshot),
+        (below_id, below): (SnapshotId, &Snapshot),
+    ) -> Result<PathBuf> {
+        let name = self.name(id, Some(below_id));
+        if let Some(kept) = kept::take(&self.store, &name) {
+            return Ok(self.hold(kept));
+        }
+        let trees = Trees::new(&self.store);
+        let layer = layer::difference(&trees, below, snapshot)?;
+        // Only over this one is it looked for.
+        let is_origin = locked(&self.origins).get(&id).is_some_and(|(origin, _)| *origin == below_id);
+        if is_origin && is_worth_keeping(&trees, &layer)? {
+            return self.make_and_keep(hand, &trees, &layer, Bytes::Copied, &name);
+        }
+        self.folder(hand, &trees, &layer, Bytes::Copied)
+    }
+
+    fn make_and_keep(
+        &self,
+        hand: &Hand,
+        trees: &Trees<'_>,
+        tree: &Snapshot,
+        bytes: Bytes<'_>,
+        name: &str,
+    ) -> Result<PathBuf> {
+        kept::tidy(&self.store, hand, name);
+        let scratch = self.store.scratch().fresh_folder()?;
+        let folder = kept::folder_in(&scratch);
+        self.make_folder(&folder)?;
+        self.fill(hand, trees, tree, &folder, bytes)?;
+        match kept::keep(&self.store, &scratch, name) {
+            Ok(kept) => Ok(self.hold(kept)),
+            // Another process was faster, or there is no room: it serves this build.
+            Err(error) => {
+                tracing::debug!(?folder, %error, "a folder is not kept");
+                Ok(folder)
+            }
+        }
+    }
+
+    fn hold(&self, kept: kept::Kept) -> PathBuf {
+        let folder = kept.folder.clone();
+        locked(&self.kept).push(kept);
+        folder
+    }
+}
+
+fn is_worth_keeping(trees: &Trees<'_>, layer: &Snapshot) -> Result<bool> {
+    let (mut entries, mut bytes) = (0, 0);
+    walk(trees, &layer.tree, &mut |_, entry| {
+        entries += 1;
+        if let Kind::File { size, .. } = entry.kind {
+            bytes += size;
+        }
+        Ok(())
+    })?;
+    Ok(entries >= WORTH_KEEPING.0 || bytes >= WORTH_KEEPING.1)
+}
