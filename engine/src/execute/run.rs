@@ -1,7 +1,9 @@
 //! Runs one command over an overlay, in a sandbox.
 
 use super::{
-    Engine, cache_mount, look,
+    Engine, cache_mount,
+    limits::{self, Beyond},
+    look,
     mounts::{Builder, Mounts, Root},
     one_id::OneId,
     output,
@@ -13,11 +15,11 @@ use crate::{
     error::{Error, Result},
     operations::accounts::Accounts,
     plan::{CONTAINER_HOST_NAME, Inputs, StepEnvironment},
-    spec::types::{Body, Mount as Declared, MountKind, Network, Owner},
+    spec::types::{Body, Limits, Mount as Declared, MountKind, Network, Owner},
     value::HostTree,
 };
 use rbuild_overlay::{Caller, Changes, Error as Overlay, FileKind, Session};
-use rbuild_sandbox::{Command, Exit, Limits, Output, Running, Sandbox, Setup};
+use rbuild_sandbox::{Command, Exit, Output, Running, Sandbox, Setup};
 use rbuild_tree::{Snapshot, TreePath, apply};
 use std::{
     ffi::OsString,
@@ -60,6 +62,8 @@ pub(super) enum Over<'a> {
 /// How a command ended, and what it left.
 pub(super) struct Ran {
     pub(super) exit: Exit,
+    /// The limit that it, or a process of it, was beyond.
+    pub(super) beyond: Option<Beyond>,
     /// The object of the log, in hex.
     pub(super) log: String,
     pub(super) last_lines: Vec<String>,
@@ -70,6 +74,11 @@ pub(super) struct Ran {
 }
 
 impl Ran {
+    /// Whether it ended by itself, with this status.
+    pub(super) fn ended_with(&self, code: u8) -> bool {
+        self.beyond.is_none() && self.exit == Exit::Code(code.into())
+    }
+
     /// The snapshot that the command left, if it ran over `tree`.
     ///
     /// # Errors
@@ -116,7 +125,7 @@ pub(super) fn run(
         (_, Over::Host(host)) => Root::Host(host),
         (Some(tree), _) | (None, Over::Snapshot { tree, .. }) => Root::Snapshot(tree),
     };
-    let node = request.node;
+    let (node, limits) = (request.node, request.body.limits);
     let mut builder = Builder::new(engine, root, request.body.network)?;
     let mut setup = set_up(&mut builder, engine, inputs, request, &caches, &mut times).or_else(|error| {
         // Perhaps only because the store has lost what was looked at.
@@ -126,9 +135,9 @@ pub(super) fn run(
     let mounts = builder.finish();
     let folders = machine.folders(engine, over, &mounts, &mut setup, &mut seen)?;
     let log = store.scratch().fresh();
-    let ended = carry_out(engine, &setup, &mounts, node, &log);
+    let ended = carry_out(engine, &setup, &mounts, (node, &limits), &log);
     let settled = times.settle(store);
-    let (exit, last_lines) = match ended {
+    let ((exit, beyond), last_lines) = match ended {
         Ok(ended) => ended,
         Err(error) => return Err(Failure { log: kept(engine, &log), ..Failure::from(error) }),
     };
@@ -141,7 +150,7 @@ pub(super) fn run(
     };
     let (log, _) = store.put_object_file(&log)?;
     drop(caches);
-    Ok(Ran { exit, log: log.to_string(), last_lines, changes, seen, times })
+    Ok(Ran { exit, beyond, log: log.to_string(), last_lines, changes, seen, times })
 }
 
 /// The log of a command that did not end by itself; none if there was none yet.
@@ -187,7 +196,7 @@ fn set_up(
         },
         mounts: builder.list().to_vec(),
         command: command(argv, environment, &request.workdir, identity),
-        limits: Limits::default(),
+        limits: limits::of_sandbox(&request.body.limits),
         supervised: engine.machine()?.supervises(),
     })
 }
@@ -214,9 +223,9 @@ fn carry_out(
     engine: &Engine,
     setup: &Setup,
     mounts: &Mounts,
-    node: &str,
+    (node, limits): (&str, &Limits),
     log: &Path,
-) -> Result<(Exit, Vec<String>)> {
+) -> Result<(Ended, Vec<String>)> {
     if engine.cancel.is_stopped() {
         return Err(Error::interrupted());
     }
@@ -247,7 +256,7 @@ fn carry_out(
             if let Some(one_id) = one_id {
                 answering = one_id.answer(scope, &mut running, killer)?;
             }
-            wait(engine, node, &mut running)
+            wait(engine, node, limits, &mut running)
         });
         let answered = answering.map_or(Ok(()), |thread: ScopedJoinHandle<'_, _>| {
             thread.join().unwrap_or_else(|_| Err(io::Error::other("the thread panicked")))
@@ -266,11 +275,19 @@ fn carry_out(
     Ok((ended?, lines))
 }
 
-fn wait(engine: &Engine, node: &str, running: &mut Running) -> rbuild_sandbox::Result<Exit> {
+/// How a command ended, and the limit that it was beyond.
+type Ended = (Exit, Option<Beyond>);
+
+fn wait(
+    engine: &Engine,
+    node: &str,
+    limits: &Limits,
+    running: &mut Running,
+) -> rbuild_sandbox::Result<Ended> {
     for warning in running.warnings() {
         engine.session.note(Some(node), warning.clone());
     }
-    running.wait()
+    limits::wait(running, limits)
 }
 
 /// Two answer faster than one even on one processor, and more gain nothing (measured on two).
