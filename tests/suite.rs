@@ -20,6 +20,7 @@ mod host;
 mod images;
 mod judges;
 mod layering;
+mod limits;
 mod makers;
 mod malformed_layers;
 mod merges;

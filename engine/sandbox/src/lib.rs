@@ -33,6 +33,7 @@
 //! | [`ids`](IdMap) | which ids a sandbox gets, and how they are mapped |
 //! | `process` | the engine's side: spawn, proceed, wait, kill |
 //! | `guard` | the program that children are started from |
+//! | `groups` | control groups for its limits |
 //! | `control` | the messages between the two sides |
 //! | `worker` | this program's own work with the ids of a sandbox |
 //! | `child` | the other side: set-up child, init, command |
@@ -48,6 +49,7 @@ mod elf;
 mod environment;
 mod error;
 mod exit;
+mod groups;
 mod guard;
 mod ids;
 pub mod notify;

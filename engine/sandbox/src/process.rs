@@ -20,9 +20,10 @@ use crate::control::{FromChild, ToChild, receive, send};
 use crate::environment::explain;
 use crate::error::Named;
 use crate::exit::Exit;
+use crate::groups::{Groups, without_groups};
 use crate::guard::guarded_program;
 use crate::notify::Listener;
-use crate::{Error, Failure, IdMap, Part, Result, Setup};
+use crate::{Error, Failure, IdMap, Limits, Part, Result, Setup};
 
 /// What a command can't do that should have been supervised.
 const ALONE: &str = "this kernel does not let rbuild answer for ids that there are not (that needs Linux 5.9): chown to \
@@ -53,6 +54,8 @@ pub struct Started {
     /// The read end of the command's stderr; `None` with [`Output::Joined`].
     pub stderr: Option<OwnedFd>,
     process: Process,
+    /// The limits without those that control groups hold it to.
+    pub(crate) left: Limits,
 }
 
 /// A sandbox whose command has been started. Dropping it ends it.
@@ -89,9 +92,12 @@ impl Sandbox {
             // That takes a mount.
             Some(_) => None,
         };
-        let process = Process::start(guarded.as_deref())?;
+        let mut process = Process::start(guarded.as_deref())?;
         let joined_output = output == Output::Joined;
-        process.send(&ToChild::Setup { setup: Box::new(setup.clone()), joined_output })?;
+        let mut theirs = Box::new(setup.clone());
+        process.groups = Groups::make(&mut theirs.limits, process.child.id());
+        let left = theirs.limits;
+        process.send(&ToChild::Setup { setup: theirs, joined_output })?;
         process.map(&setup.ids)?;
         let (FromChild::Mounted { pidfd }, descriptors) = process.next("mounted its filesystems")? else {
             return Err(Error::Lost("mounted its filesystems"));
@@ -103,7 +109,7 @@ impl Sandbox {
         }
         let stdout = descriptors.next();
         let stderr = if joined_output { None } else { descriptors.next() };
-        Ok(Started { fuse: descriptors.collect(), stdout, stderr, process })
+        Ok(Started { fuse: descriptors.collect(), stdout, stderr, process, left })
     }
 }
 
@@ -117,7 +123,8 @@ impl Started {
         let doing = "changed its root";
         self.process.send(&ToChild::Proceed)?;
         match self.process.next(doing)?.0 {
-            FromChild::Ready { warnings, devices } => {
+            FromChild::Ready { mut warnings, devices } => {
+                warnings.extend(without_groups(&self.left));
                 Ok(Running { process: self.process, warnings, devices, told: None, exit: None })
             }
             _ => Err(Error::Lost(doing)),
@@ -179,6 +186,12 @@ impl Running {
         };
         self.exit = Some(exit.clone());
         Ok(exit)
+    }
+
+    /// Whether a process inside was killed since all of them had used up what they may have of memory. Where no control
+    /// group could be made they have a limit each, and are refused what is beyond it.
+    pub fn is_out_of_memory(&self) -> bool {
+        self.process.groups.is_out_of_memory()
     }
 
     /// Kills the sandbox's init, and with it every process inside. [`Running::wait`] is still needed.
@@ -251,6 +264,8 @@ pub(crate) struct Process {
     child: Child,
     reaped: bool,
     life: Arc<Life>,
+    /// They go after the child.
+    groups: Groups,
 }
 
 impl Process {
@@ -276,7 +291,7 @@ impl Process {
             .spawn()
             .map_err(|source| Error::Start { program: described(), source })?;
         let life = Life { control, init: OnceLock::new(), killed: AtomicBool::new(false) };
-        Ok(Self { child, reaped: false, life: Arc::new(life) })
+        Ok(Self { child, reaped: false, life: Arc::new(life), groups: Groups::default() })
     }
 
     /// A child that is gone is told by `next`, with its last words.

@@ -204,11 +204,15 @@ pub struct Limits {
     pub core: u64,
     /// Size of the main thread's stack in bytes.
     pub stack: u64,
+    /// Bytes of memory of all processes together, where a control group can be made; else of each.
+    pub memory: Option<u64>,
+    /// Thousandths of a processor, for all processes together; whole ones where no control group can be made.
+    pub cpus: Option<u32>,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { open_files: 1024, core: 0, stack: 8 << 20 }
+        Self { open_files: 1024, core: 0, stack: 8 << 20, memory: None, cpus: None }
     }
 }
 
@@ -315,7 +319,7 @@ mod tests {
             r#"{"bind":{"source":"/store/m2","target":"/m2","read_only":true,"recursive":false}},"#,
             r#"{"tmpfs":{"target":"/t","size":4096,"mode":1023}}],"#,
             r#""command":{"argv":["sh","a\\xff\\\\"],"env":[["A","x=y\n"]],"directory":"/","uid":0,"gid":0,"groups":[],"umask":18},"#,
-            r#""limits":{"open_files":1024,"core":0,"stack":8388608},"supervised":false}"#,
+            r#""limits":{"open_files":1024,"core":0,"stack":8388608,"memory":null,"cpus":null},"supervised":false}"#,
         );
         assert_eq!(json, expected);
         assert_eq!(serde_json::from_str::<Setup>(&json).unwrap(), setup());

@@ -4,7 +4,7 @@ use super::{
     folder::Folder,
     report::{Check, Name, State, thousands},
 };
-use rbuild_sandbox::{Cgroups, Error, Examination, Facts, MapMethod, one_id_cure, proc_cure};
+use rbuild_sandbox::{Error, Examination, Facts, MapMethod, Place, one_id_cure, proc_cure};
 
 const WITHOUT_RUN: &str = "no command can run: no step or test with `run`, no `rbuild mount TREE -- COMMAND`";
 
@@ -36,7 +36,7 @@ pub(super) fn all(found: &Examination, folder: Option<&Folder>, has_home: bool) 
         chroot(found),
         network(found),
         proc(found),
-        cgroup(facts.cgroups),
+        cgroup(found),
         seccomp(facts),
         kernel(facts),
         store(folder),
@@ -147,18 +147,35 @@ fn proc(found: &Examination) -> Check {
     }
 }
 
-/// rbuild makes no group, so this is only told.
-fn cgroup(cgroups: Cgroups) -> Check {
-    let delegated = if cgroups.delegated { "delegated" } else { "not delegated" };
-    ok(
-        Name::Cgroup,
-        match (cgroups.first, cgroups.second) {
-            (false, false) => "none".to_owned(),
-            (true, false) => "version 1".to_owned(),
-            (false, true) => format!("version 2, {delegated}"),
-            (true, true) => format!("versions 1 and 2 (hybrid), {delegated}"),
-        },
-    )
+fn cgroup(found: &Examination) -> Check {
+    let facts = &found.facts;
+    let versions = match (facts.cgroups.first, facts.cgroups.second) {
+        (false, false) => "none",
+        (true, false) => "version 1",
+        (false, true) => "version 2",
+        (true, true) => "versions 1 and 2 (hybrid)",
+    };
+    let left = match &found.limits {
+        Some(Ok(left)) => left,
+        Some(Err(error)) => return missing(Name::Cgroup, error, WITHOUT_RUN),
+        None => return untried(Name::Cgroup, versions),
+    };
+    let refused: Vec<&str> =
+        [left.memory.map(|_| "memory"), left.cpus.map(|_| "cpus")].into_iter().flatten().collect();
+    if refused.is_empty() {
+        return ok(Name::Cgroup, format!("{versions}; `limits` of steps hold by groups"));
+    }
+    // There user managers hand controllers down; root has what is missing if anybody has.
+    let remedy = (facts.place == Place::Host && facts.cgroups.second && !facts.root)
+        .then(|| "systemd-run --user --scope rbuild …".to_owned());
+    Check {
+        state: State::Limited,
+        costs: Some(
+            "of `limits`, `memory` is for each process by itself, and `cpus` a whole number".to_owned(),
+        ),
+        remedy,
+        ..ok(Name::Cgroup, format!("{versions}; no group can be made for {}", refused.join(" and ")))
+    }
 }
 
 fn seccomp(facts: &Facts) -> Check {

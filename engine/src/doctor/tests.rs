@@ -1,7 +1,7 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
-use rbuild_sandbox::{Capabilities, Error, Facts, Failure, OneId, Part, Place, cure};
+use rbuild_sandbox::{Capabilities, Cgroups, Error, Facts, Failure, Limits, OneId, Part, Place, cure};
 
 /// A refusal, with what the facts make of it.
 fn refused<T>(part: Part, operation: &str, errno: i32, facts: &Facts) -> Result<T, Error> {
@@ -30,6 +30,7 @@ fn healthy(facts: Facts) -> Examination {
         overlay: Some(Ok(())),
         chroot: Ok(()),
         network: Some(Ok(())),
+        limits: Some(Ok(Limits::default())),
         fresh_proc: Some(Ok(true)),
     }
 }
@@ -98,6 +99,7 @@ fn plain_container(root: bool) -> Report {
         fuse: Some(refused(Part::FuseDevice, "open /dev/fuse", 2, &facts)),
         overlay: None,
         network: None,
+        limits: None,
         fresh_proc: None,
         facts,
     };
@@ -183,4 +185,19 @@ fn numbers_in_words() {
     {
         assert_eq!(report::thousands(number), text);
     }
+}
+
+#[test]
+fn limits_without_control_groups() {
+    let cgroups = Cgroups { first: false, second: true };
+    let facts = Facts { cgroups, ..facts(Place::Host) };
+    let left = Limits { memory: Some(1), ..Limits::default() };
+    let report = report(&Examination { limits: Some(Ok(left)), ..healthy(facts) }, Some(&folder()), true);
+    let found = check(&report, Name::Cgroup);
+    assert_eq!(
+        (found.state, found.found.as_str()),
+        (State::Limited, "version 2; no group can be made for memory")
+    );
+    assert!(found.remedy.as_ref().unwrap().contains("systemd-run --user --scope"));
+    assert_eq!(report.better, [""; 0], "few steps have limits");
 }

@@ -47,7 +47,11 @@ pub(super) fn refused(engine: &Engine, span: Span, failure: Failure) -> Failure 
 }
 
 /// How a command ended, in words.
-pub(super) fn exit_text(exit: &Exit) -> String {
+pub(super) fn end_text(ran: &Ran) -> String {
+    ran.beyond.map_or_else(|| exit_text(&ran.exit), |limit| limit.to_string())
+}
+
+fn exit_text(exit: &Exit) -> String {
     match exit {
         Exit::Code(code) => format!("its command ended with exit code {code}"),
         Exit::Signal(signal) => {

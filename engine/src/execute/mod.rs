@@ -6,6 +6,7 @@ mod cancel;
 mod failure;
 mod filesystem;
 mod foresee;
+mod limits;
 mod lock;
 mod look;
 mod mounts;

@@ -1,7 +1,9 @@
 //! Runs one command over an overlay, in a sandbox.
 
 use super::{
-    Engine, cache_mount, look,
+    Engine, cache_mount,
+    limits::{self, Beyond},
+    look,
     mounts::{Builder, Mounts, Root},
     output,
     supervision::Supervision,
@@ -12,11 +14,11 @@ use crate::{
     error::{Error, Result},
     operations::accounts::Accounts,
     plan::{CONTAINER_HOST_NAME, Inputs, StepEnvironment},
-    spec::types::{Body, Mount as Declared, MountKind, Network, Owner},
+    spec::types::{Body, Limits, Mount as Declared, MountKind, Network, Owner},
     value::{HostTree, Lineage},
 };
 use rbuild_overlay::{Caller, Changes, Error as Overlay, FileKind, Session};
-use rbuild_sandbox::{Command, Exit, Limits, Output, Running, Sandbox, Setup};
+use rbuild_sandbox::{Command, Exit, Output, Running, Sandbox, Setup};
 use rbuild_tree::{Snapshot, TreePath, apply};
 use std::{
     ffi::OsString,
@@ -61,6 +63,8 @@ pub(super) enum Over<'a> {
 /// How a command ended, and what it left.
 pub(super) struct Ran {
     pub(super) exit: Exit,
+    /// The limit that it, or a process of it, was beyond.
+    pub(super) beyond: Option<Beyond>,
     /// The object of the log, in hex.
     pub(super) log: String,
     pub(super) last_lines: Vec<String>,
@@ -71,6 +75,11 @@ pub(super) struct Ran {
 }
 
 impl Ran {
+    /// Whether it ended by itself, with this status.
+    pub(super) fn ended_with(&self, code: u8) -> bool {
+        self.beyond.is_none() && self.exit == Exit::Code(code.into())
+    }
+
     /// The snapshot that the command left, if it ran over `tree`.
     ///
     /// # Errors
@@ -117,7 +126,7 @@ pub(super) fn run(
         (_, Over::Host(host)) => Root::Host(host),
         (Some(tree), _) | (None, Over::Snapshot { tree, .. }) => Root::Snapshot(tree),
     };
-    let node = request.node;
+    let (node, limits) = (request.node, request.body.limits);
     let mut builder = Builder::new(engine, root, request.body.network)?;
     let mut setup = set_up(&mut builder, engine, inputs, request, &caches, &mut times).or_else(|error| {
         // Perhaps only because the store has lost what was looked at.
@@ -127,9 +136,9 @@ pub(super) fn run(
     let mounts = builder.finish();
     let mut ground = machine.ground(engine, over, &mounts, &mut setup, &mut seen)?;
     let log = store.scratch().fresh();
-    let ended = carry_out(engine, &setup, &mounts, node, &log);
+    let ended = carry_out(engine, &setup, &mounts, (node, &limits), &log);
     let settled = ground.leave(engine.session.epoch()).and_then(|()| times.settle(store));
-    let (exit, last_lines) = match ended {
+    let ((exit, beyond), last_lines) = match ended {
         Ok(ended) => ended,
         Err(error) => return Err(Failure { log: kept(engine, &log), ..Failure::from(error) }),
     };
@@ -142,7 +151,7 @@ pub(super) fn run(
     };
     let (log, _) = store.put_object_file(&log)?;
     drop(caches);
-    Ok(Ran { exit, log: log.to_string(), last_lines, changes, seen, times })
+    Ok(Ran { exit, beyond, log: log.to_string(), last_lines, changes, seen, times })
 }
 
 /// The log of a command that did not end by itself; none if there was none yet.
@@ -188,7 +197,7 @@ fn set_up(
         },
         mounts: builder.list().to_vec(),
         command: command(argv, environment, &request.workdir, identity),
-        limits: Limits::default(),
+        limits: limits::of_sandbox(&request.body.limits),
         supervised: engine.machine()?.supervises(),
     })
 }
@@ -215,9 +224,9 @@ fn carry_out(
     engine: &Engine,
     setup: &Setup,
     mounts: &Mounts,
-    node: &str,
+    (node, limits): (&str, &Limits),
     log: &Path,
-) -> Result<(Exit, Vec<String>)> {
+) -> Result<(Ended, Vec<String>)> {
     if engine.cancel.is_stopped() {
         return Err(Error::interrupted());
     }
@@ -243,7 +252,7 @@ fn carry_out(
         let (killer, mut answering) = (started.killer(), None);
         let ended = started.proceed().and_then(|mut running| {
             answering = supervision.answer(scope, &mut running, killer)?;
-            wait(engine, node, &mut running)
+            wait(engine, node, limits, &mut running)
         });
         let answered = answering.map_or(Ok(()), |thread: ScopedJoinHandle<'_, _>| {
             thread.join().unwrap_or_else(|_| Err(io::Error::other("the thread panicked")))
@@ -262,11 +271,19 @@ fn carry_out(
     Ok((ended?, lines))
 }
 
-fn wait(engine: &Engine, node: &str, running: &mut Running) -> rbuild_sandbox::Result<Exit> {
+/// How a command ended, and the limit that it was beyond.
+type Ended = (Exit, Option<Beyond>);
+
+fn wait(
+    engine: &Engine,
+    node: &str,
+    limits: &Limits,
+    running: &mut Running,
+) -> rbuild_sandbox::Result<Ended> {
     for warning in running.warnings() {
         engine.session.note(Some(node), warning.clone());
     }
-    running.wait()
+    limits::wait(running, limits)
 }
 
 /// Two answer faster than one even on one processor, and more gain nothing (measured on two).

@@ -2,7 +2,7 @@
 
 use super::{
     Engine,
-    failure::{exit_text, failure, refused},
+    failure::{end_text, failure, refused},
     run::{self, Argv, Over, Ran},
     task::Failure,
 };
@@ -19,7 +19,6 @@ use crate::{
     value::{Content, HostTree, Lineage},
 };
 use rbuild_overlay::Trace;
-use rbuild_sandbox::Exit;
 use rbuild_tree::{Branch, Merged, Pattern, Policy, Snapshot};
 use std::sync::Arc;
 
@@ -225,10 +224,10 @@ pub(super) fn argv(command: &Run, shell: &[String]) -> Argv {
 
 /// Fails unless the command ended with 0.
 fn passed(engine: &Engine, step: &Step, ran: Ran) -> std::result::Result<Ran, Failure> {
-    if ran.exit == Exit::Code(0) {
+    if ran.ended_with(0) {
         return Ok(ran);
     }
-    let message = format!("step `{}` failed: {}", step.name.value, exit_text(&ran.exit));
+    let message = format!("step `{}` failed: {}", step.name.value, end_text(&ran));
     let span = step.body.run.as_ref().map_or(step.name.span, |run| run.span);
     Err(failure(engine, "step-failed", &message, span, &step.body, ran))
 }

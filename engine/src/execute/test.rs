@@ -2,7 +2,7 @@
 
 use super::{
     Engine,
-    failure::{exit_text, failure, refused},
+    failure::{end_text, failure, refused},
     run::{self, Argv, Over, Ran},
     step::{argv, root, warned},
     task::Failure,
@@ -19,7 +19,6 @@ use crate::{
     store::{Record, Yield},
     value::Content,
 };
-use rbuild_sandbox::Exit;
 use rbuild_tree::TreePath;
 
 /// Runs a test over `from` (for an image: what it is made from); `config` is that of the tree or image.
@@ -47,12 +46,12 @@ pub(super) fn make(
             command_of(engine, test, inputs, config, over)?
         }
     };
-    if ran.exit != Exit::Code(test.expect_exit.into()) {
+    if !ran.ended_with(test.expect_exit) {
         let wanted = match test.expect_exit {
             0 => String::new(),
             code => format!(", {code} was expected"),
         };
-        let message = format!("test `{}` failed: {}{wanted}", test.name.value, exit_text(&ran.exit));
+        let message = format!("test `{}` failed: {}{wanted}", test.name.value, end_text(&ran));
         return Err(failure(engine, "test-failed", &message, span_of(test), &test.body, ran));
     }
     let finished = jiff::Timestamp::now().as_second();

@@ -41,7 +41,7 @@ pub(super) enum Roots {
     /// Filesystems that are served.
     Served,
     /// Folders for the kernel's overlay filesystem.
-    Checkouts(Checkouts),
+    Checkouts(Box<Checkouts>),
     /// Directories.
     Directories(chroot::Roots),
 }
@@ -196,7 +196,7 @@ fn served(session: &Session, found: Capabilities) -> Machine {
 fn over_checkouts(session: &Session, (found, share): (Capabilities, bool), why: Option<String>) -> Machine {
     let (store, stopped) = (session.store.clone(), session.stopped.clone());
     let checkouts = Checkouts::new(store, found.ids.clone(), share, stopped);
-    machine(session, found, Roots::Checkouts(checkouts), why)
+    machine(session, found, Roots::Checkouts(Box::new(checkouts)), why)
 }
 
 fn in_directories(session: &Session, why: Option<String>) -> Result<Machine, EnvironmentError> {

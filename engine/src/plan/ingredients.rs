@@ -11,7 +11,7 @@
 //! | `mounts[N] …` | as written; for a tree its snapshot | not what a cache holds |
 //! | `epoch`, `platform` | | |
 //!
-//! Not in it: `config` but for its `env`, `description`, `pass-env` values, `rerun-after`, tier, ids, job count.
+//! Not in it: `limits`, `config` but for its `env`, `description`, `pass-env` values, `rerun-after`, tier, ids, job count.
 
 use super::{environment::environment, spelled};
 use crate::{
@@ -190,6 +190,7 @@ fn add_body(
         shell,
         network,
         mounts,
+        limits: _,      // a command that was beyond them leaves no record
         config: _,      // its env is in `config`
         rerun_after: _, // says which records are too old, not what a step is
     } = body;

@@ -9,8 +9,9 @@ use nix::sys::stat::{Mode, umask};
 use nix::unistd::{Gid, Uid, setgroups, setresgid, setresuid};
 use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 use rustix::thread::{
-    CapabilitySet, CapabilitySets, capabilities, clear_ambient_capability_set,
-    remove_capability_from_bounding_set, set_capabilities, set_no_new_privs,
+    CapabilitySet, CapabilitySets, CpuSet, capabilities, clear_ambient_capability_set,
+    remove_capability_from_bounding_set, sched_getaffinity, sched_setaffinity, set_capabilities,
+    set_no_new_privs,
 };
 
 use crate::control::{FromChild, send};
@@ -68,7 +69,19 @@ fn set_limits(limits: &Limits) -> Outcome<()> {
         let (_, hard) = getrlimit(resource).named(Part::Other, name)?;
         setrlimit(resource, soft.min(hard), hard).named(Part::Other, name)?;
     }
-    Ok(())
+    if let Some(bytes) = limits.memory {
+        // Of a process's own memory: its addresses would be the wrong measure, since many reserve more than they use.
+        setrlimit(Resource::RLIMIT_DATA, bytes, bytes).named(Part::Other, || "limit the memory")?;
+    }
+    limits.cpus.map_or(Ok(()), |cpus| keep_to(cpus.div_ceil(1000)))
+}
+
+/// Leaves so many of the processors that may be used.
+fn keep_to(count: u32) -> Outcome<()> {
+    let mut processors = sched_getaffinity(None).named(Part::Other, || "look at the processors")?;
+    let allowed: Vec<usize> = (0..CpuSet::MAX_CPU).filter(|number| processors.is_set(*number)).collect();
+    allowed.iter().skip(count as usize).for_each(|number| processors.unset(*number));
+    sched_setaffinity(None, &processors).named(Part::Other, || "limit the processors")
 }
 
 /// The filters, then the capabilities, then the ids. The filters come first because they need CAP_SYS_ADMIN; the first

@@ -6,7 +6,7 @@ use std::path::Path;
 use super::probe::{Capabilities, answer_one, fuse, over, overlay_trial, spawn, with_ids};
 use super::{Facts, explain};
 use crate::error::Named;
-use crate::{IdMap, Mount, Network, Output, Part, Result, Sandbox};
+use crate::{IdMap, Limits, Mount, Network, Output, Part, Result, Sandbox};
 
 /// What was found. `None`: not tried, since something it stands on is missing.
 #[derive(Debug)]
@@ -23,6 +23,8 @@ pub struct Examination {
     pub chroot: Result<()>,
     /// A network namespace was made.
     pub network: Option<Result<()>>,
+    /// The limits that no control group could be made for.
+    pub limits: Option<Result<Limits>>,
     /// A fresh /proc was mounted (true), or the outer one had to be bound.
     pub fresh_proc: Option<Result<bool>>,
 }
@@ -43,6 +45,7 @@ pub fn examine(folder: Option<&Path>) -> Examination {
             .map(|(ids, folder)| spawn(&over(&overlay_trial(folder, None), ids, Network::Host))),
         chroot: answer_one(&IdMap::of_machine()),
         network: ids.map(|ids| spawn(&over(&[this_root()], ids, Network::None))),
+        limits: ids.map(limits),
         fresh_proc: ids.map(fresh_proc),
         namespaces,
     }
@@ -50,6 +53,12 @@ pub fn examine(folder: Option<&Path>) -> Examination {
 
 fn this_root() -> Mount {
     Mount::Bind { source: "/".into(), target: "/".into(), read_only: true, recursive: true }
+}
+
+fn limits(ids: &IdMap) -> Result<Limits> {
+    let mut setup = over(&[this_root()], ids, Network::Host);
+    (setup.limits.memory, setup.limits.cpus) = (Some(1 << 30), Some(1000));
+    Ok(Sandbox::spawn(&setup, Output::Joined)?.left)
 }
 
 fn open_device() -> Result<()> {

@@ -2,8 +2,6 @@
 
 use std::fs;
 
-use rustix::fs::{Access, access};
-
 use super::place::{Place, Signs};
 use crate::child::NAME;
 use crate::ids::{Machine, OneId};
@@ -52,8 +50,6 @@ pub struct Cgroups {
     pub first: bool,
     /// Version 2 is mounted; both are: a hybrid.
     pub second: bool,
-    /// This process may make groups below its own of version 2.
-    pub delegated: bool,
 }
 
 impl Facts {
@@ -98,18 +94,7 @@ impl Facts {
 impl Cgroups {
     fn load() -> Self {
         let mounts = text("/proc/self/mountinfo");
-        let mount = |kind: &str| mounts.lines().find(|line| line.contains(kind));
-        let second = mount(" - cgroup2 ");
-        let point = second.and_then(|line| line.split(' ').nth(4));
-        let groups = text("/proc/self/cgroup");
-        let own = groups.lines().find_map(|line| line.strip_prefix("0::"));
-        // As the kernel asks: to make a group, and to move a process there from its own.
-        let delegated = point.zip(own).is_some_and(|(point, own)| {
-            let folder = format!("{point}{own}");
-            let may = |path: &str| access(path, Access::WRITE_OK).is_ok();
-            may(&folder) && may(&format!("{folder}/cgroup.procs"))
-        });
-        Self { first: mount(" - cgroup ").is_some(), second: second.is_some(), delegated }
+        Self { first: mounts.contains(" - cgroup "), second: mounts.contains(" - cgroup2 ") }
     }
 }
 

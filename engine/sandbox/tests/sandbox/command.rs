@@ -9,7 +9,8 @@ use std::path::Path;
 use rbuild_sandbox::{Error, ExecFailure, Exit, Output};
 
 use crate::Case;
-use crate::support::{bind, directory, run, setup, shell, try_run, with};
+use crate::runner::skip;
+use crate::support::{bind, directory, run, setup, shell, start, try_run, with};
 
 pub const TESTS: &[Case] = &[
     ("command_status_is_told_exactly", status_is_told_exactly),
@@ -25,6 +26,7 @@ pub const TESTS: &[Case] = &[
     ("command_set_up_may_be_large", set_up_may_be_large),
     ("command_inherits_nothing", inherits_nothing),
     ("command_limits_are_set", limits_are_set),
+    ("command_limits_have_control_groups", limits_have_control_groups),
 ];
 
 fn status_is_told_exactly() {
@@ -238,4 +240,37 @@ fn limits_are_set() {
     let changed = with(shell(script), |s| s.limits.open_files = 77);
     assert_eq!(run(&changed).text(), "77\n0\n8192");
     assert_ne!(run(&shell("ulimit -Hn")).text(), "1024");
+}
+
+/// What the kernel holds it to, seen from outside; afterwards the groups are gone.
+fn limits_have_control_groups() {
+    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
+    if !rustix::process::geteuid().is_root() || !mounts.contains(" - cgroup cgroup rw,memory") {
+        skip("needs root, and control groups of version 1 that can be written");
+    }
+    let limited = with(shell("sleep 86411 & echo ready; wait"), |s| {
+        (s.limits.memory, s.limits.cpus) = (Some(64 << 20), Some(1500));
+    });
+    let (mut running, _stdout) = start(&limited);
+    assert_eq!(running.warnings(), [""; 0]);
+    let own = fs::read_to_string("/proc/self/cgroup").unwrap();
+    let group = |controller: &str| {
+        let line = own.lines().find(|line| line.split(':').nth(1) == Some(controller)).unwrap();
+        let point = format!("/sys/fs/cgroup/{controller}{}", line.splitn(3, ':').nth(2).unwrap());
+        let name = format!("rbuild-{}-", std::process::id());
+        let found = fs::read_dir(point).unwrap().flatten().map(|entry| entry.path());
+        found.into_iter().find(|path| path.display().to_string().contains(&name)).unwrap()
+    };
+    let (memory, cpu) = (group("memory"), group("cpu"));
+    let read = |path: &Path| fs::read_to_string(path).unwrap().trim().to_owned();
+    assert_eq!(read(&memory.join("memory.limit_in_bytes")), (64 << 20).to_string());
+    assert_eq!(read(&cpu.join("cpu.cfs_quota_us")), "150000");
+    // The set-up child, the init, the shell and its sleep.
+    assert_eq!(read(&memory.join("cgroup.procs")).lines().count(), 4);
+    assert_eq!(read(&memory.join("cgroup.procs")), read(&cpu.join("cgroup.procs")));
+    running.kill();
+    running.wait().unwrap();
+    assert!(!running.is_out_of_memory());
+    drop(running);
+    assert!(!memory.exists() && !cpu.exists());
 }

@@ -1,7 +1,9 @@
 //! What steps and tests have in common: everything but what they start from.
 
 use super::{
-    copy, entries, mounts,
+    copy, entries,
+    limits::limits,
+    mounts,
     read::{self, Sink},
     table::Table,
 };
@@ -38,6 +40,7 @@ pub fn body(table: &Table<'_>, sink: &mut Sink) -> Body {
             .optional("network", sink, |node, sink| read::choice(node, &network, &["private"], sink))
             .unwrap_or_default(),
         mounts,
+        limits: table.optional("limits", sink, limits).unwrap_or_default(),
         config: table.optional("config", sink, super::config::config).unwrap_or_default(),
         rerun_after: table
             .optional("rerun-after", sink, |node, sink| read::word(node, words::duration, sink))

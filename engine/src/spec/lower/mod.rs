@@ -10,6 +10,7 @@ mod copy;
 mod entries;
 mod epoch;
 mod image;
+mod limits;
 mod mounts;
 pub mod read;
 mod source;
@@ -57,6 +58,7 @@ pub const ALL: &[(&str, &Words)] = &[
     ("tree-mount", &mounts::TREE),
     ("cache-mount", &mounts::CACHE),
     ("tmpfs-mount", &mounts::TMPFS),
+    ("limits", &limits::LIMITS),
     ("config", &config::CONFIG),
     ("healthcheck", &config::HEALTHCHECK),
     ("image", &image::IMAGE),

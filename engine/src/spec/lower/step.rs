@@ -36,10 +36,11 @@ pub const STEP: Words = Words {
         "shell",
         "network",
         "mounts",
+        "limits",
         "config",
         "rerun-after",
     ],
-    later: &["like", "matrix", "matrix-exclude", "limits", "reports", "platform"],
+    later: &["like", "matrix", "matrix-exclude", "reports", "platform"],
 };
 pub const TEST: Words = Words {
     what: "a test",
@@ -63,6 +64,7 @@ pub const TEST: Words = Words {
         "shell",
         "network",
         "mounts",
+        "limits",
         "config",
         "rerun-after",
     ],

@@ -20,7 +20,7 @@ whole paths: `*`, `?`, `[a-z]`, `{a,b}`, `**`. `host` leaves out /proc, /sys, /d
 ";
 
 /// Where each table of the schema stands in a build file.
-const PLACES: [(&str, &str); 24] = [
+const PLACES: [(&str, &str); 25] = [
     ("variable", "`[vars]`: `NAME = value`, or `NAME = { … }`"),
     ("path-source", "`[source.NAME]` with `path`"),
     ("archive-source", "`[source.NAME]` with `archive`"),
@@ -39,6 +39,7 @@ const PLACES: [(&str, &str); 24] = [
     ("tree-mount", "`mounts`, each with `from`"),
     ("cache-mount", "`mounts`, each with `cache`"),
     ("tmpfs-mount", "`mounts`, each with `tmpfs`"),
+    ("limits", "`limits`"),
     ("test", "`[test.NAME]`: `from` or `image`, else as a step"),
     ("image", "`[image.NAME]`"),
     ("output", "`output`, each one of"),

@@ -21,6 +21,7 @@ pub fn all() -> Vec<(&'static str, Value)> {
         ("test", test()),
         ("resolve", resolve()),
         ("copy", copy()),
+        ("limits", limits()),
         ("config", config()),
         ("healthcheck", healthcheck()),
         ("image", image()),
@@ -124,6 +125,7 @@ fn body() -> Vec<Property> {
         ("shell", "For a string `run`.", arrays(text(), 1)),
         ("network", "What `run` reaches.", choice(&["none", "host"])),
         ("mounts", "Present during `run` only.", tables("mount")),
+        ("limits", "What `run` may use; in no key.", reference("limits")),
         ("config", "Joined to the inherited config.", reference("config")),
         ("rerun-after", "A record older than this is not used.", word(DURATION)),
     ]
@@ -260,6 +262,19 @@ fn mounts() -> Vec<(&'static str, Value)> {
         ("cache-mount", table("A directory kept between builds.", &["cache", "target"], cache)),
         ("tmpfs-mount", table("Memory.", &["tmpfs", "target"], tmpfs)),
     ]
+}
+
+fn limits() -> Value {
+    let cpus = json!({ "type": "number", "exclusiveMinimum": 0, "maximum": 65_536 });
+    table(
+        "What a command may use; whoever is beyond is killed, and the step fails.",
+        &[],
+        vec![
+            ("memory", "Of all its processes together: \"2G\".", word(SIZE)),
+            ("cpus", "Of all its processes together: 1.5 is one processor and a half.", cpus),
+            ("time", "How long it may take: \"10m\".", word(DURATION)),
+        ],
+    )
 }
 
 fn config() -> Value {

@@ -23,7 +23,7 @@ pub use image::{Artifact, Compress, Image, Layers, Output, Subject, Test};
 pub use source::{
     ArchiveOwner, ArchiveSource, HostSource, OciSource, PathSource, RegistrySource, Source, SourceKind,
 };
-pub use step::{Base, Body, Conflict, Merge, Network, Resolve, Run, Step, Take};
+pub use step::{Base, Body, Conflict, Limits, Merge, Network, Resolve, Run, Step, Take};
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -106,6 +106,8 @@ pub struct Body {
     pub network: Network,
     /// Present during `run` only.
     pub mounts: Vec<Mount>,
+    /// What `run` may use; in no key.
+    pub limits: Limits,
     /// Joined to the inherited config.
     pub config: Config,
     /// A record older than this is not used.
@@ -119,6 +121,17 @@ pub enum Run {
     Script(String),
     /// One command with its arguments, without a shell. Never empty.
     Command(Vec<String>),
+}
+
+/// `limits`
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Limits {
+    /// Bytes of memory of all processes together.
+    pub memory: Option<u64>,
+    /// Thousandths of a processor, at least one.
+    pub cpus: Option<u32>,
+    /// How long it may take.
+    pub time: Option<Duration>,
 }
 
 /// `network`

@@ -161,6 +161,13 @@ pub fn size(text: &str) -> Word<u64> {
     number.and_then(|number| number.checked_mul(factor)).ok_or_else(refuse)
 }
 
+/// Writes a size as [`size`] reads it.
+pub fn spelled_size(bytes: u64) -> String {
+    let units = [("T", 40), ("G", 30), ("M", 20), ("K", 10)];
+    let unit = units.into_iter().find(|(_, shift)| bytes > 0 && bytes.trailing_zeros() >= *shift);
+    unit.map_or_else(|| format!("{bytes} bytes"), |(unit, shift)| format!("{}{unit}", bytes >> shift))
+}
+
 /// Reads a duration: `90s`, `20m`, `24h`, `7d`.
 ///
 /// # Errors
