@@ -7,6 +7,7 @@ mod support;
 mod cache_mounts;
 mod caching;
 mod check;
+mod chroot;
 mod copy;
 mod crash;
 mod damage;
