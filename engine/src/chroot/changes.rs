@@ -67,14 +67,7 @@ impl Changed<'_> {
 /// # Errors
 /// The store can't be written; something that no tree can hold.
 pub(super) fn read(before: &Before<'_>) -> Result<Snapshot> {
-    let mut walk = Walk {
-        before,
-        inodes: HashMap::new(),
-        removed: Vec::new(),
-        changed: Vec::new(),
-        linked: HashMap::new(),
-    };
-    walk.index();
+    let mut walk = Walk { before, removed: Vec::new(), changed: Vec::new(), linked: HashMap::new() };
     walk.all()?;
     let Walk { removed, mut changed, linked, .. } = walk;
     changed.par_iter_mut().try_for_each(|changed| keep(before, changed))?;
@@ -99,73 +92,83 @@ pub(super) fn read(before: &Before<'_>) -> Result<Snapshot> {
 /// Looks at every file.
 struct Walk<'a> {
     before: &'a Before<'a>,
-    /// Where each file was.
-    inodes: HashMap<(u64, u64), (&'a TreePath, &'a [u8])>,
     removed: Vec<TreePath>,
     changed: Vec<Changed<'a>>,
     /// A path of each file of several names that is as it was.
     linked: HashMap<(u64, u64), TreePath>,
 }
 
-impl Walk<'_> {
-    fn index(&mut self) {
-        for (path, names) in &self.before.stamps.directories {
-            for (name, noted) in names {
-                self.inodes.insert(noted.stamp.file(), (path, name));
-            }
-        }
-    }
-
+impl<'a> Walk<'a> {
     fn all(&mut self) -> Result<()> {
         let Before { folder, stamps, hidden, .. } = *self.before;
-        let stamp = fs::symlink_metadata(folder).map_err(|error| failed("look at", folder, error))?;
-        self.look(TreePath::root(), folder.to_owned(), Stamp::of(&stamp))?;
+        let found = fs::symlink_metadata(folder).map_err(|error| failed("look at", folder, error))?;
+        let found = Stamp::of(&found);
+        if found != stamps.root.stamp {
+            self.note(TreePath::root(), folder.to_owned(), found, Some(&stamps.root))?;
+        }
         let mut open = vec![TreePath::root()];
         while let Some(directory) = open.pop() {
             let place = below(folder, &directory);
+            let hidden: Vec<_> =
+                hidden.iter().filter(|path| path.parent().as_ref() == Some(&directory)).collect();
+            let is_hidden = |name: &[u8]| hidden.iter().any(|path| path.name() == Some(name));
             let mut names = list(&place)?;
-            names.retain(|name| !hidden.contains(&directory.join(name)));
-            if let Some(noted) = stamps.directories.get(&directory) {
-                let gone = noted.keys().filter(|name| names.binary_search(name).is_err());
+            names.retain(|(name, _)| !is_hidden(name));
+            let noted = stamps.directories.get(&directory);
+            if let Some(noted) = noted {
+                let is_gone = |name: &[u8]| names.binary_search_by(|(found, _)| (**found).cmp(name)).is_err();
+                let gone = noted.keys().filter(|name| is_gone(name));
                 self.removed.extend(gone.map(|name| directory.join(name)));
             }
-            for name in names {
-                let (path, place) = (directory.join(&name), place.join(OsStr::from_bytes(&name)));
-                let found = match fs::symlink_metadata(&place) {
-                    // Of a process that is still about to end.
-                    Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-                    found => Stamp::of(&found.map_err(|error| failed("look at", &place, error))?),
-                };
-                if found.is_directory() {
-                    open.push(path.clone());
+            for (name, found) in names {
+                let noted = noted.and_then(|names| names.get(&name));
+                let (is_directory, is_linked) = (found.is_directory(), found.links > 1);
+                if is_directory {
+                    open.push(directory.join(&name));
                 }
-                self.look(path, place, found)?;
+                match noted {
+                    Some(noted) if noted.stamp == found && (is_directory || !is_linked) => {}
+                    Some(noted) if noted.stamp == found => {
+                        self.linked.insert(found.file(), directory.join(&name));
+                    }
+                    _ => {
+                        let place = place.join(OsStr::from_bytes(&name));
+                        self.note(directory.join(&name), place, found, noted)?;
+                    }
+                }
             }
         }
+        self.follow();
         Ok(())
     }
 
-    fn look(&mut self, path: TreePath, place: PathBuf, stamp: Stamp) -> Result<()> {
-        let noted = self.before.stamps.get(&path);
-        if noted.is_some_and(|noted| noted.stamp == stamp) {
-            if stamp.links > 1 && !stamp.is_directory() {
-                self.linked.insert(stamp.file(), path);
-            }
-            return Ok(());
-        }
-        let is_same =
-            |noted: &&Noted| noted.stamp.file() == stamp.file() && noted.stamp.kind() == stamp.kind();
-        let before = match noted.filter(is_same) {
-            Some(noted) => Some((path.clone(), noted)),
-            None => self.inodes.get(&stamp.file()).and_then(|(directory, name)| {
-                let noted = self.before.stamps.directories.get(*directory)?.get(*name)?;
-                Some(noted).filter(is_same).map(|noted| (directory.join(name), noted))
-            }),
-        };
+    fn note(&mut self, path: TreePath, place: PathBuf, stamp: Stamp, noted: Option<&'a Noted>) -> Result<()> {
+        let before =
+            noted.filter(|noted| noted.stamp.is_same_file(&stamp)).map(|noted| (path.clone(), noted));
         let look = || Ok::<_, io::Error>((attributes(&place)?, kind(&place, &stamp)?));
         let (xattrs, kind) = look().map_err(|error| failed("look at", &place, error))?;
         self.changed.push(Changed { path, place, stamp, xattrs, before, kind });
         Ok(())
+    }
+
+    /// Finds out where files with a new name were.
+    fn follow(&mut self) {
+        if self.changed.iter().all(|changed| changed.before.is_some()) {
+            return;
+        }
+        let mut inodes = HashMap::new();
+        for (path, names) in &self.before.stamps.directories {
+            for (name, noted) in names {
+                inodes.insert(noted.stamp.file(), (path, name, noted));
+            }
+        }
+        for changed in self.changed.iter_mut().filter(|changed| changed.before.is_none()) {
+            if let Some((directory, name, noted)) = inodes.get(&changed.stamp.file())
+                && noted.stamp.is_same_file(&changed.stamp)
+            {
+                changed.before = Some((directory.join(name), *noted));
+            }
+        }
     }
 }
 

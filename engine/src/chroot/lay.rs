@@ -56,7 +56,7 @@ pub(super) fn change(
             return Err(Error::interrupted());
         }
         make_file(store, path, object, *size)?;
-        set_metadata(path, metadata, false).map_err(|error| failed("make", path, error))
+        give(path, metadata, false).map_err(|error| failed("make", path, error))
     })?;
     for group in delta.links.groups() {
         let first = below(folder, &group[0]);
@@ -151,7 +151,7 @@ impl Work<'_> {
                 kind => {
                     let is_link = matches!(kind, Kind::Symlink(_));
                     make_special(&place, &kind)
-                        .and_then(|()| set_metadata(&place, &metadata, is_link))
+                        .and_then(|()| give(&place, &metadata, is_link))
                         .map_err(|error| failed("make", &place, error))?;
                 }
             }
@@ -204,15 +204,20 @@ fn make_special(path: &Path, kind: &Kind) -> io::Result<()> {
     }
 }
 
-/// Sets what can be set: attributes that the filesystem takes.
+/// Gives what was there this metadata, and no other attributes.
 fn set_metadata(path: &Path, metadata: &Metadata, is_link: bool) -> io::Result<()> {
+    let is_other = |name: &[u8]| is_kept_xattr(name) && !metadata.xattrs.contains_key(name);
+    for name in attributes(path)?.keys().filter(|name| is_other(name)) {
+        lremovexattr(path, &**name)?;
+    }
+    give(path, metadata, is_link)
+}
+
+/// Sets what can be set: attributes that the filesystem takes.
+fn give(path: &Path, metadata: &Metadata, is_link: bool) -> io::Result<()> {
     lchown(path, Some(metadata.uid), Some(metadata.gid))?;
     if !is_link {
         fs::set_permissions(path, fs::Permissions::from_mode(metadata.mode))?;
-    }
-    let kept = |name: &[u8]| is_kept_xattr(name) && !metadata.xattrs.contains_key(name);
-    for name in attributes(path)?.keys().filter(|name| kept(name)) {
-        lremovexattr(path, &**name)?;
     }
     for (name, value) in &metadata.xattrs {
         let _ = lsetxattr(path, &**name, value, XattrFlags::empty());

@@ -5,8 +5,8 @@
 //! [`Stamps::wait`] waits for the next.
 
 use super::failed;
-use crate::error::Result;
-use rbuild_tree::{Timestamp, TreePath, Xattrs};
+use crate::{error::Result, store::Store};
+use rbuild_tree::{Kind, Snapshot, Timestamp, TreePath, TreeStore, Xattrs};
 use rustix::{
     fs::{FileType, lgetxattr, llistxattr},
     io::Errno,
@@ -32,7 +32,7 @@ const LARGEST: usize = 64 << 10;
 /// Room for the names that most files have.
 const USUAL: usize = 512;
 
-/// What lstat(2) says of a file, and its extended attributes if they were read.
+/// What lstat(2) says of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Stamp {
     pub(super) device: u64,
@@ -73,6 +73,11 @@ impl Stamp {
         self.kind() == FileType::Directory
     }
 
+    /// Whether it is of the same file, whatever became of it.
+    pub(super) fn is_same_file(&self, other: &Self) -> bool {
+        self.file() == other.file() && self.kind() == other.kind()
+    }
+
     /// Which file it is.
     pub(super) fn file(&self) -> (u64, u64) {
         (self.device, self.inode)
@@ -100,22 +105,30 @@ impl Stamps {
     ///
     /// # Errors
     /// A directory can't be listed.
-    pub(super) fn note(folder: &Path, hidden: &HashSet<TreePath>) -> Result<Self> {
-        let note = |path: &Path| {
-            let stamp = Stamp::of(&fs::symlink_metadata(path)?);
-            Ok::<_, io::Error>(Noted { stamp, xattrs: attributes(path)? })
+    pub(super) fn note(
+        store: &Store,
+        tree: &Snapshot,
+        folder: &Path,
+        hidden: &HashSet<TreePath>,
+    ) -> Result<Self> {
+        // Most files have none, and then there is nothing that the filesystem could have refused.
+        let with_xattrs = with_xattrs(store, tree)?;
+        let note = |path: &TreePath, place: &Path, stamp| {
+            let xattrs = if with_xattrs.contains(path) { attributes(place) } else { Ok(Xattrs::new()) };
+            xattrs.map(|xattrs| Noted { stamp, xattrs }).map_err(|error| failed("look at", place, error))
         };
-        let root = note(folder).map_err(|error| failed("look at", folder, error))?;
+        let found = fs::symlink_metadata(folder).map_err(|error| failed("look at", folder, error))?;
+        let root = note(&TreePath::root(), folder, Stamp::of(&found))?;
         let (mut directories, mut open) = (HashMap::new(), vec![TreePath::root()]);
         while let Some(path) = open.pop() {
             let place = super::lay::below(folder, &path);
             let mut names = Names::new();
-            for name in list(&place)? {
+            for (name, stamp) in list(&place)? {
                 let (path, place) = (path.join(&name), place.join(OsStr::from_bytes(&name)));
                 if hidden.contains(&path) {
                     continue;
                 }
-                let noted = note(&place).map_err(|error| failed("look at", &place, error))?;
+                let noted = note(&path, &place, stamp)?;
                 if noted.stamp.is_directory() {
                     open.push(path);
                 }
@@ -135,26 +148,44 @@ impl Stamps {
     pub(super) fn is_same_below(&self, other: &Self) -> bool {
         self.directories == other.directories
     }
-
-    /// What was noted at a path.
-    pub(super) fn get(&self, path: &TreePath) -> Option<&Noted> {
-        match (path.parent(), path.name()) {
-            (Some(parent), Some(name)) => self.directories.get(&parent)?.get(name),
-            _ => Some(&self.root),
-        }
-    }
 }
 
-/// The names in a directory, in order.
-pub(super) fn list(place: &Path) -> Result<Vec<Box<[u8]>>> {
+/// The paths of a tree that have extended attributes.
+fn with_xattrs(store: &Store, tree: &Snapshot) -> Result<HashSet<TreePath>> {
+    let mut found = HashSet::new();
+    let mut open = vec![(TreePath::root(), tree.tree)];
+    if !tree.root.xattrs.is_empty() {
+        found.insert(TreePath::root());
+    }
+    while let Some((path, id)) = open.pop() {
+        for (name, entry) in store.tree(&id)?.iter() {
+            if !entry.metadata.xattrs.is_empty() {
+                found.insert(path.join(name));
+            }
+            if let Kind::Directory(below) = entry.kind {
+                open.push((path.join(name), below));
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// What is in a directory, by name.
+pub(super) fn list(place: &Path) -> Result<Vec<(Box<[u8]>, Stamp)>> {
+    let stamp = |entry: io::Result<fs::DirEntry>| {
+        let entry = entry?;
+        match entry.metadata() {
+            // Of a process that is still about to end.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            found => Ok(Some((entry.file_name().into_vec().into_boxed_slice(), Stamp::of(&found?)))),
+        }
+    };
     let entries = fs::read_dir(place).and_then(|entries| {
-        entries
-            .map(|entry| Ok(entry?.file_name().into_vec().into_boxed_slice()))
-            .collect::<io::Result<Vec<_>>>()
+        entries.filter_map(|entry| stamp(entry).transpose()).collect::<io::Result<Vec<_>>>()
     });
-    let mut names = entries.map_err(|error| failed("list", place, error))?;
-    names.sort_unstable();
-    Ok(names)
+    let mut entries = entries.map_err(|error| failed("list", place, error))?;
+    entries.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
+    Ok(entries)
 }
 
 /// The extended attributes of a file.

@@ -54,7 +54,7 @@ impl<'a> StepRoot<'a> {
                 Some(shown) => {
                     let other = roots.take(&shown.tree)?;
                     let from = other.folder.join(shown.part);
-                    let stamps = Stamps::note(&other.folder, &HashSet::new())?;
+                    let stamps = note_all(roots, &other)?;
                     others.push((other, stamps));
                     Some(from)
                 }
@@ -63,7 +63,7 @@ impl<'a> StepRoot<'a> {
             ground.put(mount, from.as_deref())?;
         }
         ground.settle_first()?;
-        let stamps = Stamps::note(&laid.folder, &ground.hidden)?;
+        let stamps = Stamps::note(&roots.store, &laid.tree, &laid.folder, &ground.hidden)?;
         Stamps::wait();
         Ok(Self { roots, laid: Some(laid), stamps, ground, others, left: None })
     }
@@ -102,7 +102,7 @@ impl<'a> StepRoot<'a> {
         self.roots.give(Laid { folder: laid.folder, tree: left });
         for (other, stamps) in self.others.drain(..) {
             // Nothing keeps a step from writing to it.
-            let is_same = Stamps::note(&other.folder, &HashSet::new())?.is_same_below(&stamps);
+            let is_same = note_all(self.roots, &other)?.is_same_below(&stamps);
             match is_same {
                 true => self.roots.give(other),
                 false => drop(remove_all(&other.folder)),
@@ -118,6 +118,10 @@ impl<'a> StepRoot<'a> {
     pub fn changes(&mut self) -> Result<Delta> {
         self.left.take().ok_or_else(|| Error::internal("the step was not left"))
     }
+}
+
+fn note_all(roots: &Roots, laid: &Laid) -> Result<Stamps> {
+    Stamps::note(&roots.store, &laid.tree, &laid.folder, &HashSet::new())
 }
 
 impl Drop for StepRoot<'_> {
