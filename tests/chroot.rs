@@ -143,11 +143,36 @@ su nobody -s /bin/sh -c 'cd /tmp; cat /proc/self/comm; readlink /proc/self/exe; 
     /usr/bin/readlink
     closed
     cat
-setpriv --reuid 33 --regid 33 --clear-groups sh -c 'id -u; echo x > /dev/null; ls -l /proc/self/fd/0 | grep -c dev/null'
+setpriv --reuid 33 --regid 33 --clear-groups sh -c 'id -u; echo x > /dev/null; ls -l /proc/self/fd/0 | grep -c dev/null; cd /proc/self && cat comm; /proc/self/exe -c "cat /proc/self/comm"'
     33
     1
+    cat
+    cat
 "#,
     );
+}
+
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn sandbox_paths_of_32_bit_programs_in_a_chroot() {
+    needs!(root, fuse, busybox, gcc);
+    let project = busybox(
+        "[source.made]\npath = 'short'\n[step.it]\nfrom = 'base'\ncopy = [{ from = 'made', dest = '/bin/' }]\nrun = ['/bin/short']\n",
+    );
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/chroot_i386.c");
+    let flags = [
+        "-m32",
+        "-ffreestanding",
+        "-nostdlib",
+        "-static",
+        "-fno-pie",
+        "-no-pie",
+        "-O1",
+        "-fno-stack-protector",
+        "-o",
+    ];
+    run(Command::new("gcc").args(flags).arg(project.path("short")).arg(source));
+    Build::read(project.rbuild([&APPLY[..], &["it"]].concat())).success();
 }
 
 /// What lies below the stubs of its own tree is neither seen nor changed; what is put into them is not there.
@@ -167,7 +192,7 @@ fn sandbox_stubs_of_a_chroot_are_no_part_of_the_tree() {
 /// Of itself the engine shows nothing, in whatever way it is asked; of others it shows the same as the kernel.
 #[test]
 fn sandbox_steps_in_a_chroot_can_not_look_into_the_engine() {
-    needs!(root, fuse, busybox);
+    needs!(root, fuse, busybox, gcc);
     let project = busybox(
         "[source.look]\npath = 'look'\n[step.it]\nfrom = 'base'\ncopy = [{ from = 'look', dest = '/bin/' }]\nrun = '/bin/look 0 token-of-the-build'\n",
     );

@@ -110,6 +110,30 @@ fn sandbox_user_namespaces_that_are_switched_off() {
     assert!(first.ends_with(better.as_str()), "the same sentence: {better}");
 }
 
+/// Root goes on without them, here with one id and without the right to make devices.
+#[test]
+fn sandbox_root_where_user_namespaces_are_switched_off() {
+    needs!(root, fuse, busybox, unshare);
+    const OFF: &str = "exec unshare --user --map-root-user sh -euc '
+        echo 0 > /proc/sys/user/max_user_namespaces
+        exec \"$@\"' sh \"$@\"";
+    let project = busybox(
+        "[step.owned]\nfrom = 'base'\nfiles = [{ path = '/own', content = 'x', owner = '7:8' }]\n\
+         [step.it]\nfrom = 'owned'\nrun = 'echo > /it; cat /proc/self/comm > /comm; head -c 2 /dev/zero > /dev/null; chmod 600 /own'\n\
+         [image.it]\nfrom = 'it'\noutput = [{ oci = 'dist' }]\n",
+    );
+    let usual = project.apply(["--store", "other", "image.it"]).success().digest("it").to_owned();
+    let build = Build::read(project.elsewhere(OFF, &APPLY)).success();
+    assert_eq!(build.digest("it"), usual);
+    let [warning] = build.warnings()[..] else { panic!("{}", build.output) };
+    assert!(
+        warning.contains("not isolated") && warning.contains("sysctl user.max_user_namespaces"),
+        "{warning}"
+    );
+    let report = report(&project.elsewhere(OFF, &["doctor", "--json"]));
+    assert_eq!((report.tier, state(&report, Name::Chroot)), (Tier::Chroot, State::Ok));
+}
+
 /// Whoever needs the device says the same of it.
 #[test]
 fn mount_without_a_device() {

@@ -213,9 +213,16 @@ fn set_metadata(path: &Path, metadata: &Metadata, is_link: bool) -> io::Result<(
     give(path, metadata, is_link)
 }
 
-/// Sets what can be set: attributes that the filesystem takes.
+/// Sets what can be set: owners that this user namespace has, attributes that the filesystem takes.
 fn give(path: &Path, metadata: &Metadata, is_link: bool) -> io::Result<()> {
-    lchown(path, Some(metadata.uid), Some(metadata.gid))?;
+    match lchown(path, Some(metadata.uid), Some(metadata.gid)) {
+        Err(error)
+            if !matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::PermissionDenied) =>
+        {
+            return Err(error);
+        }
+        _ => {}
+    }
     if !is_link {
         fs::set_permissions(path, fs::Permissions::from_mode(metadata.mode))?;
     }

@@ -1,7 +1,8 @@
 //! Roots that are plain directories, where there are neither namespaces nor mounts: what a step runs over in a container
 //! that allows nothing.
 //!
-//! A directory is made what a tree says (`lay.rs`), with the real owners, since whoever may chroot is root. What mounts
+//! A directory is made what a tree says (`lay.rs`), with the real owners, since whoever may chroot is root. What can't be
+//! set (ids that a container's user namespace does not have, attributes) is known from the tree. What mounts
 //! would show is put in place by renaming, and taken out again (`ground.rs`). The change is found by looking at every
 //! file's metadata before and after (`stamps.rs`): what has the same inode, size and times is not read (`changes.rs`).
 //! When a step is done its directory is the next one's, which then differs by little.

@@ -97,8 +97,12 @@ pub(crate) fn confine(setup: &Setup, control: &UnixStream) -> Outcome<()> {
     let command = &setup.command;
     if is_supervised || !setup.ids.is_single() {
         let groups: Vec<_> = command.groups.iter().copied().map(Gid::from_raw).collect();
-        setgroups(&groups)
-            .named(Part::Ids, || format!("set the supplementary groups {:?}", command.groups))?;
+        match setgroups(&groups) {
+            // In a user namespace of one id nobody may, and there are none to drop.
+            Err(Errno::EPERM) if setup.chroot().is_some() && groups.is_empty() => Ok(()),
+            set => set,
+        }
+        .named(Part::Ids, || format!("set the supplementary groups {:?}", command.groups))?;
     }
     let (uid, gid) = (Uid::from_raw(command.uid), Gid::from_raw(command.gid));
     setresgid(gid, gid, gid).named(Part::Ids, || format!("become group {gid}"))?;

@@ -208,9 +208,9 @@ fn filesystem(stat: &StatFs, id: u64) -> Vec<u8> {
 fn enter(root: &Root, path: &[u8], file: &Path) -> Result<Outcome, Errno> {
     let directory = openat(CWD, file, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
     accessat(&directory, ".", Access::EXEC_OK, AtFlags::EACCESS)?;
+    let _own = Who::default().looks();
     let stub = if is_stubbed(path) { path } else { b"" };
-    let stub = root.path().join(OsStr::from_bytes(stub.strip_prefix(b"/").unwrap_or(stub)));
-    fs::create_dir_all(stub).map_err(errno)?;
+    fs::create_dir_all(root.below(stub)).map_err(errno)?;
     Ok(Outcome::Answer(Answer::Continue))
 }
 
@@ -228,11 +228,11 @@ fn execute(caller: &Caller<'_>, root: &Root, who: &Who, place: &Place) -> Result
     if name.is_empty() || link.len() > said.len() {
         return Ok(Outcome::Answer(Answer::Continue));
     }
-    let stub = |path: &[u8]| root.path().join(OsStr::from_bytes(&path[1..]));
-    fs::create_dir_all(stub(&folder)).map_err(errno)?;
+    let _own = Who::default().looks();
+    fs::create_dir_all(root.below(&folder)).map_err(errno)?;
     // Of an earlier program of this process.
-    let _ = fs::remove_file(stub(&link));
-    symlink(program, stub(&link)).map_err(errno)?;
+    let _ = fs::remove_file(root.below(&link));
+    symlink(program, root.below(&link)).map_err(errno)?;
     memory.write(caller.address(0), &[&link[..], b"\0"].concat())?;
     Ok(Outcome::Answer(Answer::Continue))
 }

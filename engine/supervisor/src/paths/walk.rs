@@ -14,21 +14,35 @@ use std::{
     ffi::OsStr,
     fs::{self, File},
     io,
-    os::unix::ffi::OsStrExt,
+    os::{fd::AsRawFd, unix::ffi::OsStrExt},
     path::{Path, PathBuf},
 };
 
 /// As the kernel's.
 const MOST_LINKS: usize = 40;
 
-/// Directories that are stubs in the command's root, and what stands for single names.
-const STUBS: [&[u8]; 5] = [b"/proc", b"/sys", b"/dev/pts", b"/dev/ptmx", b"/dev/console"];
+/// Directories that are stubs in the command's root; and devices, which not everybody may make. A terminal's own name is
+/// the caller's, so there is none for it.
+const STUBS: [&[u8]; 10] = [
+    b"/proc",
+    b"/sys",
+    b"/dev/null",
+    b"/dev/zero",
+    b"/dev/urandom",
+    b"/dev/random",
+    b"/dev/full",
+    b"/dev/pts",
+    b"/dev/ptmx",
+    b"/dev/console",
+];
 
 /// The command's root.
 #[derive(Debug)]
 pub(crate) struct Root {
     path: PathBuf,
     directory: File,
+    /// The directory as whoever may not go all the way to it can name it.
+    handle: PathBuf,
     /// Processes that the command must not look into: of these every thread is told.
     hides: fn(u32) -> bool,
 }
@@ -58,7 +72,8 @@ impl Root {
     /// It can't be opened.
     pub(crate) fn open(path: &Path, hides: fn(u32) -> bool) -> io::Result<Self> {
         let directory = File::open(path)?;
-        Ok(Self { path: path.to_owned(), directory, hides })
+        let handle = format!("/proc/self/fd/{}", directory.as_raw_fd()).into();
+        Ok(Self { path: path.to_owned(), directory, handle, hides })
     }
 
     /// Where it is on this machine.
@@ -68,7 +83,13 @@ impl Root {
 
     /// A path of this machine as the command sees it; nothing if it lies outside.
     pub(crate) fn inside(&self, path: &Path) -> Option<PathBuf> {
-        Some(Path::new("/").join(path.strip_prefix(&self.path).ok()?))
+        let rest = path.strip_prefix(&self.path).or_else(|_| path.strip_prefix(&self.handle));
+        Some(Path::new("/").join(rest.ok()?))
+    }
+
+    /// Where a path of the command is for this program, whoever it looks as.
+    pub(crate) fn below(&self, path: &[u8]) -> PathBuf {
+        self.handle.join(OsStr::from_bytes(path.strip_prefix(b"/").unwrap_or(path)))
     }
 
     /// The absolute path in a stub that an absolute path leads to; nothing if it leads to none.
@@ -190,7 +211,7 @@ impl<'a> Walk<'a> {
         if is_stubbed(path) {
             return OsStr::from_bytes(path).into();
         }
-        self.root.path.join(OsStr::from_bytes(path.strip_prefix(b"/").unwrap_or(path)))
+        self.root.below(path)
     }
 
     /// A step in a stub: some names of /proc are the caller's own.
