@@ -1,8 +1,8 @@
 //! Machines that are not as usual: the same image comes out, or one sentence names what is missing and what helps.
 
 use crate::support::{
-    Build, Mounted, NAME_SERVER, Output, Project, busybox, engine::Docker, in_empty_root, registry::Registry,
-    run, start_name_server,
+    Build, MASKED, Mounted, NAME_SERVER, Output, Project, busybox, engine::Docker, in_empty_root,
+    registry::Registry, run, start_name_server,
 };
 use rbuild::doctor::{Name, Report, State, Tier};
 use std::{
@@ -131,25 +131,38 @@ fn mount_without_a_device() {
     }
 }
 
-/// As docker and kubernetes do it.
-const MASKED: &str = r#"
-for name in acpi asound kcore keys latency_stats timer_list sched_debug scsi; do
-    if [ -d /proc/$name ]; then mount -t tmpfs -o ro none /proc/$name
-    elif [ -e /proc/$name ]; then mount --bind /dev/null /proc/$name; fi
-done
-for name in bus fs irq sys sysrq-trigger; do
-    [ ! -e /proc/$name ] || { mount --bind /proc/$name /proc/$name; mount -o remount,bind,ro /proc/$name; }
-done
-exec "$@""#;
+/// Which way a step runs is no warning about the file: what comes out is the same.
+#[test]
+fn sandbox_without_a_device_nothing_is_denied() {
+    needs!(root, fuse, busybox, unshare);
+    let hidden = "mount --bind /dev/null /dev/fuse; exec \"$@\"";
+    let arguments = [&APPLY[..], &["--deny-warnings"]].concat();
+    let build = Build::read(project().elsewhere(hidden, &arguments)).success();
+    assert_eq!(build.digest("it"), usual_digest());
+    let [warning] = build.warnings()[..] else { panic!("{}", build.output) };
+    assert!(warning.starts_with("steps run on the kernel's overlay filesystem: "), "{warning}");
+}
+
+#[test]
+fn sandbox_without_dev_null() {
+    needs!(root, fuse, busybox, unshare);
+    let told = project().elsewhere("mount -t tmpfs none /dev; exec \"$@\"", &["apply"]).failure(3);
+    let first = told.lines().find(|line| line.starts_with("error[no-tier]: build.toml:")).unwrap_or_default();
+    assert!(
+        first.contains(": open /dev/null: ENOENT (No such file or directory): ")
+            && first.ends_with(": mknod -m 666 /dev/null c 1 3"),
+        "{told}"
+    );
+}
 
 #[test]
 fn sandbox_a_proc_with_hidden_parts() {
     needs!(root, fuse, busybox, unshare);
-    let project = project();
-    let build = Build::read(project.elsewhere(MASKED, &APPLY)).success();
+    let (project, masked) = (project(), format!("{MASKED}exec \"$@\""));
+    let build = Build::read(project.elsewhere(&masked, &APPLY)).success();
     assert_eq!(build.digest("it"), usual_digest());
     assert!(build.output.stdout.contains("the machine's own /proc is shown inside"), "{}", build.output);
-    let report = report(&project.elsewhere(MASKED, &["doctor", "--json"]));
+    let report = report(&project.elsewhere(&masked, &["doctor", "--json"]));
     assert_eq!((report.tier, state(&report, Name::Proc)), (Tier::Fuse, State::Limited));
 }
 
@@ -286,7 +299,7 @@ fn sandbox_names_are_resolved_in_a_root_with_nothing_but_rbuild() {
     }
 }
 
-/// In a real one: what is refused without a flag, and that the flags which are named give all.
+/// In a real one: what there is without a flag, and that the flags which are named give all.
 #[test]
 fn sandbox_docker_with_and_without_the_flags_that_help() {
     needs!(root, fuse, busybox, static_program, dockerd, docker, runc);
@@ -307,13 +320,37 @@ fn sandbox_docker_with_and_without_the_flags_that_help() {
     };
     let plain = inside(&[], &["doctor", "--json"]);
     let found = report(&plain);
-    assert_eq!((plain.code, found.place.as_str(), found.tier), (Some(3), "docker", Tier::None), "{plain}");
+    assert_eq!((plain.code, found.place.as_str(), found.tier), (Some(0), "docker", Tier::Chroot), "{plain}");
     let flags = ["--security-opt=seccomp=unconfined", "--device=/dev/fuse"];
     for (flag, better) in flags.iter().zip(&found.better) {
         assert!(better.contains(&flag.replacen('=', " ", 1)), "{better} lacks {flag}");
     }
-    let told = inside(&[], &["apply"]).failure(3);
+    let build = Build::read(inside(&[], &APPLY)).success();
+    assert_eq!(build.digest("it"), usual_digest());
+    let [warning] = build.warnings()[..] else { panic!("{}", build.output) };
+    assert!(
+        warning.contains("not isolated") && warning.contains("--security-opt seccomp=unconfined"),
+        "{warning}"
+    );
+    // As kubernetes starts it where pods are restricted.
+    let restricted = [
+        "--user=1000:1000",
+        "--cap-drop=ALL",
+        "--security-opt=no-new-privileges",
+        "--env=RBUILD_STORE=/tmp/store",
+    ];
+    let told = inside(&restricted, &["apply"]).failure(3);
     assert!(told.contains("--security-opt seccomp=unconfined"), "{told}");
+    let found = report(&inside(&restricted, &["doctor", "--json"]));
+    assert_eq!((found.tier, state(&found, Name::Chroot)), (Tier::None, State::Missing));
+    // Most managed CI: namespaces, and no device.
+    let no_device = [flags[0], "--env=RBUILD_STORE=/data/third"];
+    let build = Build::read(inside(&no_device, &APPLY)).success();
+    assert_eq!(build.digest("it"), usual_digest());
+    let [warning] = build.warnings()[..] else { panic!("{}", build.output) };
+    assert!(warning.contains("steps run on the kernel's overlay filesystem: open /dev/fuse"), "{warning}");
+    assert_eq!(report(&inside(&no_device, &["doctor", "--json"])).tier, Tier::Overlay);
+    let flags = [&flags[..], &["--env=RBUILD_STORE=/data/other"]].concat();
     let build = Build::read(inside(&flags, &APPLY)).success();
     assert_eq!(build.digest("it"), usual_digest());
     let helped = report(&inside(&flags, &["doctor", "--json"]));

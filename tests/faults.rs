@@ -85,7 +85,7 @@ fn mount_that_is_full_is_told_to_the_program_and_to_the_user() {
     let build = with_and_without_room("dd if=/dev/zero of=/big bs=1M count=20 2>&1");
     let failed = build.failed("step.filling");
     assert!(
-        failed.message.starts_with("can't keep what a step wrote in [DIR]/store/tmp/"),
+        failed.message.contains(":7: can't keep what a step wrote in [DIR]/store/tmp/"),
         "{}",
         build.output
     );
@@ -110,7 +110,7 @@ fn mount_whose_small_files_fill_the_store_fails_when_they_are_kept() {
     );
     assert_eq!(build.lines("step.filling"), ["all written"]);
     let message = build.failed("step.filling").message;
-    assert!(message.starts_with("can't keep /tmp/"), "{message}");
+    assert!(message.contains(":7: can't keep /tmp/"), "{message}");
     assert!(message.ends_with(" in the store"), "{message}");
     assert!(build.output.stderr.contains("write [DIR]/store/tmp/"), "{}", build.output);
 }
@@ -244,7 +244,7 @@ fn mount_that_is_cut_off_fails_the_step() {
     umount2(&control, MntFlags::empty()).expect("it is mounted");
     let build = stopped.ended(&project).failure(3);
     let failed = build.failed("step.busy");
-    assert!(failed.message.starts_with("the filesystem of this step was cut off"), "{}", build.output);
+    assert!(failed.message.contains(":7: the filesystem of this step was cut off"), "{}", build.output);
     assert_eq!(failed.hints, ["run the build again"]);
     the_next_build_works(&project);
 }

@@ -11,7 +11,7 @@ fn library() -> PathBuf {
 }
 
 /// The modules of the library, each using only those before it.
-const ORDER: [&str; 26] = [
+const ORDER: [&str; 27] = [
     "spec",
     "error",
     "key",
@@ -33,6 +33,7 @@ const ORDER: [&str; 26] = [
     "image",
     "copy",
     "checkout",
+    "chroot",
     "execute",
     "paths",
     "mount",

@@ -177,6 +177,12 @@ static void descriptors(void) {
     result("nowhere", chown((char *)8, 1, 1));
     result("stat nowhere", stat("/", (struct stat *)8));
     result("flags", fchownat(AT_FDCWD, "link", 1, 1, 0x10));
+    struct statx stx;
+    chown("to-open", 6, 7);
+    result("no such flags of stat", fstatat(AT_FDCWD, "to-open", &st, 0x10 | AT_SYMLINK_NOFOLLOW));
+    result("no such flags of statx", statx(AT_FDCWD, "to-open", 0x10 | AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS, &stx));
+    result("no automount", fstatat(AT_FDCWD, "to-open", &st, AT_NO_AUTOMOUNT | AT_SYMLINK_NOFOLLOW));
+    printf("%u:%u\n", st.st_uid, st.st_gid);
     mkdir("deep", 0777);
     chdir("deep");
     touch("../beside");

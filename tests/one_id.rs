@@ -1,6 +1,9 @@
 //! Steps of a user who has one id: what they do with others is as if they had all of them.
 
-use crate::support::{Build, Project, busybox, run};
+use crate::{
+    environments::static_program,
+    support::{Build, Project, adopt_orphans, busybox, nothing_runs, run},
+};
 use std::{fs, path::Path, process::Command};
 
 /// Builds as root and as a user with one id. The image is the same; what the user's step printed comes back.
@@ -289,4 +292,65 @@ fn sandbox_calls_of_32_bit_programs_are_answered() {
     };
     let (_, printed) = same_for_both(project);
     assert_eq!(printed, ["7:6"]);
+}
+
+/// Prints a line, then asks who it is for ever.
+const ASKING: &str = "echo ready\nwhile true; do id -u > /dev/null; done\n";
+
+/// Calls that nobody answers are unknown ones to the kernel: the command must not go on with those.
+#[test]
+fn sandbox_a_step_ends_with_its_engine() {
+    needs!(fuse, busybox, root, setpriv, unshare);
+    adopt_orphans();
+    let killed = r#"
+"$@" > out & engine=$!
+until grep -q ready out; do kill -0 $engine; done
+kill -KILL $engine"#;
+    let output = step(ASKING).elsewhere_as_user(killed, &["apply", "--progress", "json"]);
+    assert_eq!(output.code, Some(0), "the step ran until it was killed: {output}");
+    nothing_runs();
+}
+
+/// The same if only the supervisor fails: strace makes each further ioctl of a thread fail that has made fifty, as only
+/// the supervisor does.
+#[test]
+fn sandbox_a_step_ends_with_its_supervisor() {
+    needs!(fuse, busybox, root, setpriv, unshare, strace);
+    adopt_orphans();
+    let failing = "exec strace -f -qqq -o /dev/null -e trace=ioctl -e inject=ioctl:error=EIO:when=50+ \"$@\"";
+    let output = step(ASKING).elsewhere_as_user(failing, &["apply", "--progress", "json"]);
+    let build = Build::read(output).failure(70);
+    assert_eq!(build.lines("step.it"), ["ready"]);
+    let failed = build.failed("step.it");
+    assert!(failed.message.contains("calls can't be answered: Input/output error"), "{failed:?}");
+    nothing_runs();
+}
+
+#[test]
+fn sandbox_rbuild_in_a_step_says_what_it_can_not_do() {
+    needs!(fuse, busybox, root, setpriv, unshare, static_program);
+    let inner = "version = 1\n[source.tools]\npath = '/bin'\n[step.plain]\ncopy = [{ from = 'tools', dest = '/bin/' }]\n\
+                 [image.plain]\nfrom = 'plain'\noutput = [{ oci = 'plain' }]\n\
+                 [step.run]\nfrom = 'plain'\nrun = 'echo from $(cat /proc/self/comm)'\n";
+    let script = "cd /in; export RBUILD_STORE=/tmp/store HOME=/tmp\n./rbuild apply image.plain\nls plain\n\
+                  ./rbuild apply run || echo ended with $?\n";
+    let steps = format!(
+        "[source.in]\npath = 'in'\n[step.it]\nfrom = 'base'\nrun = \"\"\"{script}\"\"\"\n\
+         copy = [{{ from = 'in', dest = '/in' }}]\n"
+    );
+    let project = busybox(&steps).file("in/build.toml", inner);
+    fs::copy(static_program(), project.path("in/rbuild")).expect("rbuild");
+    let build =
+        Build::read(project.as_user(&["apply", "--progress", "json", "--store", "other", "it"])).success();
+    let printed = build.lines("step.it");
+    assert!(printed.contains(&"oci-layout") && printed.contains(&"ended with 3"), "{printed:?}");
+    let told = printed.iter().find(|line| line.starts_with("error[no-tier]: ")).expect("an error");
+    assert!(
+        told.ends_with("rbuild runs in a step of another rbuild, which may make no namespaces: files and images can be made there, but no command can run; run it outside"),
+        "{told}"
+    );
+    // Without a supervisor of its own the step leaves room for another one.
+    let build = Build::read(project.rbuild(["apply", "--progress", "json", "it"])).success();
+    let printed = build.lines("step.it");
+    assert!(printed.contains(&"oci-layout") && printed.contains(&"[run] from cat"), "{printed:?}");
 }

@@ -125,8 +125,8 @@ fn help_of_apply() {
       -v, --verbose               Tell more
       -j, --jobs <N>              How many steps run at once [default: as many as there are processors
                                   for this process]
-          --tier <TIER>           How steps get their root [default: the first of fuse and overlay that
-                                  this machine has] [possible values: fuse, overlay, none]
+          --tier <TIER>           How steps get their root [default: the first that this machine has]
+                                  [possible values: fuse, overlay, chroot, none]
       -k, --keep-going            After a failure, go on with what does not need what failed
           --out <DIR>             Write outputs and artifacts below this folder instead of the build
                                   file's

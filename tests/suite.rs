@@ -12,6 +12,7 @@ mod crash;
 mod damage;
 mod engines;
 mod environments;
+mod escape;
 mod explain;
 mod faults;
 mod graph;

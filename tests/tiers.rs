@@ -3,27 +3,32 @@
 use crate::support::{Build, Project, busybox, odd};
 use std::process::Command;
 
-/// On FUSE; then on the kernel's overlay filesystem, in a store of its own.
-pub(crate) fn on_both_tiers(project: &Project, image: &str, step: &str) {
+/// On FUSE; then on other tiers, each in a store of its own.
+#[track_caller]
+pub(crate) fn same_on(tiers: &[&str], project: &Project, image: &str, step: &str) {
     let (image_name, step_name) = (format!("image.{image}"), format!("step.{step}"));
-    let [fuse, overlay] = ["fuse", "overlay"].map(|tier| {
+    let on = |tier: &str| {
         let build = project.apply(["--tier", tier, "--store", tier, &image_name]).success();
         assert_eq!(build.cached(), [""; 0], "--tier {tier}");
         let tree = project.rbuild(["inspect", "--tree", "--store", tier, &step_name]).success();
         (build.digest(image).to_owned(), tree)
-    });
-    same_lines(&fuse.1, &overlay.1);
-    assert_eq!(overlay.0, fuse.0);
+    };
+    let fuse = on("fuse");
+    for tier in tiers {
+        let other = on(tier);
+        same_lines(tier, &fuse.1, &other.1);
+        assert_eq!(other.0, fuse.0, "--tier {tier}");
+    }
 }
 
 /// Lines that differ are more use than two digests that do.
 #[track_caller]
-fn same_lines(fuse: &str, overlay: &str) {
-    let [fuse, overlay] = [fuse, overlay].map(|tree| tree.lines().collect::<Vec<_>>());
+fn same_lines(tier: &str, fuse: &str, other: &str) {
+    let [fuse, other] = [fuse, other].map(|tree| tree.lines().collect::<Vec<_>>());
     let lacks = |tree: &[&str], other: &[&str]| -> Vec<String> {
         tree.iter().filter(|line| !other.contains(line)).map(|line| (*line).to_owned()).collect()
     };
-    assert_eq!(lacks(&overlay, &fuse), lacks(&fuse, &overlay), "overlay, fuse");
+    assert_eq!(lacks(&other, &fuse), lacks(&fuse, &other), "{tier}, fuse");
 }
 
 /// All kinds of entries, and what can be done to them; each step looks at what the last one left.
@@ -110,7 +115,7 @@ fn every_kind_of_entry_and_change_is_the_same_on_all_tiers() {
     let project = odd(ODD);
     std::fs::copy("/bin/busybox", project.path("busybox")).expect("busybox");
     project.chmod("busybox", 0o755);
-    on_both_tiers(&project, "last", "three");
+    same_on(&["overlay", "chroot"], &project, "last", "three");
 }
 
 const MOUNTS: &str = r#"
@@ -144,8 +149,21 @@ output = [{ oci = "dist/it" }]
 fn mounts_of_a_step_are_the_same_on_all_tiers() {
     needs!(fuse, busybox);
     let project = busybox(MOUNTS).file("code/sub/file", "first\n").file("code/gone/file", "");
-    on_both_tiers(&project, "it", "it");
+    same_on(&["overlay"], &project, "it", "it");
     assert_eq!(project.read("code/sub/file"), "first\n");
+}
+
+/// Where there are no mounts nothing can be read-only.
+#[test]
+fn sandbox_mounts_of_a_step_without_mounts() {
+    needs!(root, fuse, busybox);
+    let spec: String =
+        MOUNTS.lines().filter(|line| !line.starts_with("! ")).flat_map(|line| [line, "\n"]).collect();
+    let project = busybox(&spec).file("code/sub/file", "first\n").file("code/gone/file", "");
+    same_on(&["chroot"], &project, "it", "it");
+    let caches = std::fs::read_dir(project.path("chroot/caches")).expect("a folder of caches");
+    let kept: Vec<_> = caches.flatten().filter(|cache| cache.path().join("x").is_file()).collect();
+    assert_eq!(kept.len(), 1, "the cache is back in the store");
 }
 
 #[test]
@@ -245,8 +263,27 @@ fn a_tier_that_is_asked_for_is_the_only_one() {
     assert!(failed.message.contains("open /dev/fuse"), "{}", failed.message);
     let build = project.apply(["--tier", "none"]).failure(3);
     let failed = build.failed("step.it");
-    assert_eq!((failed.code, failed.message), ("no-tier", "no command can run: --tier none"));
+    assert_eq!(failed.code, "no-tier");
+    let message = failed.message;
+    assert!(message.starts_with("build.toml:") && message.ends_with(": no command can run: --tier none"));
     project.apply(["--tier", "none", "base"]).success();
+}
+
+/// Without a fence the command may have reached what it was not to reach: nobody with one uses that.
+#[test]
+fn what_was_made_without_a_fence_is_used_without_one_only() {
+    needs!(root, fuse, busybox);
+    let project = busybox(
+        "[step.closed]\nfrom = 'base'\nrun = 'ip link > /links'\n\
+         [step.open]\nfrom = 'base'\nnetwork = 'host'\nrun = 'echo > /it'\n\
+         [test.it]\nfrom = 'closed'\nrun = 'true'\n",
+    );
+    let all = ["closed", "open", "test.it"];
+    let apply = |tier| project.apply([&["--tier", tier][..], &all].concat()).success();
+    assert_eq!(apply("chroot").ran(), ["step.base", "step.closed", "step.open", "test.it"]);
+    assert_eq!(apply("chroot").ran(), [""; 0]);
+    assert_eq!(apply("fuse").ran(), ["step.closed", "test.it"]);
+    assert_eq!(apply("chroot").ran(), [""; 0], "what was fenced is good for all");
 }
 
 #[test]
@@ -256,8 +293,8 @@ fn a_step_over_this_machine_needs_fuse() {
         Project::new("version = 1\n[source.here]\nhost = '/'\n[step.it]\nfrom = 'here'\nrun = 'true'\n");
     let build = project.apply(["--tier", "overlay", "it"]).failure(3);
     let failed = build.failed("step.it");
-    assert_eq!(failed.message, "steps over this machine's files run on FUSE only");
-    assert_eq!(failed.hints, ["leave out --tier overlay"]);
+    assert_eq!(failed.message, "build.toml:6:7: steps over this machine's files run on FUSE only");
+    assert_eq!(failed.hints, ["leave out --tier"]);
 }
 
 /// The kernel takes no overlay for the writable side of another one: a container's own root is one.

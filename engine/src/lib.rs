@@ -2,6 +2,7 @@
 
 pub mod build;
 pub mod checkout;
+mod chroot;
 pub mod container;
 mod convert;
 pub mod copy;

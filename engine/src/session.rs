@@ -55,8 +55,8 @@ pub struct Session {
     pub deep: bool,
     /// Everything is to stop.
     pub stopped: Arc<AtomicBool>,
-    /// What was warned of already.
-    pub warned: Mutex<BTreeSet<String>>,
+    /// What was warned of already, and whether `--deny-warnings` is about it.
+    pub warned: Mutex<BTreeMap<String, bool>>,
 }
 
 impl Session {
@@ -67,8 +67,18 @@ impl Session {
 
     /// Tells a warning, once.
     pub fn warn(&self, code: Option<&str>, node: Option<&str>, message: String) {
-        let fresh = self.warned.lock().unwrap_or_else(PoisonError::into_inner).insert(message.clone());
-        if fresh {
+        self.tell(code, node, message, true);
+    }
+
+    /// Tells, once, how this machine carries something out. That changes no result and the file can't mend it, so
+    /// `--deny-warnings` lets it pass.
+    pub fn note(&self, node: Option<&str>, message: String) {
+        self.tell(None, node, message, false);
+    }
+
+    fn tell(&self, code: Option<&str>, node: Option<&str>, message: String, is_denied: bool) {
+        let mut warned = self.warned.lock().unwrap_or_else(PoisonError::into_inner);
+        if warned.insert(message.clone(), is_denied).is_none() {
             let (code, node) = (code.map(str::to_owned), node.map(str::to_owned));
             self.reporter.report(&Event::Warning { code, node, message });
         }
@@ -81,9 +91,10 @@ impl Session {
         }
     }
 
-    /// How many warnings were told.
+    /// How many warnings were told, without notes.
     pub fn warnings(&self) -> usize {
-        self.warned.lock().unwrap_or_else(PoisonError::into_inner).len()
+        let warned = self.warned.lock().unwrap_or_else(PoisonError::into_inner);
+        warned.values().filter(|is_denied| **is_denied).count()
     }
 
     /// An error of a tree operation, with its place in the file.

@@ -15,6 +15,17 @@ script=$1
 shift 2
 exec setpriv --reuid=65533 --regid=65533 --clear-groups sh -euc "$script" sh "$FOLDER/rbuild" "$@""#;
 
+/// Hides parts of /proc as docker and kubernetes do.
+pub const MASKED: &str = r#"
+for name in acpi asound kcore keys latency_stats timer_list sched_debug scsi; do
+    if [ -d /proc/$name ]; then mount -t tmpfs -o ro none /proc/$name
+    elif [ -e /proc/$name ]; then mount --bind /dev/null /proc/$name; fi
+done
+for name in bus fs irq sys sysrq-trigger; do
+    [ ! -e /proc/$name ] || { mount --bind /proc/$name /proc/$name; mount -o remount,bind,ro /proc/$name; }
+done
+"#;
+
 impl Project {
     /// Runs rbuild by a script, as root in a mount namespace. In the script `"$@"` is rbuild with its arguments, and
     /// `$FOLDER` has `work`, `store` and `home`.
@@ -24,10 +35,15 @@ impl Project {
 
     /// The same as an ordinary user with one id, whose everything is then.
     pub fn elsewhere_as_user(&self, script: &str, arguments: &[&str]) -> Output {
+        self.elsewhere_as_user_after("", script, arguments)
+    }
+
+    /// The same, on a machine that root made another one by a script before.
+    pub fn elsewhere_as_user_after(&self, preparation: &str, script: &str, arguments: &[&str]) -> Output {
         // The build's own folder need not be open to others.
         let folder = self.path("").parent().expect("the project's folder").to_owned();
         fs::copy(env!("CARGO_BIN_EXE_rbuild"), folder.join("rbuild")).expect("rbuild");
-        self.unshared(AS_USER, Some(script), arguments)
+        self.unshared(&format!("{preparation}{AS_USER}"), Some(script), arguments)
     }
 
     /// The same, as it is.

@@ -27,6 +27,7 @@ pub mod registry;
 pub mod spoiler;
 
 pub use busybox::busybox;
+pub use elsewhere::MASKED;
 pub use empty_root::in_empty_root;
 pub use entries::{entries, same_entries};
 pub use events::Build;

@@ -25,6 +25,7 @@ use crate::control::{FromChild, ToChild, receive, send};
 use crate::error::{Named, Outcome};
 use crate::{Channel, MapMethod, Mount, Network, Part, Setup, sys};
 
+mod chroot;
 mod confine;
 mod devices;
 mod execute;
@@ -40,6 +41,9 @@ use staging::Staging;
 
 /// How a child knows that it is one, and what `ps` shows.
 pub(crate) const CHILD_NAME: &str = "rbuild: sandbox";
+
+/// What the kernel calls a child, and the first process of a sandbox; at most 15 bytes.
+pub(crate) const NAME: &str = "rbuild-sandbox";
 
 /// Call it first in `main`, before any thread or file: if this process was started as a sandbox's child it does that
 /// job and never returns.
@@ -59,9 +63,12 @@ pub fn enter_if_child_with(work: fn(&Channel)) {
 /// `None` if there is nobody to report to.
 fn run(work: fn(&Channel)) -> Option<()> {
     // Else its name would be the number of a descriptor.
-    let _ = rustix::thread::set_name(c"rbuild-sandbox");
+    let _ = std::ffi::CString::new(NAME).map(|name| rustix::thread::set_name(&name));
     let control = UnixStream::from(sys::take_descriptor(0).ok()?);
     let done = match receive(&control).ok()??.0 {
+        ToChild::Setup { setup, joined_output } if setup.chroot().is_some() => {
+            chroot::set_up(&control, &setup, joined_output)
+        }
         ToChild::Setup { setup, joined_output } => set_up(&control, &setup, joined_output),
         ToChild::Work { single } => match work::prepare(&control, single) {
             Ok(()) => {
@@ -125,7 +132,7 @@ fn leave_the_caller_behind(control: &UnixStream) -> Outcome<()> {
     let inherited: Vec<_> = numbers.filter(|number| *number > 2 && *number != control.as_raw_fd()).collect();
     inherited.into_iter().for_each(sys::close_inherited);
     let null = OpenOptions::new().read(true).write(true).open("/dev/null");
-    let null = OwnedFd::from(null.named(Part::Other, || "open /dev/null")?);
+    let null = OwnedFd::from(null.named(Part::Null, || "open /dev/null")?);
     sys::replace_descriptor(&null, 0).named(Part::Other, || "replace stdin")?;
     umask(Mode::empty());
     chdir("/").named(Part::Other, || "change directory to /")
@@ -149,7 +156,7 @@ fn give_directories(setup: &Setup) -> Outcome<()> {
             // Whom the command takes itself for, only the supervisor knows.
             _ if setup.supervised => (Some(0), Some(0)),
             MapMethod::Direct => (setup.ids.host_uid(*uid), setup.ids.host_gid(*gid)),
-            MapMethod::Helper | MapMethod::Single => (Some(*uid), Some(*gid)),
+            MapMethod::Helper | MapMethod::Single | MapMethod::Machine => (Some(*uid), Some(*gid)),
         };
         give_directory(path, (uid, gid), *mode).named(Part::Ids, || mount.to_string())?;
     }
@@ -233,7 +240,7 @@ impl Pipes {
     fn make(setup: &Setup, joined: bool) -> Outcome<(Self, Vec<OwnedFd>)> {
         let pipe = || {
             let (read, write) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC)?;
-            if !setup.supervised {
+            if !setup.supervised || setup.chroot().is_some() {
                 let owner = (Uid::from_raw(setup.command.uid), Gid::from_raw(setup.command.gid));
                 nix::unistd::fchown(&write, Some(owner.0), Some(owner.1))?;
             }

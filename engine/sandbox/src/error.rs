@@ -78,6 +78,8 @@ pub struct Failure {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Part {
+    /// Changing the root without a namespace.
+    Chroot,
     /// Making the namespaces.
     Namespace,
     /// Writing the id maps or taking the ids.
@@ -92,6 +94,8 @@ pub enum Part {
     Mount,
     /// Having somebody else answer calls.
     Listener,
+    /// Opening /dev/null.
+    Null,
     /// Everything else.
     Other,
 }

@@ -61,6 +61,8 @@ pub enum MapMethod {
     Helper,
     /// The engine, without capabilities: one id, its own, and no setgroups.
     Single,
+    /// Nobody: there is no user namespace, ids are the machine's.
+    Machine,
 }
 
 /// Why a process gets one id and no range.
@@ -91,6 +93,12 @@ impl IdMap {
     pub fn single(uid: u32, gid: u32) -> Self {
         let one = |outside| vec![Extent { inside: 0, outside, count: 1 }];
         Self { uids: one(uid), gids: one(gid), method: MapMethod::Single }
+    }
+
+    /// All ids as they are, for a command without a user namespace.
+    pub fn of_machine() -> Self {
+        let all = || vec![Extent { inside: 0, outside: 0, count: u32::MAX }];
+        Self { uids: all(), gids: all(), method: MapMethod::Machine }
     }
 
     /// Whether only one id can be had.
@@ -124,7 +132,7 @@ impl IdMap {
     pub(crate) fn unmapped(&self, kind: &'static str, id: u32) -> Error {
         let cure = match self.method {
             MapMethod::Single => format!("steps have one id only{}", Self::one_id_cure()),
-            MapMethod::Direct | MapMethod::Helper => {
+            MapMethod::Direct | MapMethod::Helper | MapMethod::Machine => {
                 let extents = if kind == "user" { &self.uids } else { &self.gids };
                 let ids: u64 = extents.iter().map(|extent| u64::from(extent.count)).sum();
                 format!(

@@ -32,6 +32,7 @@
 //! | [`setup`](Setup) | the set-up as data |
 //! | [`ids`](IdMap) | which ids a sandbox gets, and how they are mapped |
 //! | `process` | the engine's side: spawn, proceed, wait, kill |
+//! | `guard` | the program that children are started from |
 //! | `control` | the messages between the two sides |
 //! | `worker` | this program's own work with the ids of a sandbox |
 //! | `child` | the other side: set-up child, init, command |
@@ -47,6 +48,7 @@ mod elf;
 mod environment;
 mod error;
 mod exit;
+mod guard;
 mod ids;
 pub mod notify;
 mod process;
@@ -59,7 +61,7 @@ mod worker;
 pub use child::{enter_if_child, enter_if_child_with};
 pub use environment::{
     Capabilities, Cgroups, EnvironmentError, Examination, Facts, Place, cure, examine, one_id_cure,
-    overlay_trial, probe, probe_with, proc_cure,
+    overlay_trial, probe, probe_chroot, probe_with, proc_cure,
 };
 pub use error::{Error, Failure, Part, Result};
 pub use exit::{ExecFailure, Exit};

@@ -8,7 +8,7 @@
 
 use std::fs;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -19,6 +19,7 @@ use crate::sys::notify as sys;
 mod calls;
 pub(crate) mod filter;
 
+pub(crate) use calls::Topic;
 pub use calls::{Call, Form};
 
 /// Where the calls of a supervised command arrive. When it is dropped, each further one is ENOSYS.
@@ -101,6 +102,25 @@ impl Listener {
     /// What the kernel says that nobody foresaw; a caller that is gone is none.
     pub fn answer(&self, notification: &Notification, answer: Answer) -> io::Result<()> {
         self.send(notification.id, answer)
+    }
+
+    /// Lets the caller go on with a copy of `file` as the descriptor that its call gives.
+    ///
+    /// # Errors
+    /// The caller may open no more; it is gone.
+    pub fn answer_with(
+        &self,
+        notification: &Notification,
+        file: BorrowedFd<'_>,
+        close_on_exec: bool,
+    ) -> io::Result<()> {
+        loop {
+            match sys::hand_over(self.descriptor.as_fd(), notification.id, file, close_on_exec) {
+                Err(Errno::EINTR) => {}
+                Ok(number) => return self.send(notification.id, Answer::Value(number.into())),
+                Err(errno) => return Err(errno.into()),
+            }
+        }
     }
 
     fn send(&self, id: u64, answer: Answer) -> io::Result<()> {

@@ -2,35 +2,33 @@
 
 use std::env;
 use std::fmt;
-use std::fs;
+use std::fs::OpenOptions;
 use std::io;
 use std::net::Shutdown;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 
 use rustix::process::{Signal, pidfd_send_signal};
 
 use crate::child::CHILD_NAME;
 use crate::control::{FromChild, ToChild, receive, send};
 use crate::environment::explain;
+use crate::error::Named;
 use crate::exit::Exit;
+use crate::guard::guarded_program;
 use crate::notify::Listener;
-use crate::{Error, Extent, Failure, IdMap, Part, Result, Setup};
+use crate::{Error, Failure, IdMap, Part, Result, Setup};
 
 /// What a command can't do that should have been supervised.
 const ALONE: &str = "this kernel does not let rbuild answer for ids that there are not (that needs Linux 5.9): chown to \
                      others, su, useradd and apt-get fail";
 
 static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
-
-/// What children are started from, once it was tried; inside none if it can't be had.
-static GUARDED: Mutex<Option<Option<Arc<OwnedFd>>>> = Mutex::new(None);
 
 /// Starts sandboxes.
 #[derive(Debug)]
@@ -86,7 +84,11 @@ impl Sandbox {
     /// The operation that failed, with its cause and, where it is known, the cure.
     pub fn spawn(setup: &Setup, output: Output) -> Result<Started> {
         setup.check()?;
-        let guarded = guarded_program(&setup.ids)?;
+        let guarded = match setup.chroot() {
+            None => guarded_program(&setup.ids)?,
+            // That takes a mount.
+            Some(_) => None,
+        };
         let process = Process::start(guarded.as_deref())?;
         let joined_output = output == Output::Joined;
         process.send(&ToChild::Setup { setup: Box::new(setup.clone()), joined_output })?;
@@ -258,6 +260,9 @@ impl Process {
             Some(file) => format!("/proc/self/fd/{}", file.as_raw_fd()).into(),
             None => program(),
         };
+        // Else it would seem that the program is missing.
+        let null = OpenOptions::new().write(true).open("/dev/null");
+        let null = OwnedFd::from(null.named(Part::Null, || "open /dev/null").map_err(explain)?);
         let (control, theirs) = UnixStream::pair().map_err(control_error)?;
         // The socket is the child's stdin: an inheritable descriptor could leak into a process that another thread
         // starts at the same time. Its own process group, since a Ctrl-C at the terminal is the engine's to handle.
@@ -265,8 +270,8 @@ impl Process {
             .arg0(CHILD_NAME)
             .env_clear()
             .stdin(OwnedFd::from(theirs))
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
+            .stdout(null.try_clone().map_err(control_error)?)
+            .stderr(null)
             .process_group(0)
             .spawn()
             .map_err(|source| Error::Start { program: described(), source })?;
@@ -325,53 +330,13 @@ pub(crate) fn control_error(source: io::Error) -> Error {
     Error::Io { operation: "talk to the sandbox".into(), source }
 }
 
-fn program() -> PathBuf {
+pub(crate) fn program() -> PathBuf {
     PROGRAM.get().cloned().unwrap_or_else(|| "/proc/self/exe".into())
 }
 
 /// A name that means something to a person.
 fn described() -> PathBuf {
     PROGRAM.get().cloned().or_else(|| env::current_exe().ok()).unwrap_or_else(program)
-}
-
-/// This program where a step can't change it (see `child/guard.rs`). `None` if that can't be had, and none of the ids
-/// could change the file.
-pub(crate) fn guarded_program(ids: &IdMap) -> Result<Option<Arc<OwnedFd>>> {
-    let mut kept = GUARDED.lock().unwrap_or_else(PoisonError::into_inner);
-    match &*kept {
-        Some(Some(file)) => return Ok(Some(Arc::clone(file))),
-        Some(None) if !is_writable(ids) => return Ok(None),
-        _ => {}
-    }
-    match guard() {
-        Ok(file) => Ok(kept.insert(Some(Arc::new(file))).clone()),
-        // Not reachable by its path, as in a home that is closed to root of a user namespace.
-        Err(Error::Failed { failure, .. }) if failure.part == Part::Mount && !is_writable(ids) => {
-            *kept = Some(None);
-            Ok(None)
-        }
-        Err(error) => Err(error),
-    }
-}
-
-fn guard() -> Result<OwnedFd> {
-    let doing = "guarded its program";
-    let process = Process::start(None)?;
-    process.send(&ToChild::Guard)?;
-    let (FromChild::Guarded, descriptors) = process.next(doing)? else { return Err(Error::Lost(doing)) };
-    descriptors.into_iter().next().ok_or(Error::Lost(doing))
-}
-
-/// Whether somebody in a sandbox of these ids could change this program's file.
-fn is_writable(ids: &IdMap) -> bool {
-    let inside = |extents: &[Extent], id: u32| {
-        extents
-            .iter()
-            .any(|extent| id.checked_sub(extent.outside).is_some_and(|offset| offset < extent.count))
-    };
-    fs::metadata(program()).map_or(true, |file| {
-        inside(&ids.uids, file.uid()) || inside(&ids.gids, file.gid()) || file.mode() & 0o022 != 0
-    })
 }
 
 /// A failure that the engine itself found is explained the same way.

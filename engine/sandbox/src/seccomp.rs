@@ -35,7 +35,7 @@ pub(crate) const I386: u32 = 0x4000_0003;
 
 /// Marks the x32 numbers of x86_64, which else are the 64-bit ones.
 #[cfg(target_arch = "x86_64")]
-const X32: u32 = 0x4000_0000;
+pub(crate) const X32: u32 = 0x4000_0000;
 
 /// What happens to a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,11 +5,11 @@
 
 use std::ffi::OsString;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::ids::IdMap;
+use crate::ids::{IdMap, MapMethod};
 use crate::{Error, Result, text};
 
 /// A socket message carries at most 253 descriptors: the pipes and the init's pidfd take three.
@@ -30,8 +30,9 @@ pub struct Setup {
     pub command: Command,
     /// Resource limits of the command.
     pub limits: Limits,
-    /// Whether calls about ids and owners stop in the command and are answered by whoever has the
-    /// [`Listener`](crate::notify::Listener). Then the command may be anybody, whatever the ids are.
+    /// Whether calls stop in the command and are answered by whoever has the [`Listener`](crate::notify::Listener): in
+    /// a [`Mount::Chroot`] those that name a path; else those about ids and owners, and then the command may be anybody,
+    /// whatever the ids are.
     pub supervised: bool,
 }
 
@@ -50,6 +51,13 @@ pub enum Network {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Mount {
+    /// A directory of this machine that becomes the root by chroot(2), without any namespace; the only mount of its
+    /// sandbox, whose ids are the machine's ([`IdMap::of_machine`]). It fences nothing in.
+    Chroot {
+        /// Path on this machine.
+        #[serde(with = "text::path")]
+        path: PathBuf,
+    },
     /// A FUSE filesystem; its descriptor is the next of [`Started::fuse`](crate::Started::fuse).
     Fuse {
         /// Where; `/` is the root.
@@ -136,7 +144,7 @@ impl Mount {
             | Self::Overlay { target, .. }
             | Self::Bind { target, .. }
             | Self::Tmpfs { target, .. } => Some(target),
-            Self::Own { .. } => None,
+            Self::Chroot { .. } | Self::Own { .. } => None,
             Self::Proc => Some("/proc"),
             Self::Sys => Some("/sys"),
             Self::Dev => Some("/dev"),
@@ -147,6 +155,7 @@ impl Mount {
 impl fmt::Display for Mount {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Chroot { path } => write!(f, "chroot to {}", path.display()),
             Self::Fuse { target, source, .. } if source.is_empty() => write!(f, "mount fuse on {target}"),
             Self::Fuse { target, source, .. } => write!(f, "mount {source} of fuse on {target}"),
             Self::Overlay { target, source, .. } if source.is_empty() => {
@@ -210,6 +219,8 @@ impl Setup {
             Some(Mount::Fuse { target, source, .. } | Mount::Overlay { target, source, .. })
                 if target == "/" && source.is_empty() => {}
             Some(Mount::Bind { target, .. }) if target == "/" => {}
+            Some(Mount::Chroot { .. }) if self.mounts.len() == 1 && self.ids.method == MapMethod::Machine => {
+            }
             _ => return Err(Error::Setup("the first mount is not a root".into())),
         }
         if self.filesystems() > MAXIMUM_FILESYSTEMS {
@@ -224,6 +235,14 @@ impl Setup {
             return Err(Error::Setup("the command is empty".into()));
         }
         self.check_ids()
+    }
+
+    /// The directory that is to become the root without any namespace.
+    pub(crate) fn chroot(&self) -> Option<&Path> {
+        match self.mounts.first() {
+            Some(Mount::Chroot { path }) => Some(path),
+            _ => None,
+        }
     }
 
     /// Number of descriptors that will be handed out.

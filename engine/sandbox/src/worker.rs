@@ -10,7 +10,8 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
 use crate::control::{FromChild, ToChild, receive_bytes, send_bytes};
-use crate::process::{Process, control_error, guarded_program};
+use crate::guard::guarded_program;
+use crate::process::{Process, control_error};
 use crate::{Error, IdMap, Result};
 
 /// The worker's side.

@@ -140,7 +140,7 @@ pub(super) fn engine(
         platform: request.inputs.platform.clone(),
         deep,
         stopped: Arc::default(),
-        warned: Mutex::new(BTreeSet::new()),
+        warned: Mutex::default(),
         loaded,
     };
     let (registries, stopped) = (session.registries.clone(), session.stopped.clone());

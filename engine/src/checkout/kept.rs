@@ -58,16 +58,19 @@ pub(super) fn take(store: &Store, name: &str) -> Option<Kept> {
     let place = store.checkouts_path().join(name);
     let lock = File::open(&place).ok()?;
     lock.try_lock_shared().ok()?;
-    let folder = place.join(FOLDER);
-    let stamp = File::open(place.join(STAMP)).ok()?;
-    let is_sound = !store.doubts(&stamp.metadata().ok()?)
-        && io::read_to_string(stamp).ok()? == stamp_of(&folder).ok()?
-        // Perhaps it was removed before it was locked.
-        && fs::metadata(&place).is_ok_and(|found| lock.metadata().is_ok_and(|lock| lock.ino() == found.ino()));
-    is_sound.then(|| {
+    // Perhaps it was removed before it was locked.
+    let is_there = fs::metadata(&place).ok()?.ino() == lock.metadata().ok()?.ino();
+    (is_there && is_sound(store, &place)).then(|| {
         let _ = lock.set_modified(SystemTime::now());
-        Kept { folder, _lock: lock }
+        Kept { folder: place.join(FOLDER), _lock: lock }
     })
+}
+
+fn is_sound(store: &Store, place: &Path) -> bool {
+    let stamp =
+        File::open(place.join(STAMP)).and_then(|stamp| Ok((stamp.metadata()?, io::read_to_string(stamp)?)));
+    let now = stamp_of(&place.join(FOLDER));
+    matches!((stamp, now), (Ok((metadata, stamp)), Ok(now)) if stamp == now && !store.doubts(&metadata))
 }
 
 /// Keeps a folder that is whole, made in this scratch folder; fails if it stays there, as good as before.
@@ -81,28 +84,18 @@ pub(super) fn keep(store: &Store, scratch: &Path, name: &str) -> io::Result<Kept
     Ok(Kept { folder: place.join(FOLDER), _lock: lock })
 }
 
-/// Makes room: those used least recently go, unless somebody uses them.
-pub(super) fn tidy(store: &Store, hand: &Hand, unsound: &str) {
+/// Makes room for one more: those that can't be trusted go, and then those used least recently, unless somebody uses them.
+pub(super) fn tidy(store: &Store, hand: &Hand) {
     let most = if room(store) < ROOM { 0 } else { MOST };
     let places = fs::read_dir(store.checkouts_path()).into_iter().flatten().flatten();
-    let mut places: Vec<(SystemTime, PathBuf)> = places
-        .filter_map(|entry| {
-            let place = entry.path();
-            // One that could not be taken goes first.
-            let is_unsound = entry.file_name() == unsound;
-            let used = if is_unsound {
-                SystemTime::UNIX_EPOCH
-            } else {
-                fs::metadata(&place).ok()?.modified().ok()?
-            };
-            Some((used, place))
-        })
-        .collect();
-    places.sort();
-    let unsound = places.iter().filter(|(used, _)| *used == SystemTime::UNIX_EPOCH).count();
-    // One more is about to be made.
-    let excess = (places.len() + 1).saturating_sub(most).max(unsound);
-    for (_, place) in places.into_iter().take(excess) {
+    let (sound, mut excess): (Vec<PathBuf>, Vec<PathBuf>) =
+        places.map(|entry| entry.path()).partition(|place| is_sound(store, place));
+    let used = |place: &PathBuf| fs::metadata(place).and_then(|found| found.modified()).ok();
+    let mut sound: Vec<_> = sound.into_iter().map(|place| (used(&place), place)).collect();
+    sound.sort();
+    let count = (sound.len() + 1).saturating_sub(most);
+    excess.extend(sound.into_iter().take(count).map(|(_, place)| place));
+    for place in excess {
         if let Err(error) = remove(store, hand, &place) {
             tracing::debug!(?place, %error, "a kept folder could not be removed");
         }

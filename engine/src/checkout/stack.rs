@@ -30,10 +30,7 @@ impl Checkouts {
             return Ok(stack.clone());
         }
         let stack = match self.below(id) {
-            Some((below_id, below)) => {
-                let stack = self.stack(hand, &below)?;
-                [vec![self.difference(hand, (id, snapshot), (below_id, &below))?], stack].concat()
-            }
+            Some(below) => self.over(hand, (id, snapshot), below)?,
             None => vec![self.whole(hand, id, snapshot)?],
         };
         *made = Some(stack.clone());
@@ -88,24 +85,27 @@ impl Checkouts {
         self.make_and_keep(hand, &trees, snapshot, self.bytes(), &name)
     }
 
-    fn difference(
+    /// A stack on that of another snapshot.
+    fn over(
         &self,
         hand: &Hand,
         (id, snapshot): (SnapshotId, &Snapshot),
-        (below_id, below): (SnapshotId, &Snapshot),
-    ) -> Result<PathBuf> {
+        (below_id, below): (SnapshotId, Snapshot),
+    ) -> Result<Stack> {
+        let on = |top: PathBuf| Ok([vec![top], self.stack(hand, &below)?].concat());
         let name = self.name(id, Some(below_id));
         if let Some(kept) = kept::take(&self.store, &name) {
-            return Ok(self.hold(kept));
+            return on(self.hold(kept));
         }
         let trees = Trees::new(&self.store);
-        let layer = layer::difference(&trees, below, snapshot)?;
-        // Only over this one is it looked for.
-        let is_origin = locked(&self.origins).get(&id).is_some_and(|(origin, _)| *origin == below_id);
-        if is_origin && is_worth_keeping(&trees, &layer)? {
-            return self.make_and_keep(hand, &trees, &layer, Bytes::Copied, &name);
+        let layer = layer::difference(&trees, &below, snapshot)?;
+        let origin = locked(&self.origins).get(&id).cloned();
+        match origin.filter(|_| is_worth_keeping(&trees, &layer).unwrap_or(false)) {
+            // What is kept is looked for over this one only.
+            Some(origin) if origin.0 != below_id => self.over(hand, (id, snapshot), origin),
+            Some(_) => on(self.make_and_keep(hand, &trees, &layer, Bytes::Copied, &name)?),
+            None => on(self.folder(hand, &trees, &layer, Bytes::Copied)?),
         }
-        self.folder(hand, &trees, &layer, Bytes::Copied)
     }
 
     fn make_and_keep(
@@ -116,7 +116,7 @@ impl Checkouts {
         bytes: Bytes<'_>,
         name: &str,
     ) -> Result<PathBuf> {
-        kept::tidy(&self.store, hand, name);
+        kept::tidy(&self.store, hand);
         let scratch = self.store.scratch().fresh_folder()?;
         let folder = kept::folder_in(&scratch);
         self.make_folder(&folder)?;
@@ -138,7 +138,7 @@ impl Checkouts {
     }
 }
 
-fn is_worth_keeping(trees: &Trees<'_>, layer: &Snapshot) -> Result<bool> {
+fn is_worth_keeping(trees: &Trees<'_>, layer: &Snapshot) -> rbuild_tree::Result<bool> {
     let (mut entries, mut bytes) = (0, 0);
     walk(trees, &layer.tree, &mut |_, entry| {
         entries += 1;

@@ -20,7 +20,7 @@ pub struct Arguments {
     /// How many steps run at once [default: as many as there are processors for this process]
     #[arg(short, long, value_name = "N")]
     jobs: Option<NonZeroUsize>,
-    /// How steps get their root [default: the first of fuse and overlay that this machine has]
+    /// How steps get their root [default: the first that this machine has]
     #[arg(long, value_enum, value_name = "TIER")]
     tier: Option<TierArgument>,
     /// After a failure, go on with what does not need what failed
@@ -44,6 +44,8 @@ enum TierArgument {
     Fuse,
     /// The kernel's overlay filesystem, which needs Linux 5.11
     Overlay,
+    /// A directory and no isolation, for root of a container that allows nothing
+    Chroot,
     /// Nothing: steps with `run` fail
     None,
 }
@@ -53,6 +55,7 @@ impl From<TierArgument> for Tier {
         match argument {
             TierArgument::Fuse => Self::Fuse,
             TierArgument::Overlay => Self::Overlay,
+            TierArgument::Chroot => Self::Chroot,
             TierArgument::None => Self::None,
         }
     }

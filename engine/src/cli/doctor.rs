@@ -35,7 +35,7 @@ impl Arguments {
             shell.print(&told(&report))?;
         }
         Ok(match report.tier {
-            Tier::Fuse | Tier::Overlay => 0,
+            Tier::Fuse | Tier::Overlay | Tier::Chroot => 0,
             Tier::None => 3,
         })
     }

@@ -12,6 +12,10 @@ const WITHOUT_RUN: &str = "no command can run: no step or test with `run`, no `r
 const ON_OVERLAY: &str = "steps run on the kernel's overlayfs: a base is copied out once a build, and a step over \
                           source.host can't run";
 
+/// The last one.
+const IN_CHROOT: &str = "steps run in a chroot, not isolated: they can read and signal what is around them, and \
+                         network = \"none\" is not kept";
+
 /// Newer parts of the kernel that rbuild uses, and what stands in for them.
 const KERNELS: [((u32, u32), &str); 5] = [
     ((4, 18), "FUSE in user namespaces (4.18)"),
@@ -29,6 +33,7 @@ pub(super) fn all(found: &Examination, folder: Option<&Folder>, has_home: bool) 
     checks.extend([
         fuse(found),
         overlay(found),
+        chroot(found),
         network(found),
         proc(found),
         cgroup(facts.cgroups),
@@ -60,8 +65,13 @@ fn missing(name: Name, error: &Error, costs: &str) -> Check {
 fn namespaces(found: &Examination) -> Check {
     match &found.namespaces {
         Ok(_) => ok(Name::UserNamespaces, "made, with mounts inside"),
-        Err(error) => missing(Name::UserNamespaces, error, WITHOUT_RUN),
+        Err(error) => missing(Name::UserNamespaces, error, without(found)),
     }
+}
+
+/// What it costs that neither FUSE nor the overlay can be mounted.
+fn without(found: &Examination) -> &'static str {
+    if found.chroot.is_ok() { IN_CHROOT } else { WITHOUT_RUN }
 }
 
 fn ids(found: &Examination) -> Option<Check> {
@@ -70,7 +80,7 @@ fn ids(found: &Examination) -> Option<Check> {
     if count > 1 {
         let by = match capabilities.ids.method {
             MapMethod::Helper => "by newuidmap",
-            MapMethod::Direct | MapMethod::Single => "as root",
+            MapMethod::Direct | MapMethod::Single | MapMethod::Machine => "as root",
         };
         return Some(ok(Name::Ids, format!("{}, mapped {by}", thousands(count))));
     }
@@ -88,7 +98,7 @@ fn fuse(found: &Examination) -> Check {
     match &found.fuse {
         Some(Ok(())) => ok(Name::Fuse, "mounted in a user namespace"),
         Some(Err(error)) if matches!(found.overlay, Some(Ok(()))) => missing(Name::Fuse, error, ON_OVERLAY),
-        Some(Err(error)) => missing(Name::Fuse, error, WITHOUT_RUN),
+        Some(Err(error)) => missing(Name::Fuse, error, without(found)),
         None => untried(Name::Fuse, "/dev/fuse can be opened; without user namespaces nothing was mounted"),
     }
 }
@@ -103,6 +113,13 @@ fn overlay(found: &Examination) -> Check {
             untried(Name::Overlay, "without user namespaces nothing was mounted")
         }
         None => untried(Name::Overlay, "without a folder for the store nothing was mounted"),
+    }
+}
+
+fn chroot(found: &Examination) -> Check {
+    match &found.chroot {
+        Ok(()) => ok(Name::Chroot, "entered without namespaces, and a call was answered"),
+        Err(error) => missing(Name::Chroot, error, "nothing while there are user namespaces"),
     }
 }
 

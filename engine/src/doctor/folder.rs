@@ -68,8 +68,9 @@ impl Folder {
             Ok(reflinks) => folder.reflinks = reflinks,
             // Without the name that was tried.
             Err(error) => {
-                folder.refused =
-                    Some(format!("cannot write to {}: {}", folder.existing.display(), error.kind()));
+                let text = error.to_string();
+                let why = text.split(" (os error").next().unwrap_or_default();
+                folder.refused = Some(format!("cannot write to {}: {why}", folder.existing.display()));
             }
         }
         folder
@@ -125,7 +126,7 @@ mod tests {
         let folder = Folder::look(Path::new("/proc/self"));
         let refused = folder.refused.unwrap_or_default();
         assert!(
-            refused.starts_with("cannot write to /proc/self: ") && !refused.contains("doctor"),
+            refused.starts_with("cannot write to /proc/self: No such file") && !refused.contains("doctor"),
             "{refused}"
         );
     }

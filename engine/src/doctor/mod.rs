@@ -40,6 +40,7 @@ fn report(found: &Examination, folder: Option<&Folder>, has_home: bool) -> Repor
     let tier = match (&found.namespaces, &found.fuse, &found.overlay) {
         (Ok(_), Some(Ok(())), _) => Tier::Fuse,
         (Ok(_), _, Some(Ok(()))) => Tier::Overlay,
+        _ if found.chroot.is_ok() => Tier::Chroot,
         _ => Tier::None,
     };
     let facts = &found.facts;
@@ -53,6 +54,7 @@ fn report(found: &Examination, folder: Option<&Folder>, has_home: bool) -> Repor
         tier,
         ids: match (tier, &found.namespaces) {
             (Tier::Fuse | Tier::Overlay, Ok(capabilities)) => IdMap::count(&capabilities.ids),
+            (Tier::Chroot, _) => IdMap::count(&IdMap::of_machine()),
             _ => 0,
         },
         better: better(&checks),

@@ -41,6 +41,8 @@ pub enum Tier {
     Fuse,
     /// User namespaces, and the kernel's overlayfs mounted inside them.
     Overlay,
+    /// A directory, without isolation from the container around it.
+    Chroot,
     /// Not at all: what has no `run` works.
     None,
 }
@@ -75,6 +77,8 @@ pub enum Name {
     Fuse,
     /// The kernel's overlayfs in a user namespace.
     Overlay,
+    /// A root without namespaces.
+    Chroot,
     /// A network namespace.
     Network,
     /// A fresh /proc.
@@ -99,6 +103,7 @@ impl Name {
             Self::Ids => "ids",
             Self::Fuse => "fuse",
             Self::Overlay => "overlay",
+            Self::Chroot => "chroot",
             Self::Network => "network",
             Self::Proc => "proc",
             Self::Cgroup => "cgroup",
@@ -142,6 +147,7 @@ impl Tier {
         match self {
             Self::Fuse => "fuse",
             Self::Overlay => "overlay",
+            Self::Chroot => "chroot",
             Self::None => "none",
         }
     }
@@ -161,6 +167,7 @@ impl Report {
     pub fn verdict(&self) -> String {
         match (self.tier, self.ids) {
             (Tier::None, _) => "tier: none, what has no `run` works".to_owned(),
+            (Tier::Chroot, _) => "tier: chroot, steps are not isolated from what is around them".to_owned(),
             (tier, 1) => format!("tier: {}, one id", tier.word()),
             (tier, ids) => format!("tier: {}, {} ids", tier.word(), thousands(ids)),
         }

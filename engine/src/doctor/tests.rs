@@ -28,6 +28,7 @@ fn healthy(facts: Facts) -> Examination {
         namespaces: Ok(Capabilities { ids, warnings: Vec::new() }),
         fuse: Some(Ok(())),
         overlay: Some(Ok(())),
+        chroot: Ok(()),
         network: Some(Ok(())),
         fresh_proc: Some(Ok(true)),
     }
@@ -63,24 +64,20 @@ fn a_healthy_machine() {
         "{report:?}"
     );
     assert_eq!(report.verdict(), "tier: fuse, 65,536 ids");
-    assert_eq!((report.better.len(), report.checks.len()), (0, 11));
+    assert_eq!((report.better.len(), report.checks.len()), (0, 12));
     assert_eq!(check(&report, Name::Store).found, "/store, on overlayfs, no reflinks, 1.5 GiB free");
 }
 
 /// `docker run` without any flag.
 #[test]
 fn a_plain_container() {
-    let facts = Facts { filtered: true, root: true, ..facts(Place::Docker) };
-    let found = Examination {
-        namespaces: refused(Part::Namespace, "unshare the namespaces", 1, &facts),
-        fuse: Some(refused(Part::FuseDevice, "open /dev/fuse", 2, &facts)),
-        overlay: None,
-        network: None,
-        fresh_proc: None,
-        facts,
-    };
-    let report = report(&found, Some(&folder()), true);
+    let root = plain_container(true);
+    assert_eq!(root.verdict(), "tier: chroot, steps are not isolated from what is around them");
+    let costs = check(&root, Name::UserNamespaces).costs.as_ref().unwrap();
+    assert!(costs.contains("not isolated"), "{costs}");
+    let report = plain_container(false);
     assert_eq!(report.verdict(), "tier: none, what has no `run` works");
+    assert_eq!(report.better, root.better);
     assert_eq!(
         report.better,
         [
@@ -91,6 +88,20 @@ fn a_plain_container() {
     );
     assert_eq!((report.ids, check(&report, Name::Network).state), (0, State::Untried));
     assert!(report.checks.iter().all(|check| check.name != Name::Ids), "of no namespace");
+}
+
+fn plain_container(root: bool) -> Report {
+    let facts = Facts { filtered: true, root, ..facts(Place::Docker) };
+    let found = Examination {
+        chroot: if root { Ok(()) } else { refused(Part::Chroot, "chroot to /", 1, &facts) },
+        namespaces: refused(Part::Namespace, "unshare the namespaces", 1, &facts),
+        fuse: Some(refused(Part::FuseDevice, "open /dev/fuse", 2, &facts)),
+        overlay: None,
+        network: None,
+        fresh_proc: None,
+        facts,
+    };
+    report(&found, Some(&folder()), true)
 }
 
 /// As on most machines of a CI service.

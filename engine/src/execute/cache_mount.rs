@@ -4,7 +4,7 @@
 //! another map would not own them). `locked` holds a lock while the step runs; `private` takes the first instance that
 //! nobody holds. A name that a step mounts twice is one cache: the strictest `sharing` holds for it.
 
-use super::{Cancel, Engine, lock::Lock};
+use super::{Cancel, Engine, Machine, lock::Lock};
 use crate::{
     error::{Error, Result},
     spec::types::{Body, MountKind, Sharing},
@@ -30,9 +30,13 @@ pub(super) type Caches = BTreeMap<String, CacheDirectory>;
 ///
 /// # Errors
 /// A folder or lock can't be made, the build is stopped while a `locked` one is waited for.
-pub(super) fn open_all(engine: &Engine, body: &Body, ids: &IdMap) -> Result<Caches> {
-    let wanted = wanted(body);
+pub(super) fn open_all(engine: &Engine, body: &Body, machine: &Machine) -> Result<Caches> {
+    let (wanted, ids) = (wanted(body), &machine.ids);
     let open = |(name, sharing): (String, Sharing)| {
+        let sharing = match sharing {
+            Sharing::Shared if machine.moves_caches() => Sharing::Locked,
+            sharing => sharing,
+        };
         let cache = open(&base_path(engine, &name, ids), sharing, &engine.cancel)?;
         Ok((name, cache))
     };

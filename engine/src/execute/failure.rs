@@ -2,7 +2,7 @@
 
 use super::{Engine, run::Ran, task::Failure};
 use crate::{
-    error::Error,
+    error::{Error, Kind},
     spec::{
         Span,
         types::{Body, Network},
@@ -35,6 +35,15 @@ pub(super) fn failure(
     };
     let error = hint.into_iter().fold(error, Error::hint);
     Failure { error: Box::new(error), last_lines: ran.last_lines, log: Some(ran.log) }
+}
+
+/// What this machine refused a command, with the command's place in the file.
+pub(super) fn refused(engine: &Engine, span: Span, failure: Failure) -> Failure {
+    if failure.error.kind() != Kind::Environment {
+        return failure;
+    }
+    let error = failure.error.placed(&engine.session.loaded.warnings.files, span);
+    Failure { error: Box::new(error), ..failure }
 }
 
 /// How a command ended, in words.

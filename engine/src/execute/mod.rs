@@ -9,11 +9,12 @@ mod foresee;
 mod lock;
 mod look;
 mod mounts;
-mod one_id;
+
 mod output;
 mod run;
 mod scheduler;
 mod step;
+mod supervision;
 mod task;
 mod test;
 mod tier;
@@ -85,7 +86,10 @@ impl Engine {
     }
 
     fn checkouts(&self) -> Option<&Checkouts> {
-        self.machine.get()?.as_ref().ok()?.overlay.as_ref().map(|(checkouts, _)| checkouts)
+        match &self.machine.get()?.as_ref().ok()?.roots {
+            tier::Roots::Checkouts(checkouts) => Some(checkouts),
+            _ => None,
+        }
     }
 
     /// What to try after a command failed that had one id only: not all that a range of them does is imitated.

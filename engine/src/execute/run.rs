@@ -3,10 +3,9 @@
 use super::{
     Engine, cache_mount, look,
     mounts::{Builder, Mounts, Root},
-    one_id::OneId,
     output,
+    supervision::Supervision,
     task::Failure,
-    tier,
     times::SeenTimes,
 };
 use crate::{
@@ -108,7 +107,7 @@ pub(super) fn run(
     let machine = engine.machine()?;
     machine.check(over)?;
     // Locks first: what other steps of a cache saw is known only when they are done.
-    let caches = cache_mount::open_all(engine, request.body, &machine.ids)?;
+    let caches = cache_mount::open_all(engine, request.body, machine)?;
     let mut times = SeenTimes::new(&caches, engine.session.epoch());
     let mut seen = match over {
         Over::Snapshot { tree, base, .. } => Some(times.root(store, base, tree)?),
@@ -126,17 +125,17 @@ pub(super) fn run(
         Err(error)
     })?;
     let mounts = builder.finish();
-    let folders = machine.folders(engine, over, &mounts, &mut setup, &mut seen)?;
+    let mut ground = machine.ground(engine, over, &mounts, &mut setup, &mut seen)?;
     let log = store.scratch().fresh();
     let ended = carry_out(engine, &setup, &mounts, node, &log);
-    let settled = times.settle(store);
+    let settled = ground.leave(engine.session.epoch()).and_then(|()| times.settle(store));
     let (exit, last_lines) = match ended {
         Ok(ended) => ended,
         Err(error) => return Err(Failure { log: kept(engine, &log), ..Failure::from(error) }),
     };
     settled?;
     // Whatever the command made of it: what it read must have been there, and what it wrote must be.
-    let commit = |()| tier::changes(folders.as_ref(), &mounts, engine.session.epoch());
+    let commit = |()| ground.changes(&mounts, engine.session.epoch());
     let changes = match mounts.check().and_then(commit) {
         Ok(changes) => changes,
         Err(error) => return Err(Failure { last_lines, log: kept(engine, &log), ..Failure::from(error) }),
@@ -225,14 +224,11 @@ fn carry_out(
     let mut started = Sandbox::spawn(setup, Output::Joined)?;
     let _watched = engine.cancel.watch(started.killer());
     let devices = std::mem::take(&mut started.fuse);
-    let mut one_id = setup.supervised.then(OneId::default);
+    let mut supervision = Supervision::of(setup);
     let mut sessions: Vec<Session> = Vec::new();
     for (filesystem, device) in mounts.filesystems.iter().zip(devices) {
         let overlay = &filesystem.overlay;
-        sessions.push(match &mut one_id {
-            Some(one_id) => one_id.serve(overlay, device, server_threads())?,
-            None => overlay.serve(device, server_threads())?,
-        });
+        sessions.push(supervision.serve(overlay, device, server_threads())?);
     }
     let pipe = started.stdout.take().ok_or_else(|| Error::internal("the sandbox gave no output pipe"))?;
     let reporter = engine.session.reporter.as_ref();
@@ -246,9 +242,7 @@ fn carry_out(
         let pump = scope.spawn(|| output::pump(pipe, log, node, reporter));
         let (killer, mut answering) = (started.killer(), None);
         let ended = started.proceed().and_then(|mut running| {
-            if let Some(one_id) = one_id {
-                answering = one_id.answer(scope, &mut running, killer)?;
-            }
+            answering = supervision.answer(scope, &mut running, killer)?;
             wait(engine, node, &mut running)
         });
         let answered = answering.map_or(Ok(()), |thread: ScopedJoinHandle<'_, _>| {
@@ -270,7 +264,7 @@ fn carry_out(
 
 fn wait(engine: &Engine, node: &str, running: &mut Running) -> rbuild_sandbox::Result<Exit> {
     for warning in running.warnings() {
-        engine.session.warn(None, Some(node), warning.clone());
+        engine.session.note(Some(node), warning.clone());
     }
     running.wait()
 }

@@ -2,7 +2,7 @@
 
 use super::{
     Engine,
-    failure::{exit_text, failure},
+    failure::{exit_text, failure, refused},
     run::{self, Argv, Over, Ran},
     task::Failure,
 };
@@ -80,7 +80,8 @@ fn uncoded(message: String) -> Warned {
 }
 
 fn record(result: Yield, log: Option<String>, warnings: Vec<Warned>) -> Record {
-    Record { result, log, duration: 0, finished: jiff::Timestamp::now().as_second(), trace: None, warnings }
+    let finished = jiff::Timestamp::now().as_second();
+    Record { result, log, duration: 0, finished, trace: None, warnings, unfenced: false }
 }
 
 /// A step over this machine's files: only a command can change them.
@@ -205,7 +206,7 @@ fn command_of(
         user: body.user.as_ref().map_or_else(root, |user| user.value.clone()),
         workdir: body.workdir.as_ref().map(|path| path.value.clone()).unwrap_or_default(),
     };
-    run::run(engine, inputs, over, request)
+    run::run(engine, inputs, over, request).map_err(|failed| refused(engine, command.span, failed))
 }
 
 /// Nobody said who: root by number, since a tree may not know the name.

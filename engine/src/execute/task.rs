@@ -1,6 +1,6 @@
 //! One node: decided, and made. Knows nothing of other nodes but what they turned out to be.
 
-use super::{Engine, lock::Lock, step, test};
+use super::{Engine, Machine, lock::Lock, step, test};
 use crate::{
     container::ContainerConfig,
     error::{Error, Kind as ErrorKind, Result},
@@ -13,7 +13,7 @@ use crate::{
     source,
     spec::{
         Kind, Target,
-        types::{Base, Reference, Step, Subject, Test},
+        types::{Base, Body, Network, Reference, Step, Subject, Test},
     },
     store::{Node, Record},
     value::{Content, Lineage, Value},
@@ -88,6 +88,7 @@ fn question<'a>(
     node: &str,
     ingredients: &'a Ingredients,
     rerun: Option<Duration>,
+    unfenced: &'a dyn Fn() -> bool,
 ) -> Question<'a> {
     Question {
         key: ingredients.key(),
@@ -95,6 +96,7 @@ fn question<'a>(
         last: engine.session.last.nodes.get(node),
         rerun_after: rerun,
         deep: engine.session.deep,
+        unfenced,
     }
 }
 
@@ -102,7 +104,8 @@ fn decide_step(engine: &Engine, step: &Step, inputs: &Inputs<'_>) -> Result<Deci
     let config = plan::step_config(step, inputs)?;
     let ingredients = plan::step_ingredients(step, inputs, &config)?;
     let node = format!("step.{}", step.name.value);
-    let question = question(engine, &node, &ingredients, step.body.rerun_after);
+    let unfenced = || engine.machine().is_ok_and(Machine::is_unfenced);
+    let question = question(engine, &node, &ingredients, step.body.rerun_after, &unfenced);
     match plan::decide_step(step, inputs, &question)? {
         Decision::Cached(cached) => {
             let content =
@@ -135,7 +138,8 @@ fn decide_test(engine: &Engine, test: &Test, inputs: &Inputs<'_>) -> Result<Deci
     let (from, config) = subject(engine, test, inputs)?;
     let ingredients = plan::test_ingredients(test, &from, inputs, &config)?;
     let node = format!("test.{}", test.name.value);
-    let question = question(engine, &node, &ingredients, test.body.rerun_after);
+    let unfenced = || engine.machine().is_ok_and(Machine::is_unfenced);
+    let question = question(engine, &node, &ingredients, test.body.rerun_after, &unfenced);
     if let Content::Host(_) = inputs.value(&from)?.content {
         // A test leaves no record over this machine's files: there is no tree its trace could be kept with.
         return Ok(make_because(question.key, &Why::Untraced, ingredients));
@@ -256,6 +260,7 @@ fn make_step(
     let config = plan::step_config(step, inputs)?;
     let mut made = step::make(engine, step, inputs, &config)?;
     made.record.duration = milliseconds(start.elapsed());
+    made.record.unfenced = step.body.run.is_some() && is_unfenced(engine, &step.body);
     let (records, key) = (engine.session.store.records(), job.ingredients.key());
     match &made.content {
         Content::Snapshot(..) => records.put(&key, &made.record)?,
@@ -278,11 +283,18 @@ fn make_test(
     let (from, config) = subject(engine, test, inputs)?;
     let mut record = test::make(engine, test, &from, inputs, &config)?;
     record.duration = milliseconds(start.elapsed());
+    record.unfenced = is_unfenced(engine, &test.body);
     if let Content::Snapshot(..) = inputs.value(&from)?.content {
         engine.session.store.records().put(&job.ingredients.key(), &record)?;
     }
     let node = history_node(&job.ingredients, &record, None);
     Ok(Done { value: None, outcome: Outcome::Ran, node, duration: Duration::ZERO })
+}
+
+/// Whether a command that was run could reach a network that it was not to have.
+fn is_unfenced(engine: &Engine, body: &Body) -> bool {
+    body.network == Network::None
+        && matches!(engine.machine.get(), Some(Ok(machine)) if machine.is_unfenced())
 }
 
 fn make_artifact(engine: &Engine, name: &str, inputs: &Inputs<'_>) -> Result<Done> {

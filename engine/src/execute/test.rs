@@ -2,7 +2,7 @@
 
 use super::{
     Engine,
-    failure::{exit_text, failure},
+    failure::{exit_text, failure, refused},
     run::{self, Argv, Over, Ran},
     step::{argv, root, warned},
     task::Failure,
@@ -12,7 +12,10 @@ use crate::{
     error::{Error, Result},
     operations,
     plan::{self, Inputs},
-    spec::types::{Body, Owner, Reference, Subject, Test},
+    spec::{
+        Span,
+        types::{Body, Owner, Reference, Subject, Test},
+    },
     store::{Record, Yield},
     value::Content,
 };
@@ -50,11 +53,11 @@ pub(super) fn make(
             code => format!(", {code} was expected"),
         };
         let message = format!("test `{}` failed: {}{wanted}", test.name.value, exit_text(&ran.exit));
-        let span = test.body.run.as_ref().map_or(test.name.span, |run| run.span);
-        return Err(failure(engine, "test-failed", &message, span, &test.body, ran));
+        return Err(failure(engine, "test-failed", &message, span_of(test), &test.body, ran));
     }
     let finished = jiff::Timestamp::now().as_second();
-    Ok(Record { result: Yield::Pass, log: Some(ran.log), duration: 0, finished, trace: None, warnings })
+    let log = Some(ran.log);
+    Ok(Record { result: Yield::Pass, log, duration: 0, finished, trace: None, warnings, unfenced: false })
 }
 
 fn command_of(
@@ -74,7 +77,12 @@ fn command_of(
         user: user(body, config, image)?,
         workdir: workdir(body, config, image)?,
     };
-    run::run(engine, inputs, over, request)
+    run::run(engine, inputs, over, request).map_err(|failed| refused(engine, span_of(test), failed))
+}
+
+/// Where the file says what is run.
+fn span_of(test: &Test) -> Span {
+    test.body.run.as_ref().map_or(test.name.span, |run| run.span)
 }
 
 fn command(engine: &Engine, test: &Test, config: &ContainerConfig) -> Result<Argv> {

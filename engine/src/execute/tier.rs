@@ -3,12 +3,16 @@
 use super::{Engine, mounts::Mounts, run::Over};
 use crate::{
     checkout::{Checkouts, StepFolders},
+    chroot::{self, StepRoot, Wanted},
     error::{Error, Result},
     session::Session,
 };
 use rbuild_overlay::Changes;
-use rbuild_sandbox::{Capabilities, EnvironmentError, IdMap, Setup, overlay_trial, probe, probe_with};
+use rbuild_sandbox::{
+    Capabilities, EnvironmentError, IdMap, Mount, Setup, overlay_trial, probe, probe_chroot, probe_with,
+};
 use rbuild_tree::{Snapshot, Timestamp};
+use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 
 /// How a step gets its root.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,6 +21,8 @@ pub enum Tier {
     Fuse,
     /// The kernel's overlay filesystem.
     Overlay,
+    /// A directory, without namespaces: nothing keeps the step in.
+    Chroot,
     /// Not at all: no command can run.
     None,
 }
@@ -25,39 +31,74 @@ pub enum Tier {
 pub struct Machine {
     /// The ids that steps get.
     pub(super) ids: IdMap,
-    /// On the overlay tier: what steps run over, and why there is no FUSE if that was tried.
-    pub(super) overlay: Option<(Checkouts, Option<String>)>,
+    pub(super) roots: Roots,
+    /// Why it is not the first tier, if that was tried.
+    why: Option<String>,
+}
+
+/// What steps run over.
+pub(super) enum Roots {
+    /// Filesystems that are served.
+    Served,
+    /// Folders for the kernel's overlay filesystem.
+    Checkouts(Box<Checkouts>),
+    /// Directories.
+    Directories(chroot::Roots),
+}
+
+/// What one step runs over.
+pub(super) enum Ground<'a> {
+    Served,
+    Folders(StepFolders<'a>),
+    Directory(Box<StepRoot<'a>>),
 }
 
 impl Machine {
     /// Refuses what can't be shown: other mounts lie on this machine's files, and nobody may change them, so the kernel's
     /// overlay filesystem is none for them.
     pub(super) fn check(&self, over: Over<'_>) -> Result<()> {
-        match (over, &self.overlay) {
-            (Over::Host(_), Some((_, why))) => {
+        match (over, &self.roots) {
+            (Over::Snapshot { .. }, _) | (_, Roots::Served) => Ok(()),
+            (Over::Host(_), _) => {
                 let error =
                     Error::environment("steps over this machine's files run on FUSE only").coded("no-tier");
-                Err(error.hint(why.as_deref().unwrap_or("leave out --tier overlay")))
+                Err(error.hint(self.why.as_deref().unwrap_or("leave out --tier")))
             }
-            _ => Ok(()),
         }
     }
 
     /// Whether calls about other ids are answered by rbuild: there is one only, and owners are kept by our own filesystem.
     pub(super) fn supervises(&self) -> bool {
-        self.ids.is_single() && self.overlay.is_none()
+        match self.roots {
+            Roots::Served => self.ids.is_single(),
+            Roots::Checkouts(_) => false,
+            Roots::Directories(_) => true,
+        }
     }
 
-    /// On the overlay tier, makes what a step's mounts show, and says so in its set-up; `seen` becomes what its root shows.
-    pub(super) fn folders(
+    /// Whether nothing keeps a step from this machine and its network.
+    pub(super) fn is_unfenced(&self) -> bool {
+        matches!(self.roots, Roots::Directories(_))
+    }
+
+    /// Whether a cache is one step's at a time, since it is moved there.
+    pub(super) fn moves_caches(&self) -> bool {
+        self.is_unfenced()
+    }
+
+    /// Where nothing is served, makes what a step's mounts show, and says so in its set-up; `seen` becomes what its root
+    /// shows.
+    pub(super) fn ground(
         &self,
         engine: &Engine,
         over: Over<'_>,
         mounts: &Mounts,
         setup: &mut Setup,
         seen: &mut Option<Snapshot>,
-    ) -> Result<Option<StepFolders<'_>>> {
-        let Some((checkouts, _)) = &self.overlay else { return Ok(None) };
+    ) -> Result<Ground<'_>> {
+        if matches!(self.roots, Roots::Served) {
+            return Ok(Ground::Served);
+        }
         let (store, epoch) = (&engine.session.store, engine.session.epoch());
         let shown = mounts.filesystems.iter().map(|filesystem| filesystem.shown(store, epoch));
         let shown = shown.collect::<Result<Vec<_>>>()?;
@@ -71,49 +112,106 @@ impl Machine {
             engine.derive(root, seen);
         }
         *seen = Some(root.clone());
-        StepFolders::make(checkouts, &mut setup.mounts, shown).map(Some)
+        match &self.roots {
+            Roots::Served => Ok(Ground::Served),
+            Roots::Checkouts(checkouts) => {
+                StepFolders::make(checkouts, &mut setup.mounts, shown).map(Ground::Folders)
+            }
+            Roots::Directories(roots) => {
+                let parts = setup.mounts.iter().filter_map(|mount| match mount {
+                    Mount::Fuse { source, .. } => Some(source.clone()),
+                    _ => None,
+                });
+                let wanted =
+                    shown.into_iter().zip(parts).map(|(shown, part)| Wanted { tree: shown.tree, part });
+                let root = StepRoot::make(roots, &setup.mounts, wanted.collect())?;
+                setup.mounts = vec![Mount::Chroot { path: root.folder().to_owned() }];
+                Ok(Ground::Directory(Box::new(root)))
+            }
+        }
     }
 }
 
-/// What a command changed of its root.
-pub(super) fn changes(
-    folders: Option<&StepFolders<'_>>,
-    mounts: &Mounts,
-    epoch: Timestamp,
-) -> Result<Changes> {
-    match folders {
-        Some(folders) => Ok(Changes { delta: folders.changes(epoch)?, trace: None, warnings: Vec::new() }),
-        None => Ok(mounts.filesystems[0].overlay.commit(Some(epoch))?),
+impl Ground<'_> {
+    /// To be called when the command has ended: caches go back to where they live.
+    pub(super) fn leave(&mut self, epoch: Timestamp) -> Result<()> {
+        match self {
+            Self::Directory(root) => root.leave(epoch),
+            Self::Served | Self::Folders(_) => Ok(()),
+        }
+    }
+
+    /// What a command changed of its root.
+    pub(super) fn changes(&mut self, mounts: &Mounts, epoch: Timestamp) -> Result<Changes> {
+        let delta = match self {
+            Self::Served => return Ok(mounts.filesystems[0].overlay.commit(Some(epoch))?),
+            Self::Folders(folders) => folders.changes(epoch)?,
+            Self::Directory(root) => root.changes()?,
+        };
+        Ok(Changes { delta, trace: None, warnings: Vec::new() })
     }
 }
+
+/// Told once a build on the tier that does not isolate.
+const NOT_ISOLATED: &str = "steps run as root of this container, not isolated from it: they can read its files, volumes \
+                            and the environment of its processes (CI secrets included), signal them, and use its \
+                            network; build only what you trust here";
 
 /// Tries the tiers, or the one that is wanted.
 ///
 /// # Errors
 /// What is missing, and the cure, in one sentence.
 pub(super) fn find(session: &Session, wanted: Option<Tier>) -> Result<Machine, String> {
-    let (found, overlay) = match wanted {
-        Some(Tier::None) => return Err("no command can run: --tier none".to_owned()),
-        Some(Tier::Fuse) => (probe().map_err(|error| error.to_string())?, None),
-        Some(Tier::Overlay) => {
-            let (found, share) = try_overlay(session).map_err(|error| error.to_string())?;
-            (found, Some((share, None)))
-        }
-        None => match probe() {
-            Ok(found) => (found, None),
-            Err(no_fuse) => {
-                let (found, share) = try_overlay(session).map_err(|error| both(&no_fuse, &error))?;
-                let why = no_fuse.source.to_string();
-                session.warn(None, None, format!("steps run on the kernel's overlay filesystem: {why}"));
-                (found, Some((share, Some(why))))
-            }
-        },
+    let say = |error: EnvironmentError| error.to_string();
+    match wanted {
+        Some(Tier::None) => Err("no command can run: --tier none".to_owned()),
+        Some(Tier::Fuse) => Ok(served(session, probe().map_err(say)?)),
+        Some(Tier::Overlay) => Ok(over_checkouts(session, try_overlay(session).map_err(say)?, None)),
+        Some(Tier::Chroot) => in_directories(session, None).map_err(say),
+        None => find_any(session),
+    }
+}
+
+fn find_any(session: &Session) -> Result<Machine, String> {
+    let no_fuse = match probe() {
+        Ok(found) => return Ok(served(session, found)),
+        Err(error) => error,
     };
-    found.warnings.iter().for_each(|warning| session.warn(None, None, warning.clone()));
-    let checkouts =
-        |share| Checkouts::new(session.store.clone(), found.ids.clone(), share, session.stopped.clone());
-    let overlay = overlay.map(|(share, why)| (checkouts(share), why));
-    Ok(Machine { ids: found.ids, overlay })
+    let why = no_fuse.source.to_string();
+    let no_overlay = match try_overlay(session) {
+        Ok(found) => {
+            session.note(None, format!("steps run on the kernel's overlay filesystem: {why}"));
+            return Ok(over_checkouts(session, found, Some(why)));
+        }
+        Err(error) => error,
+    };
+    let sentence = both(&no_fuse, &no_overlay);
+    in_directories(session, Some(why)).map_err(|_| sentence)
+}
+
+fn served(session: &Session, found: Capabilities) -> Machine {
+    machine(session, found, Roots::Served, None)
+}
+
+fn over_checkouts(session: &Session, (found, share): (Capabilities, bool), why: Option<String>) -> Machine {
+    let (store, stopped) = (session.store.clone(), session.stopped.clone());
+    let checkouts = Checkouts::new(store, found.ids.clone(), share, stopped);
+    machine(session, found, Roots::Checkouts(Box::new(checkouts)), why)
+}
+
+fn in_directories(session: &Session, why: Option<String>) -> Result<Machine, EnvironmentError> {
+    let found = probe_chroot()?;
+    // From here on a step, which has the same user, can't look into this process.
+    let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
+    let cure = why.as_ref().map(|why| format!("; isolated steps need more: {why}")).unwrap_or_default();
+    session.note(None, format!("{NOT_ISOLATED}{cure}"));
+    let roots = chroot::Roots::new(session.store.clone(), session.stopped.clone());
+    Ok(machine(session, found, Roots::Directories(roots), why))
+}
+
+fn machine(session: &Session, found: Capabilities, roots: Roots, why: Option<String>) -> Machine {
+    found.warnings.iter().for_each(|warning| session.note(None, warning.clone()));
+    Machine { ids: found.ids, roots, why }
 }
 
 /// In the store, whose filesystem decides; says too whether files can name objects.

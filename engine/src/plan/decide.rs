@@ -42,6 +42,8 @@ pub struct Question<'a> {
     pub rerun_after: Option<Duration>,
     /// Whether results must be whole down to the last object: asked after one turned out not to be.
     pub deep: bool,
+    /// Whether steps can't be kept from the network here: then results that were not are as good as any.
+    pub unfenced: &'a dyn Fn() -> bool,
 }
 
 /// Decides for a step.
@@ -69,7 +71,9 @@ pub fn decide_test(store: &Store, question: &Question<'_>) -> Decision {
 
 fn exact(store: &Store, question: &Question<'_>) -> Decision {
     let compare = || Why::compare(store, question.ingredients, question.last);
-    let Some(record) = store.records().get(&question.key) else { return Decision::Run(compare()) };
+    let record =
+        store.records().get(&question.key).filter(|record| !record.unfenced || (question.unfenced)());
+    let Some(record) = record else { return Decision::Run(compare()) };
     if let Some(age) = too_old(&record, question) {
         return Decision::Run(Why::TooOld(age));
     }

@@ -82,7 +82,15 @@ impl Surroundings<'_> {
     fn remember(&self, key: &Key, snapshot: Snapshot) -> Result<Snapshot> {
         let result = Yield::Snapshot(self.store.put_snapshot(&snapshot)?.to_string());
         let finished = jiff::Timestamp::now().as_second();
-        let record = Record { result, log: None, duration: 0, finished, trace: None, warnings: vec![] };
+        let record = Record {
+            result,
+            log: None,
+            duration: 0,
+            finished,
+            trace: None,
+            warnings: vec![],
+            unfenced: false,
+        };
         self.store.records().put(key, &record)?;
         Ok(snapshot)
     }

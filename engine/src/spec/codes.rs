@@ -178,7 +178,8 @@ pub const CODES: &[Code] = &[
         "warnings-denied",
         1,
         "There were warnings while building, and `--deny-warnings` makes them errors. Everything was built all the \
-         same; without the option the build would have succeeded.",
+         same; without the option the build would have succeeded. How this machine carries steps out (on the overlay \
+         filesystem, with one id) is told as well, but not meant: it changes no result.",
     ),
     error(
         "source-failed",

@@ -63,6 +63,9 @@ pub struct Record {
     /// What it warned of.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<Warned>,
+    /// Whether it could reach a network that it was not to have: only who can't help that uses it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unfenced: bool,
 }
 
 /// A warning that is told again whenever the result is used.

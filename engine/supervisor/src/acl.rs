@@ -60,6 +60,7 @@ impl Supervisor {
         let value = caller.memory()?.read(caller.address(2), size)?;
         let (uid, gid, pid) = (who.user.filesystem, who.group.filesystem, caller.pid());
         let setter = Setter { uid, gid, umask: 0, pid };
+        caller.still_waits()?;
         to.overlay.setxattr(id, name, &value, caller.number(4), &setter)?;
         // The mode may be another now.
         to.notifier.forget_attributes(id)

@@ -119,7 +119,7 @@ pub struct Credentials {
     keep: bool,
     /// Whether changes of users leave capabilities alone.
     no_fixup: bool,
-    /// The program that asked to keep capabilities: the next one has none of it.
+    /// The program that has more than its ids give, or may come to it: the next one has not.
     program: Option<Program>,
 }
 
@@ -235,7 +235,8 @@ impl Credentials {
     /// prctl(2) with PR_SET_KEEPCAPS, by this program.
     pub fn set_keep(&mut self, keep: bool, program: Option<Program>) {
         self.keep = keep;
-        self.program = program;
+        let depends = keep || self.no_fixup || (self.permitted, self.effective) != self.of_ids();
+        self.program = program.filter(|_| depends);
     }
 
     /// prctl(2) with PR_SET_SECUREBITS, by this program.
@@ -257,13 +258,17 @@ impl Credentials {
     }
 
     /// Another program than the one that kept its capabilities runs now, as after execve(2).
-    pub fn begin_program(&mut self) {
+    pub fn begin_program(&mut self, program: Option<Program>) {
         let ids = self.user;
-        (self.keep, self.program) = (false, None);
         (self.user.saved, self.user.filesystem) = (ids.effective, ids.effective);
         (self.group.saved, self.group.filesystem) = (self.group.effective, self.group.effective);
-        self.permitted = ids.effective == 0 || ids.real == 0;
-        self.effective = ids.effective == 0;
+        (self.permitted, self.effective) = self.of_ids();
+        self.set_keep(false, program);
+    }
+
+    /// What a program that begins may have, and has, of the privilege.
+    fn of_ids(&self) -> (bool, bool) {
+        (self.user.effective == 0 || self.user.real == 0, self.user.effective == 0)
     }
 
     /// A change of users, and what it does to capabilities.

@@ -150,7 +150,7 @@ fn kept_capabilities_are_raised_again() {
     process.set_three_groups([12, 12, 12]).unwrap();
     process.set_groups(vec![12]).unwrap();
     assert_eq!(process.program(), Some(&Program::from(*b"one")));
-    process.begin_program();
+    process.begin_program(None);
     assert!(!process.is_privileged());
     process.set_capabilities(true, true);
     assert_eq!(process.set_user(0), Err(Errno::PERM));
@@ -182,11 +182,31 @@ fn secure_bits() {
     process.set_user(0).unwrap();
 }
 
+/// What differs from program to program would fill the table of credentials.
+#[test]
+fn only_what_ends_with_a_program_depends_on_it() {
+    let one = || Some(Program::from(*b"one"));
+    let mut process = Credentials::root();
+    process.set_keep(false, one());
+    assert_eq!(process, Credentials::root());
+    process.set_group(6).unwrap();
+    process.set_keep(true, one());
+    process.set_user(6).unwrap();
+    process.set_keep(false, one());
+    assert!(process.program().is_some(), "it may still raise what it kept");
+    process.begin_program(Some(Program::from(*b"two")));
+    assert_eq!(process, user(6));
+    let mut process = Credentials::root();
+    process.set_secure_bits(NO_FIXUP, one());
+    process.begin_program(Some(Program::from(*b"two")));
+    assert_eq!(process.program(), Some(&Program::from(*b"two")), "these bits stay");
+}
+
 #[test]
 fn a_program_of_root_has_all_again() {
     let mut process = Credentials::root();
     process.set_three_users([0, 5, 0]).unwrap();
-    process.begin_program();
+    process.begin_program(None);
     assert_eq!(process.user, ids(0, 5, 5));
     assert!(!process.is_privileged());
     process.set_user(0).unwrap();

@@ -30,6 +30,7 @@ impl Supervisor {
         let maker = self.maker(caller)?;
         let Mounted { overlay, notifier, .. } = self.mount(&stat).ok_or(Errno::PERM)?;
         let above = NodeId(stat.stx_ino);
+        caller.still_waits()?;
         let made = overlay.mknod(above, name, special, mode, &maker)?;
         // The kernel was not told, and perhaps remembers that there is nothing.
         overlay.forget(made.id, 1);

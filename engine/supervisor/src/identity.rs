@@ -59,16 +59,17 @@ impl Supervisor {
     /// What the caller takes itself for; after another program was begun, what is left of it.
     pub(crate) fn credentials(&self, caller: &Caller<'_>) -> Credentials {
         let mut credentials = (*self.tokens.of(caller.pid())).clone();
-        if credentials.program().is_some() && credentials.program() != program(caller.pid()).as_ref() {
-            credentials.begin_program();
+        if let Some(old) = credentials.program() {
+            let now = program(caller.pid());
+            if Some(old) != now.as_ref() {
+                credentials.begin_program(now);
+            }
         }
         credentials
     }
 
     fn keep(&self, caller: &Caller<'_>, credentials: Credentials) -> Result<(), Errno> {
-        if !caller.listener.is_waiting(caller.notification) {
-            return Err(Errno::SRCH);
-        }
+        caller.still_waits()?;
         self.tokens.set(caller.pid(), credentials)
     }
 }

@@ -37,11 +37,13 @@ mod identity;
 mod layout;
 mod memory;
 mod owners;
+mod paths;
 mod resolve;
 mod sockets;
 mod tokens;
 
 pub use credentials::{Credentials, Ids};
+pub use paths::PathSupervisor;
 pub use tokens::Tokens;
 
 use memory::Memory;
@@ -181,9 +183,13 @@ impl Caller<'_> {
             return Ok(memory);
         }
         let memory = Memory::open(self.pid())?;
-        if !self.listener.is_waiting(self.notification) {
-            return Err(Errno::SRCH);
-        }
+        self.still_waits()?;
         Ok(self.memory.get_or_init(|| memory))
+    }
+
+    /// Whether what was found by its number until now was about it, and not about a later process with that number: to be
+    /// asked before anything is changed.
+    fn still_waits(&self) -> Result<(), Errno> {
+        if self.listener.is_waiting(self.notification) { Ok(()) } else { Err(Errno::SRCH) }
     }
 }

@@ -4,6 +4,7 @@ use rustix::io::Errno;
 use std::{
     fs::{File, OpenOptions},
     os::unix::fs::FileExt,
+    sync::Arc,
 };
 
 /// The kernel's PATH_MAX, with the NUL.
@@ -15,7 +16,8 @@ const PAGE: u64 = 4096;
 const FIRST: usize = 256;
 
 /// A process's memory. It stays that of the program it was opened for.
-pub(crate) struct Memory(File);
+#[derive(Clone, Debug)]
+pub(crate) struct Memory(Arc<File>);
 
 impl Memory {
     /// That of a process or thread.
@@ -24,7 +26,8 @@ impl Memory {
     /// It is gone, or not of our sandbox.
     pub(crate) fn open(pid: u32) -> Result<Self, Errno> {
         let file = OpenOptions::new().read(true).write(true).open(format!("/proc/{pid}/mem"));
-        file.map(Self).map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))
+        file.map(|file| Self(Arc::new(file)))
+            .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))
     }
 
     /// The `length` bytes at an address.

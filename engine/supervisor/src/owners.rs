@@ -22,6 +22,9 @@ const NEEDED: StatxFlags =
 /// AT_STATX_FORCE_SYNC and AT_STATX_DONT_SYNC.
 const SYNC: u32 = 0x6000;
 
+/// AT_NO_AUTOMOUNT, which is of no consequence here.
+const NO_AUTOMOUNT: u32 = 0x800;
+
 impl Supervisor {
     /// The chown family.
     pub(crate) fn give(&self, caller: &Caller<'_>) -> Result<i64, Errno> {
@@ -31,6 +34,7 @@ impl Supervisor {
         let stat = look(&file, AtFlags::empty(), NEEDED)?;
         let Some((overlay, id)) = self.node(&stat) else { return Ok(0) };
         check(&self.credentials(caller), &overlay.getattr(id)?, uid, gid)?;
+        caller.still_waits()?;
         let set = SetAttributes { uid, gid, ..SetAttributes::default() };
         overlay.setattr(id, &set, &rbuild_overlay::Caller::default())?;
         // To whom it belongs for the kernel already, so that it forgets set-id bits and times that it remembers.
@@ -104,17 +108,24 @@ fn check(who: &Credentials, owner: &Stat, uid: Option<u32>, gid: Option<u32>) ->
     if keeps_user && takes_group { Ok(()) } else { Err(Errno::PERM) }
 }
 
+/// Flags of a call of the stat family; what the kernel says to others is its affair.
+fn known(flags: u32) -> Result<AtFlags, Errno> {
+    let named = AtFlags::SYMLINK_NOFOLLOW | AtFlags::EMPTY_PATH;
+    let is_known = flags & !(named.bits() | NO_AUTOMOUNT | SYNC) == 0;
+    is_known.then(|| AtFlags::from_bits_retain(flags)).ok_or(Errno::INVAL)
+}
+
 /// What a call of the stat family wants.
-struct Shown {
+pub(crate) struct Shown {
     name: Name,
-    flags: AtFlags,
-    mask: StatxFlags,
-    layout: Layout,
-    buffer: u64,
+    pub(crate) flags: AtFlags,
+    pub(crate) mask: StatxFlags,
+    pub(crate) layout: Layout,
+    pub(crate) buffer: u64,
 }
 
 impl Shown {
-    fn of(caller: &Caller<'_>) -> Result<Self, Errno> {
+    pub(crate) fn of(caller: &Caller<'_>) -> Result<Self, Errno> {
         let is_native = caller.notification.form == Form::Native;
         let plain = |name, buffer| Self {
             name,
@@ -128,11 +139,11 @@ impl Shown {
             Call::Lstat => plain(Name::at(caller, 0, false)?, 1),
             Call::Fstat => plain(Name::of_descriptor(caller, 0), 1),
             Call::Newfstatat => {
-                let flags = AtFlags::from_bits_retain(caller.number(3));
+                let flags = known(caller.number(3))?;
                 plain(Name::behind(caller, 0, flags)?, 2)
             }
             _ => {
-                let flags = AtFlags::from_bits_retain(caller.number(2));
+                let flags = known(caller.number(2))?;
                 Self {
                     name: Name::behind(caller, 0, flags)?,
                     flags: AtFlags::from_bits_retain(flags.bits() & SYNC),

@@ -4,7 +4,10 @@ use crate::{Caller, Supervisor};
 use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 use rbuild_overlay::Errno;
 use rbuild_sandbox::notify::Answer;
-use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
+use rustix::{
+    fs::stat,
+    process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open},
+};
 use std::{fs, os::fd::OwnedFd};
 
 impl Supervisor {
@@ -17,6 +20,9 @@ impl Supervisor {
         let socket = socket(caller.pid(), caller.number(0).cast_signed())?;
         let peer = getsockopt(&socket, PeerCredentials).map_err(|_| Errno::NOTSOCK)?;
         let pid = u32::try_from(peer.pid()).map_err(|_| Errno::SRCH)?;
+        if user_namespace(pid)? != user_namespace(caller.pid())? {
+            return Err(Errno::SRCH);
+        }
         let who = self.tokens.of(pid);
         let inside = last_number(pid, "NSpid:").ok_or(Errno::SRCH)?;
         let (value, length) = (caller.address(3), caller.address(4));
@@ -27,6 +33,12 @@ impl Supervisor {
         memory.write(value, &bytes)?;
         memory.write(length, &(bytes.len() as u32).to_ne_bytes())
     }
+}
+
+/// Which user namespace a process is in. One of another has no credentials here, as with the network of the machine.
+fn user_namespace(pid: u32) -> Result<(u64, u64), Errno> {
+    let found = stat(format!("/proc/{pid}/ns/user"))?;
+    Ok((found.st_dev, found.st_ino))
 }
 
 /// The caller's socket.

@@ -9,8 +9,8 @@ use nix::sys::stat::{Mode, umask};
 use nix::unistd::{Gid, Uid, setgroups, setresgid, setresuid};
 use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 use rustix::thread::{
-    CapabilitySet, CapabilitySets, clear_ambient_capability_set, remove_capability_from_bounding_set,
-    set_capabilities,
+    CapabilitySet, CapabilitySets, capabilities, clear_ambient_capability_set,
+    remove_capability_from_bounding_set, set_capabilities, set_no_new_privs,
 };
 
 use crate::control::{FromChild, send};
@@ -46,11 +46,10 @@ const LIFTED: [Resource; 8] = [
     Resource::RLIMIT_RTTIME,
 ];
 
-/// Signals, priority, umask, limits, keyring, execution domain.
+/// Signals, umask, limits, keyring, execution domain. The priority stays the caller's, who says by nice(1) how much a
+/// build may disturb.
 pub(crate) fn reset(setup: &Setup) -> Outcome<()> {
     sys::reset_signals().named(Part::Other, || "reset the signals")?;
-    // Lowering the nice value may be refused; then it stays the caller's.
-    let _ = rustix::process::setpriority_process(None, 0);
     umask(Mode::from_bits_truncate(setup.command.umask));
     set_limits(&setup.limits)?;
     sys::reset_personality();
@@ -75,8 +74,12 @@ fn set_limits(limits: &Limits) -> Outcome<()> {
 /// The filters, then the capabilities, then the ids. The filters come first because they need CAP_SYS_ADMIN; the first
 /// does not touch what the others call, and what the second does the supervisor carries out.
 pub(crate) fn confine(setup: &Setup, control: &UnixStream) -> Outcome<()> {
+    if setup.chroot().is_some() {
+        // Without namespaces there is no CAP_SYS_ADMIN, and the kernel asks for one of the two.
+        set_no_new_privs(true).named(Part::Other, || "give up new privileges")?;
+    }
     sys::install_filter(&seccomp::program()).named(Part::Other, || "install the system call filter")?;
-    let is_supervised = setup.supervised && listen(control)?;
+    let is_supervised = setup.supervised && listen(setup, control)?;
     cut_capabilities()?;
     let command = &setup.command;
     if is_supervised || !setup.ids.is_single() {
@@ -93,15 +96,19 @@ pub(crate) fn confine(setup: &Setup, control: &UnixStream) -> Outcome<()> {
 /// From here on the calls that the supervisor answers wait for it; false if this kernel has no such thing. It has to look
 /// into this process for some, which is the engine's own program until it executes the command; inside there is nobody
 /// yet who could.
-fn listen(control: &UnixStream) -> Outcome<bool> {
+fn listen(setup: &Setup, control: &UnixStream) -> Outcome<bool> {
     let tell = |message: &FromChild, descriptors: &[BorrowedFd<'_>]| {
         send(control, message, descriptors).named(Part::Other, || "write to the engine")
     };
-    let installed = match notify::is_possible() {
-        true => sys::notify::install_listening_filter(&notify::filter::program()),
+    // Behind chroot(2) there is no /proc that would say; the probe has tried.
+    let installed = match setup.chroot().is_some() || notify::is_possible() {
+        true => sys::notify::install_listening_filter(&notify::filter::program(match setup.chroot() {
+            Some(_) => notify::Topic::Paths,
+            None => notify::Topic::Ids,
+        })),
         false => Err(Errno::ENOSYS),
     };
-    match installed.named(Part::Listener, || "install the filter of one id") {
+    match installed.named(Part::Listener, || "install the filter of the supervisor") {
         Ok(listener) => {
             set_dumpable_behavior(DumpableBehavior::Dumpable).named(Part::Other, || "become dumpable")?;
             tell(&FromChild::Listening, &[listener.as_fd()])?;
@@ -133,6 +140,8 @@ fn cut_capabilities() -> Outcome<()> {
     // Kernels before 4.3 have no ambient set.
     let _ = clear_ambient_capability_set();
     // Nothing inheritable: a program with inheritable file capabilities would get them as any user.
-    let sets = CapabilitySets { effective: KEPT, permitted: KEPT, inheritable: CapabilitySet::empty() };
+    // A container may have less.
+    let kept = KEPT & capabilities(None).named(Part::Other, || "read the capabilities")?.permitted;
+    let sets = CapabilitySets { effective: kept, permitted: kept, inheritable: CapabilitySet::empty() };
     set_capabilities(None, sets).named(Part::Other, || "cut the capabilities")
 }

@@ -74,19 +74,28 @@ fn name_and_network(setup: &Setup) -> Outcome<()> {
 }
 
 /// Blocks SIGCHLD and makes it readable, so that one poll waits for both ends of the story.
-fn watch_children() -> nix::Result<SignalFd> {
+pub(super) fn watch_children() -> nix::Result<SignalFd> {
     let mut signals = SigSet::empty();
     signals.add(Signal::SIGCHLD);
     signals.thread_block()?;
     SignalFd::with_flags(&signals, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
 }
 
+/// Says how the command ended.
 fn supervise(control: &UnixStream, children: &SignalFd, command: Pid) -> Outcome<()> {
+    match wait(control, children, command)? {
+        Some(exit) => say(control, &FromChild::Ended(exit)),
+        None => sys::exit(0),
+    }
+}
+
+/// Waits for the command; nothing if the engine comes to its end first, by will or by death.
+pub(super) fn wait(control: &UnixStream, children: &SignalFd, command: Pid) -> Outcome<Option<Exit>> {
     use std::os::fd::AsFd;
     loop {
         // Several may have ended for one signal.
         if let Some(exit) = reap(command) {
-            return say(control, &FromChild::Ended(exit));
+            return Ok(Some(exit));
         }
         let mut events = [
             PollFd::new(control.as_fd(), PollFlags::POLLIN),
@@ -96,9 +105,9 @@ fn supervise(control: &UnixStream, children: &SignalFd, command: Pid) -> Outcome
             Err(Errno::EINTR) => continue,
             other => other.named(Part::Other, || "wait for the command")?,
         };
-        // Nothing more is ever said: it is the engine's end, by will or by death.
+        // Nothing more is ever said.
         if events[0].revents().is_some_and(|events| !events.is_empty()) {
-            sys::exit(0);
+            return Ok(None);
         }
         // Emptied before the next look at the children; what it says is not needed.
         while let Ok(Some(_)) = children.read_signal() {}

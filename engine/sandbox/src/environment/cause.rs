@@ -42,6 +42,10 @@ pub(super) enum Cause {
     MountsUsedUp,
     /// A process has one supervisor of its system calls.
     Nested,
+    /// A step's filter.
+    InStep,
+    /// A machine or container without the device that every one has.
+    NoNull,
 }
 
 impl Cause {
@@ -56,6 +60,7 @@ impl Cause {
             (Part::OverlayMount, libc::EPERM) => filesystem(facts, (5, 11), "5.11"),
             (Part::OverlayMount, libc::EINVAL | libc::EOPNOTSUPP) => Some(Self::NoUpper),
             (Part::Listener, libc::EBUSY) => Some(Self::Nested),
+            (Part::Null, libc::ENOENT) => Some(Self::NoNull),
             (Part::Mount, libc::EACCES | libc::EPERM) | (Part::Ids, libc::EPERM) => restricted(facts),
             (Part::Mount | Part::FuseMount | Part::OverlayMount, libc::ENOSPC) => Some(Self::MountsUsedUp),
             _ => None,
@@ -69,6 +74,7 @@ fn namespace(errno: i32, facts: &Facts) -> Option<Cause> {
         libc::ENOSPC | libc::EUSERS if facts.max_net_namespaces == Some(0) => Cause::NetworksOff,
         libc::ENOSPC | libc::EUSERS => Cause::NamespacesUsedUp(facts.max_user_namespaces),
         libc::EPERM if facts.unprivileged_userns_clone == Some(0) && !facts.root => Cause::NamespacesOfRoot,
+        libc::EPERM if facts.in_step => Cause::InStep,
         libc::EPERM if facts.filtered => Cause::Filter,
         libc::EPERM | libc::EACCES => restricted(facts).unwrap_or(Cause::Chroot),
         libc::EINVAL | libc::ENOSYS => Cause::NamespacesNotBuilt,

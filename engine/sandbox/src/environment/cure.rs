@@ -79,6 +79,10 @@ fn sentence(cause: &Cause, place: Place) -> String {
                           there can be one only: run it outside, or with a range of ids (package uidmap, /etc/subuid \
                           and /etc/subgid)"
             .to_owned(),
+        Cause::InStep => "rbuild runs in a step of another rbuild, which may make no namespaces: files and images can be \
+                          made there, but no command can run; run it outside"
+            .to_owned(),
+        Cause::NoNull => "every machine and container has this device: mknod -m 666 /dev/null c 1 3".to_owned(),
     }
 }
 

@@ -3,7 +3,7 @@
 use std::fs::OpenOptions;
 use std::path::Path;
 
-use super::probe::{Capabilities, fuse, over, overlay_trial, spawn, with_ids};
+use super::probe::{Capabilities, answer_one, fuse, over, overlay_trial, spawn, with_ids};
 use super::{Facts, explain};
 use crate::error::Named;
 use crate::{IdMap, Mount, Network, Output, Part, Result, Sandbox};
@@ -19,6 +19,8 @@ pub struct Examination {
     pub fuse: Option<Result<()>>,
     /// The kernel's overlayfs was mounted, with its upper layer in the folder of the store.
     pub overlay: Option<Result<()>>,
+    /// The root was changed without a namespace, and a call of a command there was seen.
+    pub chroot: Result<()>,
     /// A network namespace was made.
     pub network: Option<Result<()>>,
     /// A fresh /proc was mounted (true), or the outer one had to be bound.
@@ -39,6 +41,7 @@ pub fn examine(folder: Option<&Path>) -> Examination {
         overlay: ids
             .zip(folder)
             .map(|(ids, folder)| spawn(&over(&overlay_trial(folder, None), ids, Network::Host))),
+        chroot: answer_one(&IdMap::of_machine()),
         network: ids.map(|ids| spawn(&over(&[this_root()], ids, Network::None))),
         fresh_proc: ids.map(fresh_proc),
         namespaces,

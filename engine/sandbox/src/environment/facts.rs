@@ -5,6 +5,7 @@ use std::fs;
 use rustix::fs::{Access, access};
 
 use super::place::{Place, Signs};
+use crate::child::NAME;
 use crate::ids::{Machine, OneId};
 
 /// What a machine says of itself.
@@ -34,6 +35,8 @@ pub struct Facts {
     pub selinux: bool,
     /// A seccomp filter is on this process.
     pub filtered: bool,
+    /// This process is of a step.
+    pub in_step: bool,
     /// The kernel can ask a supervisor about a system call.
     pub notification: bool,
     /// Why this process can't have a range of ids, if it can't.
@@ -75,6 +78,7 @@ impl Facts {
             apparmor_profile: profile.contains("(enforce)").then(|| profile.to_owned()),
             selinux: number("/sys/fs/selinux/enforce") == Some(1_u64),
             filtered: status.lines().any(|line| line.starts_with("Seccomp:") && line.ends_with('2')),
+            in_step: text("/proc/1/comm").trim_end() == NAME,
             notification: text("/proc/sys/kernel/seccomp/actions_avail").contains("user_notif"),
             one_id: machine.one_id(),
             cgroups: Cgroups::load(),

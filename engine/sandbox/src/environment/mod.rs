@@ -22,7 +22,7 @@ pub use cure::{cure, one_id_cure, proc_cure};
 pub use examine::{Examination, examine};
 pub use facts::{Cgroups, Facts};
 pub use place::Place;
-pub use probe::{Capabilities, EnvironmentError, overlay_trial, probe, probe_with};
+pub use probe::{Capabilities, EnvironmentError, overlay_trial, probe, probe_chroot, probe_with};
 
 use crate::Error;
 use crate::error::Failure;

@@ -1,8 +1,14 @@
 //! What steps need, tried in a throw-away child: namespaces, id maps, mounts, a FUSE filesystem.
 
+use super::explain;
+use crate::error::Named;
+use crate::notify;
+use crate::process::control_error;
 use crate::{
-    Command, Error, IdMap, Limits, MapMethod, Mount, Network, Output, Part, Result, Sandbox, Setup, Upper,
+    Command, Error, Failure, IdMap, Limits, MapMethod, Mount, Network, Output, Part, Result, Sandbox, Setup,
+    Upper,
 };
+use std::fs::OpenOptions;
 use std::path::{Path, PathBuf};
 
 /// What this machine gives to a sandbox.
@@ -39,6 +45,34 @@ pub fn probe() -> std::result::Result<Capabilities, EnvironmentError> {
 /// As of [`probe`].
 pub fn probe_with(mounts: &[Mount]) -> std::result::Result<Capabilities, EnvironmentError> {
     Ok(with_ids(|ids| spawn(&over(mounts, ids, Network::Host)))?)
+}
+
+/// Tries what a command without namespaces needs ([`Mount::Chroot`]): to change the root, and to answer its calls.
+///
+/// # Errors
+/// The first thing that is refused, with cause and cure.
+pub fn probe_chroot() -> std::result::Result<Capabilities, EnvironmentError> {
+    let ids = IdMap::of_machine();
+    answer_one(&ids)?;
+    Ok(Capabilities { ids, warnings: Vec::new() })
+}
+
+/// Looks into a command that makes its first call, and ends it.
+pub(super) fn answer_one(ids: &IdMap) -> Result<()> {
+    if !notify::is_possible() {
+        return Err(no_listener().into());
+    }
+    let root = Mount::Chroot { path: "/".into() };
+    let setup = Setup { supervised: true, ..over(&[root], ids, Network::Host) };
+    let mut running = Sandbox::spawn(&setup, Output::Joined)?.proceed()?;
+    let listener = running.listener()?.ok_or_else(no_listener)?;
+    let call = listener.receive().map_err(control_error)?.ok_or(Error::Lost("made a call"))?;
+    let opened = OpenOptions::new().read(true).write(true).open(format!("/proc/{}/mem", call.pid));
+    opened.named(Part::Listener, || "look into a command that makes a call").map(drop).map_err(explain)
+}
+
+fn no_listener() -> Failure {
+    Failure { part: Part::Listener, operation: "answer a command's calls".into(), errno: libc::ENOSYS }
 }
 
 /// The best ids with which `attempt` succeeds.

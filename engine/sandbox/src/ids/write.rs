@@ -15,6 +15,7 @@ impl IdMap {
         match self.method {
             MapMethod::Helper => self.call_helpers(pid),
             MapMethod::Direct => self.write_files(pid),
+            MapMethod::Machine => Ok(()),
             MapMethod::Single => {
                 deny_setgroups(pid)?;
                 self.write_files(pid)

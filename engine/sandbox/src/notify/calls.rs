@@ -44,6 +44,25 @@ pub enum Call {
     Getxattr,
     Lgetxattr,
     Fgetxattr,
+    Open,
+    Openat,
+    Openat2,
+    Creat,
+    Access,
+    Faccessat,
+    Faccessat2,
+    Readlink,
+    Readlinkat,
+    Statfs,
+    Chdir,
+    Chroot,
+    Execve,
+    Listxattr,
+    Llistxattr,
+    Chmod,
+    Fchmodat,
+    Utimensat,
+    Truncate,
     /// Only as an attempt at RLIMIT_RTTIME, which the filter answers by itself.
     Setrlimit,
     /// The like.
@@ -61,6 +80,15 @@ pub enum Form {
     Short,
 }
 
+/// What a supervisor answers for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Topic {
+    /// Ids and owners.
+    Ids,
+    /// Paths.
+    Paths,
+}
+
 /// Which calls of a number are meant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum When {
@@ -70,6 +98,8 @@ pub(super) enum When {
     Device(u8),
     /// Those that set what changes of ids do to capabilities.
     Capabilities,
+    /// Those whose path begins in no directory that is open: that argument is AT_FDCWD.
+    Here(u8),
     /// Those that ask a socket for its peer.
     Peer,
     /// Those that set RLIMIT_RTTIME: the resource is this argument, the new value is at the next one.
@@ -80,7 +110,7 @@ pub(super) enum When {
 pub(super) type Entry = (i64, Call, When);
 
 use Call::*;
-use When::{Always, Capabilities, Device, Peer, RealTime};
+use When::{Always, Capabilities, Device, Here, Peer, RealTime};
 
 /// The frequent ones first: the filter looks at one after the other.
 pub(super) const NATIVE_CALLS: &[Entry] = &[
@@ -198,8 +228,83 @@ pub(super) const I386_SHORT_CALLS: &[Entry] = &[
     (182, Chown, Always),
 ];
 
-/// The known calls of each architecture.
-pub(super) const TABLES: &[(u32, Form, &[Entry])] = &[
+/// Calls that name a file by its path alone, native. What names it from an open directory is the kernel's: such a directory
+/// is the real one.
+pub(super) const NATIVE_PATH_CALLS: &[Entry] = &[
+    (libc::SYS_openat, Openat, Here(0)),
+    (libc::SYS_newfstatat, Newfstatat, Here(0)),
+    (libc::SYS_statx, Statx, Here(0)),
+    (libc::SYS_readlinkat, Readlinkat, Here(0)),
+    (libc::SYS_faccessat, Faccessat, Here(0)),
+    (libc::SYS_faccessat2, Faccessat2, Here(0)),
+    (libc::SYS_execve, Execve, Always),
+    (libc::SYS_statfs, Statfs, Always),
+    #[cfg(target_arch = "x86_64")]
+    (libc::SYS_open, Open, Always),
+    #[cfg(target_arch = "x86_64")]
+    (libc::SYS_stat, Stat, Always),
+    #[cfg(target_arch = "x86_64")]
+    (libc::SYS_lstat, Lstat, Always),
+    #[cfg(target_arch = "x86_64")]
+    (libc::SYS_access, Access, Always),
+    #[cfg(target_arch = "x86_64")]
+    (libc::SYS_readlink, Readlink, Always),
+    #[cfg(target_arch = "x86_64")]
+    (libc::SYS_creat, Creat, Always),
+    (libc::SYS_openat2, Openat2, Here(0)),
+    (libc::SYS_chdir, Chdir, Always),
+    (libc::SYS_chroot, Chroot, Always),
+    (libc::SYS_truncate, Truncate, Always),
+    (libc::SYS_getxattr, Getxattr, Always),
+    (libc::SYS_lgetxattr, Lgetxattr, Always),
+    (libc::SYS_listxattr, Listxattr, Always),
+    (libc::SYS_llistxattr, Llistxattr, Always),
+    #[cfg(target_arch = "x86_64")]
+    (libc::SYS_chmod, Chmod, Always),
+    (libc::SYS_fchmodat, Fchmodat, Here(0)),
+    #[cfg(target_arch = "x86_64")]
+    (libc::SYS_chown, Chown, Always),
+    #[cfg(target_arch = "x86_64")]
+    (libc::SYS_lchown, Lchown, Always),
+    (libc::SYS_fchownat, Fchownat, Here(0)),
+    (libc::SYS_utimensat, Utimensat, Here(0)),
+];
+
+/// The same calls by their 32-bit x86 numbers.
+#[cfg(target_arch = "x86_64")]
+pub(super) const I386_PATH_CALLS: &[Entry] = &[
+    (295, Openat, Here(0)),
+    (300, Newfstatat, Here(0)),
+    (383, Statx, Here(0)),
+    (305, Readlinkat, Here(0)),
+    (307, Faccessat, Here(0)),
+    (439, Faccessat2, Here(0)),
+    (11, Execve, Always),
+    (5, Open, Always),
+    (195, Stat, Always),
+    (196, Lstat, Always),
+    (33, Access, Always),
+    (85, Readlink, Always),
+    (8, Creat, Always),
+    (437, Openat2, Here(0)),
+    (12, Chdir, Always),
+    (61, Chroot, Always),
+    (92, Truncate, Always),
+    (229, Getxattr, Always),
+    (230, Lgetxattr, Always),
+    (232, Listxattr, Always),
+    (233, Llistxattr, Always),
+    (15, Chmod, Always),
+    (306, Fchmodat, Here(0)),
+    (212, Chown, Always),
+    (198, Lchown, Always),
+    (298, Fchownat, Here(0)),
+];
+
+/// Calls of an architecture.
+pub(super) type Table = (u32, Form, &'static [Entry]);
+
+const ID_TABLES: &[Table] = &[
     (NATIVE, Form::Native, NATIVE_CALLS),
     #[cfg(target_arch = "x86_64")]
     (I386, Form::Compatible, I386_CALLS),
@@ -207,9 +312,25 @@ pub(super) const TABLES: &[(u32, Form, &[Entry])] = &[
     (I386, Form::Short, I386_SHORT_CALLS),
 ];
 
-/// What a number of an architecture means; nothing if the filter does not know it.
+const PATH_TABLES: &[Table] = &[
+    (NATIVE, Form::Native, NATIVE_PATH_CALLS),
+    #[cfg(target_arch = "x86_64")]
+    (I386, Form::Compatible, I386_PATH_CALLS),
+];
+
+impl Topic {
+    /// The known calls of each architecture.
+    pub(super) fn tables(self) -> &'static [Table] {
+        match self {
+            Self::Ids => ID_TABLES,
+            Self::Paths => PATH_TABLES,
+        }
+    }
+}
+
+/// What a number of an architecture means; nothing if no filter knows it.
 pub(super) fn find(architecture: u32, number: i64) -> Option<(Call, Form)> {
-    let tables = TABLES.iter().filter(|(known, ..)| *known == architecture);
+    let tables = ID_TABLES.iter().chain(PATH_TABLES).filter(|(known, ..)| *known == architecture);
     let mut entries = tables.flat_map(|(_, form, table)| table.iter().map(move |entry| (entry, *form)));
     entries.find(|((known, ..), _)| *known == number).map(|((_, call, _), form)| (*call, form))
 }

@@ -2,11 +2,13 @@
 
 use libc::sock_filter;
 
+#[cfg(target_arch = "x86_64")]
+use crate::seccomp::X32;
 use crate::seccomp::{
-    ALLOW, ERRNO, IF_BITS, IF_EQUAL, LOAD, NUMBER, RETURN, argument, block, jump, statement,
+    ALLOW, ERRNO, IF_BITS, IF_EQUAL, LOAD, NATIVE, NUMBER, RETURN, argument, block, jump, statement,
 };
 
-use super::calls::{Entry, TABLES, When};
+use super::calls::{Entry, Topic, When};
 
 const NOTIFY: u32 = 0x7FC0_0000;
 
@@ -19,18 +21,23 @@ const REAL_TIME: u32 = 15;
 const OPTIONS: [u32; 2] = [libc::PR_SET_KEEPCAPS as u32, libc::PR_SET_SECUREBITS as u32];
 
 /// The program: a block for each known architecture, allow for all others.
-pub(crate) fn program() -> Vec<sock_filter> {
+pub(crate) fn program(topic: Topic) -> Vec<sock_filter> {
     let mut program = Vec::new();
-    for tables in TABLES.chunk_by(|(one, ..), (other, ..)| one == other) {
+    for tables in topic.tables().chunk_by(|(one, ..), (other, ..)| one == other) {
         let calls = tables.iter().flat_map(|(_, _, calls)| *calls);
-        block(&mut program, tables[0].0, body(calls));
+        block(&mut program, tables[0].0, body(tables[0].0, calls));
     }
     program.push(statement(RETURN, ALLOW));
     program
 }
 
-fn body<'a>(calls: impl Iterator<Item = &'a Entry>) -> Vec<sock_filter> {
+fn body<'a>(architecture: u32, calls: impl Iterator<Item = &'a Entry>) -> Vec<sock_filter> {
     let mut body = vec![statement(LOAD, NUMBER)];
+    #[cfg(target_arch = "x86_64")]
+    if architecture == NATIVE {
+        // Its layouts are others, and what is not answered could set the kept number: not there, as on most kernels.
+        body.extend([jump(IF_BITS, X32, 0, 1), statement(RETURN, ERRNO | libc::ENOSYS as u32)]);
+    }
     for (number, _, when) in calls {
         let then = case(*when);
         // At most eight instructions.
@@ -52,6 +59,12 @@ fn case(when: When) -> Vec<sock_filter> {
             statement(LOAD, argument(0)),
             jump(IF_EQUAL, OPTIONS[0], 1, 0),
             jump(IF_EQUAL, OPTIONS[1], 0, 1),
+            notify,
+            allow,
+        ],
+        When::Here(directory) => vec![
+            statement(LOAD, argument(directory)),
+            jump(IF_EQUAL, libc::AT_FDCWD.cast_unsigned(), 0, 1),
             notify,
             allow,
         ],
@@ -80,14 +93,19 @@ fn case(when: When) -> Vec<sock_filter> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::notify::calls::{Call, NATIVE_CALLS, find};
+    use crate::notify::calls::{Call, NATIVE_CALLS, NATIVE_PATH_CALLS, find};
     use crate::seccomp::{NATIVE, interpreter::run};
 
-    fn check(architecture: u32, number: i64, call: Call, when: When) {
+    /// Of one id.
+    fn program() -> Vec<sock_filter> {
+        super::program(Topic::Ids)
+    }
+
+    fn check(topic: Topic, architecture: u32, number: i64, call: Call, when: When) {
         let with = |at: u8, value: u64| {
             let mut arguments = [0; 6];
             arguments[usize::from(at)] = value;
-            run(&program(), architecture, number as u32, arguments)
+            run(&super::program(topic), architecture, number as u32, arguments)
         };
         let cases: &[(u8, u64, u32)] = match when {
             When::Always => &[(0, 0, NOTIFY), (0, u64::MAX, NOTIFY)],
@@ -96,6 +114,7 @@ mod tests {
                 &[(2, 0o020_644, NOTIFY), (2, 0o100_644, ALLOW), (2, 0o140_000, ALLOW), (2, 0, ALLOW)]
             }
             When::Capabilities => &[(0, 8, NOTIFY), (0, 28, NOTIFY), (0, 38, ALLOW), (0, 15, ALLOW)],
+            When::Here(_) => &[(0, 0xffff_ff9c, NOTIFY), (0, -100_i64 as u64, NOTIFY), (0, 3, ALLOW)],
             When::Peer => &[(1, 1, ALLOW), (2, 17, ALLOW)],
             When::RealTime(0) => &[(0, 15, ALLOW), (0, 7, ALLOW)],
             When::RealTime(_) => &[(1, 15, ALLOW), (2, 4096, ALLOW)],
@@ -107,17 +126,23 @@ mod tests {
 
     #[test]
     fn what_is_in_the_tables_is_notified() {
-        for (architecture, form, table) in TABLES {
-            for (number, call, when) in *table {
-                check(*architecture, *number, *call, *when);
-                assert_eq!(find(*architecture, *number), Some((*call, *form)), "{number} stands there once");
+        for topic in [Topic::Ids, Topic::Paths] {
+            for (architecture, form, table) in topic.tables() {
+                for (number, call, when) in *table {
+                    check(topic, *architecture, *number, *call, *when);
+                    assert_eq!(
+                        find(*architecture, *number),
+                        Some((*call, *form)),
+                        "{number} stands there once"
+                    );
+                }
             }
         }
     }
 
     #[test]
     fn the_kept_number_is_not_to_be_set() {
-        for (architecture, _, table) in TABLES {
+        for (architecture, _, table) in Topic::Ids.tables() {
             for (number, _, when) in *table {
                 let When::RealTime(resource) = *when else { continue };
                 let resource = usize::from(resource);
@@ -151,10 +176,14 @@ mod tests {
         for (number, ..) in NATIVE_CALLS {
             assert_eq!(run(&program(), arm, *number as u32, [u64::MAX; 6]), ALLOW);
         }
+        for (number, ..) in NATIVE_PATH_CALLS {
+            let program = super::program(Topic::Paths);
+            assert_eq!(run(&program, arm, *number as u32, [u64::MAX; 6]), ALLOW);
+        }
         #[cfg(target_arch = "x86_64")]
         {
             let x32 = 0x4000_0000 | libc::SYS_getuid as u32;
-            assert_eq!(run(&program(), NATIVE, x32, [0; 6]), ALLOW, "x32 has layouts of its own");
+            assert_eq!(run(&program(), NATIVE, x32, [0; 6]), ERRNO | libc::ENOSYS as u32);
             let read = 3;
             assert_eq!(run(&program(), crate::seccomp::I386, read, [0; 6]), ALLOW);
         }

@@ -13,6 +13,7 @@ const RECEIVE: libc::Ioctl = 0xC050_2100_u32 as libc::Ioctl;
 const SEND: libc::Ioctl = 0xC018_2101_u32 as libc::Ioctl;
 const IS_VALID: libc::Ioctl = 0x4008_2102;
 const SET_FLAGS: libc::Ioctl = 0x4008_2104;
+const HAND_OVER: libc::Ioctl = 0x4018_2103;
 const SYNCHRONOUS_WAKE_UP: u64 = 1;
 
 /// Installs a filter whose notifications arrive at the descriptor that is handed out: for this process and its children,
@@ -57,6 +58,23 @@ pub(crate) fn receive(listener: BorrowedFd<'_>) -> Result<seccomp_notif> {
 pub(crate) fn send(listener: BorrowedFd<'_>, answer: &mut seccomp_notif_resp) -> Result<()> {
     // SAFETY: the kernel reads one structure of the size that is in the number of the request; it is live.
     Errno::result(unsafe { libc::ioctl(listener.as_raw_fd(), SEND, &raw mut *answer) }).map(drop)
+}
+
+/// Gives the caller of a notification, which goes on waiting, a copy of a descriptor; tells its number there.
+///
+/// # Errors
+/// ENOENT if the caller is gone, EMFILE if it may open no more, EINVAL before kernel 5.9.
+pub(crate) fn hand_over(
+    listener: BorrowedFd<'_>,
+    id: u64,
+    file: BorrowedFd<'_>,
+    close_on_exec: bool,
+) -> Result<i32> {
+    let close = if close_on_exec { libc::O_CLOEXEC as u32 } else { 0 };
+    let file = file.as_raw_fd().cast_unsigned();
+    let request = libc::seccomp_notif_addfd { id, flags: 0, srcfd: file, newfd: 0, newfd_flags: close };
+    // SAFETY: the kernel reads one structure of the size that is in the number of the request; it is live.
+    Errno::result(unsafe { libc::ioctl(listener.as_raw_fd(), HAND_OVER, &raw const request) })
 }
 
 /// Succeeds while the caller of a notification waits for its answer: its pid is not another process's then.

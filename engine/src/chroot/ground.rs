@@ -1,0 +1,249 @@
+//! What mounts would show, put in place by renaming and taken out again.
+//!
+//! What lies at a target is put aside, so that what the step does there never meets it. A cache is moved in and out: two
+//! steps can't use one at the same time.
+
+use super::{failed, lay::below};
+use crate::{
+    error::Result,
+    store::{Store, remove_all},
+};
+use rbuild_sandbox::Mount;
+use rbuild_tree::{Metadata, Timestamp, TreePath};
+use rustix::fs::{CWD, FileType, Mode, makedev, mknodat};
+use std::{
+    collections::HashSet,
+    fs,
+    os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink},
+    path::{Path, PathBuf},
+};
+
+/// What can be undone.
+enum Done {
+    /// It was made here, and goes.
+    Made(PathBuf),
+    /// A directory on the way to a target, which goes if nothing is in it.
+    OnTheWay(PathBuf),
+    /// What was at a target.
+    Aside { place: PathBuf, aside: PathBuf },
+    /// What belongs elsewhere.
+    Moved { place: PathBuf, home: PathBuf },
+}
+
+/// The mounts of a step in its directory.
+pub(super) struct Ground<'a> {
+    store: &'a Store,
+    folder: PathBuf,
+    done: Vec<Done>,
+    /// Targets.
+    pub(super) hidden: HashSet<TreePath>,
+    /// Directories that were made on the way to them.
+    pub(super) lent: HashSet<TreePath>,
+    /// Directories whose time changed by that, with what they had.
+    touched: Vec<(PathBuf, fs::Metadata)>,
+}
+
+/// The devices of every container, and their numbers (Documentation/admin-guide/devices.txt).
+const DEVICES: [(&str, u32, u32); 7] = [
+    ("null", 1, 3),
+    ("zero", 1, 5),
+    ("full", 1, 7),
+    ("random", 1, 8),
+    ("urandom", 1, 9),
+    ("tty", 5, 0),
+    ("ptmx", 5, 2),
+];
+
+const LINKS: [(&str, &str); 4] = [
+    ("fd", "/proc/self/fd"),
+    ("stdin", "/proc/self/fd/0"),
+    ("stdout", "/proc/self/fd/1"),
+    ("stderr", "/proc/self/fd/2"),
+];
+
+impl<'a> Ground<'a> {
+    /// None yet, in this directory.
+    pub(super) fn new(store: &'a Store, folder: &Path) -> Self {
+        let (done, hidden, lent, touched) = Default::default();
+        Self { store, folder: folder.to_owned(), done, hidden, lent, touched }
+    }
+
+    /// Puts one in place; `from` is what a filesystem of ours shows there.
+    ///
+    /// # Errors
+    /// The disk is full, or what the machine says.
+    pub(super) fn put(&mut self, mount: &Mount, from: Option<&Path>) -> Result<()> {
+        let Some(target) = mount.target() else { return own(mount) };
+        let target = TreePath::parse(target.as_bytes())?;
+        let place = self.clear(&target)?;
+        let made = |error| failed("make", &place, error);
+        match (mount, from) {
+            (_, Some(from)) => self.bring(&place, from)?,
+            (Mount::Dev, _) => self.devices(&place)?,
+            (Mount::Tmpfs { mode, .. }, _) => self.directory(&place, *mode)?,
+            (Mount::Bind { source, .. }, _) if source.is_dir() => self.bring(&place, source)?,
+            (Mount::Bind { source, .. }, _) => {
+                self.done.push(Done::Made(place.clone()));
+                fs::copy(source, &place).map_err(made)?;
+                let mode = fs::metadata(source).map_err(made)?.mode();
+                fs::set_permissions(&place, fs::Permissions::from_mode(mode & 0o7777)).map_err(made)?;
+            }
+            _ => self.directory(&place, 0o555)?,
+        }
+        self.hidden.insert(target);
+        Ok(())
+    }
+
+    /// Makes the way to a target, and puts aside what is there.
+    fn clear(&mut self, target: &TreePath) -> Result<PathBuf> {
+        let mut here = TreePath::root();
+        for name in target.parent().unwrap_or_default().names() {
+            let parent = below(&self.folder, &here);
+            here.push(name);
+            let place = below(&self.folder, &here);
+            if fs::symlink_metadata(&place).is_err() {
+                self.touch(&parent)?;
+                self.directory(&place, 0o755)?;
+                self.done.pop();
+                self.done.push(Done::OnTheWay(place));
+                self.lent.insert(here.clone());
+            }
+        }
+        let place = below(&self.folder, target);
+        self.touch(&below(&self.folder, &here))?;
+        if fs::symlink_metadata(&place).is_ok() {
+            let aside = self.store.scratch().fresh();
+            fs::rename(&place, &aside).map_err(|error| failed("put aside", &place, error))?;
+            self.done.push(Done::Aside { place: place.clone(), aside });
+        }
+        Ok(place)
+    }
+
+    fn touch(&mut self, place: &Path) -> Result<()> {
+        if self.touched.iter().all(|(known, _)| known != place) {
+            let found = fs::symlink_metadata(place).map_err(|error| failed("look at", place, error))?;
+            self.touched.push((place.to_owned(), found));
+        }
+        Ok(())
+    }
+
+    fn bring(&mut self, place: &Path, home: &Path) -> Result<()> {
+        fs::rename(home, place).map_err(|error| failed("move into the step", home, error))?;
+        self.done.push(Done::Moved { place: place.to_owned(), home: home.to_owned() });
+        Ok(())
+    }
+
+    fn directory(&mut self, place: &Path, mode: u32) -> Result<()> {
+        let made = |error| failed("make", place, error);
+        self.done.push(Done::Made(place.to_owned()));
+        fs::create_dir(place).map_err(made)?;
+        fs::set_permissions(place, fs::Permissions::from_mode(mode)).map_err(made)
+    }
+
+    fn devices(&mut self, place: &Path) -> Result<()> {
+        self.directory(place, 0o755)?;
+        let made = |error| failed("make", place, error);
+        for (name, major, minor) in DEVICES {
+            let path = place.join(name);
+            // Where none may be made, the supervisor answers for all but tty.
+            if mknodat(CWD, &path, FileType::CharacterDevice, Mode::empty(), makedev(major, minor)).is_ok() {
+                fs::set_permissions(&path, fs::Permissions::from_mode(0o666)).map_err(made)?;
+            }
+        }
+        for (name, target) in LINKS {
+            symlink(target, place.join(name)).map_err(made)?;
+        }
+        for (name, mode) in [("pts", 0o755), ("shm", 0o1777), ("mqueue", 0o1777)] {
+            fs::create_dir(place.join(name)).map_err(made)?;
+            fs::set_permissions(place.join(name), fs::Permissions::from_mode(mode)).map_err(made)?;
+        }
+        Ok(())
+    }
+
+    /// Gives directories the times that they had before mounts were put into them.
+    fn settle(&self) -> Result<()> {
+        use rustix::fs::{AtFlags, Timespec, Timestamps, utimensat};
+        for (place, found) in &self.touched {
+            let time = |tv_sec, tv_nsec| Timespec { tv_sec, tv_nsec };
+            let times = Timestamps {
+                last_access: time(found.atime(), found.atime_nsec()),
+                last_modification: time(found.mtime(), found.mtime_nsec()),
+            };
+            utimensat(CWD, place, &times, AtFlags::SYMLINK_NOFOLLOW)
+                .map_err(|error| failed("set the time of", place, error))?;
+        }
+        Ok(())
+    }
+
+    /// Gives directories the times that they are to show to the step.
+    ///
+    /// # Errors
+    /// What the machine says.
+    pub(super) fn settle_first(&self) -> Result<()> {
+        self.settle()?;
+        for done in &self.done {
+            if let Done::OnTheWay(place) = done {
+                // As other tiers show what is lent.
+                let lent = Metadata::root(0o755, Timestamp::default());
+                super::lay::set_time(place, &lent)
+                    .map_err(|error| failed("set the time of", place, error))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes all out, and puts back what was there; the step must have ended. Directories get the times that they have
+    /// now, which they would lose by that.
+    ///
+    /// # Errors
+    /// What the machine says; the rest is done all the same.
+    pub(super) fn clear_all(&mut self) -> Result<()> {
+        for (place, found) in &mut self.touched {
+            if let Ok(now) = fs::symlink_metadata(place) {
+                *found = now;
+            }
+        }
+        let mut outcome = Ok(());
+        for done in std::mem::take(&mut self.done).into_iter().rev() {
+            let undone = match &done {
+                Done::Made(place) => remove(place),
+                // The step may have put something into it.
+                Done::OnTheWay(place) => fs::remove_dir(place).or(Ok(())),
+                Done::Aside { place, aside } => remove(place).and_then(|()| fs::rename(aside, place)),
+                Done::Moved { place, home } => fs::rename(place, home),
+            };
+            if let (Err(error), Done::Made(place) | Done::Aside { place, .. } | Done::Moved { place, .. }) =
+                (undone, &done)
+            {
+                outcome = outcome.and(Err(failed("take out of the step", place, error)));
+            }
+        }
+        self.touched.retain(|(place, _)| fs::symlink_metadata(place).is_ok());
+        outcome.and_then(|()| self.settle())
+    }
+}
+
+impl Drop for Ground<'_> {
+    fn drop(&mut self) {
+        // What can't be put back is in the scratch folder, which goes with the build.
+        let _ = self.clear_all();
+    }
+}
+
+fn remove(place: &Path) -> std::io::Result<()> {
+    match fs::symlink_metadata(place) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
+        Ok(found) if found.is_dir() => remove_all(place),
+        Ok(_) => fs::remove_file(place),
+    }
+}
+
+/// Gives away a cache, whose place is said next.
+fn own(mount: &Mount) -> Result<()> {
+    let Mount::Own { path, uid, gid, mode } = mount else { return Ok(()) };
+    let given = fs::create_dir_all(path)
+        .and_then(|()| chown(path, Some(*uid), Some(*gid)))
+        .and_then(|()| fs::set_permissions(path, fs::Permissions::from_mode(*mode)));
+    given.map_err(|error| failed("give away", path, error))
+}

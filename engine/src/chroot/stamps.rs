@@ -1,0 +1,183 @@
+//! What a directory's files looked like when a step began.
+//!
+//! The time of the last change of an inode can't be set, so a file with the inode, size and times that were noted is the
+//! one that was noted; but one that was written in the same tick of the clock as it was noted would look so, too:
+//! [`Stamps::wait`] waits for the next.
+
+use super::failed;
+use crate::error::Result;
+use rbuild_tree::{Timestamp, TreePath, Xattrs};
+use rustix::{
+    fs::{FileType, lgetxattr, llistxattr},
+    io::Errno,
+};
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    ffi::OsStr,
+    fs, io,
+    os::unix::{
+        ffi::{OsStrExt, OsStringExt},
+        fs::{FileTypeExt, MetadataExt},
+    },
+    path::Path,
+    thread,
+    time::Duration,
+};
+
+/// Longer than the clock of filesystems stands still, on any kernel.
+const TICK: Duration = Duration::from_millis(10);
+
+/// The kernel's limit of a list of names, and of a value.
+const LARGEST: usize = 64 << 10;
+/// Room for the names that most files have.
+const USUAL: usize = 512;
+
+/// What lstat(2) says of a file, and its extended attributes if they were read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Stamp {
+    pub(super) device: u64,
+    pub(super) inode: u64,
+    /// With the bits of its type.
+    pub(super) mode: u32,
+    pub(super) links: u64,
+    pub(super) uid: u32,
+    pub(super) gid: u32,
+    pub(super) number: u64,
+    pub(super) size: u64,
+    pub(super) mtime: Timestamp,
+    changed: (i64, i64),
+}
+
+impl Stamp {
+    pub(super) fn of(found: &fs::Metadata) -> Self {
+        let nanoseconds = u32::try_from(found.mtime_nsec()).unwrap_or(0);
+        Self {
+            device: found.dev(),
+            inode: found.ino(),
+            mode: found.mode(),
+            links: found.nlink(),
+            uid: found.uid(),
+            gid: found.gid(),
+            number: found.rdev(),
+            size: if found.is_dir() || found.file_type().is_block_device() { 0 } else { found.len() },
+            mtime: Timestamp { seconds: found.mtime(), nanoseconds },
+            changed: (found.ctime(), found.ctime_nsec()),
+        }
+    }
+
+    pub(super) fn kind(&self) -> FileType {
+        FileType::from_raw_mode(self.mode)
+    }
+
+    pub(super) fn is_directory(&self) -> bool {
+        self.kind() == FileType::Directory
+    }
+
+    /// Which file it is.
+    pub(super) fn file(&self) -> (u64, u64) {
+        (self.device, self.inode)
+    }
+}
+
+/// A file as it was noted.
+#[derive(PartialEq, Eq)]
+pub(super) struct Noted {
+    pub(super) stamp: Stamp,
+    pub(super) xattrs: Xattrs,
+}
+
+/// The names of a directory.
+pub(super) type Names = BTreeMap<Box<[u8]>, Noted>;
+
+/// All files below a folder.
+pub(super) struct Stamps {
+    pub(super) root: Noted,
+    pub(super) directories: HashMap<TreePath, Names>,
+}
+
+impl Stamps {
+    /// Notes what is in a folder but for what is at or below `hidden`; changes after it will be seen.
+    ///
+    /// # Errors
+    /// A directory can't be listed.
+    pub(super) fn note(folder: &Path, hidden: &HashSet<TreePath>) -> Result<Self> {
+        let note = |path: &Path| {
+            let stamp = Stamp::of(&fs::symlink_metadata(path)?);
+            Ok::<_, io::Error>(Noted { stamp, xattrs: attributes(path)? })
+        };
+        let root = note(folder).map_err(|error| failed("look at", folder, error))?;
+        let (mut directories, mut open) = (HashMap::new(), vec![TreePath::root()]);
+        while let Some(path) = open.pop() {
+            let place = super::lay::below(folder, &path);
+            let mut names = Names::new();
+            for name in list(&place)? {
+                let (path, place) = (path.join(&name), place.join(OsStr::from_bytes(&name)));
+                if hidden.contains(&path) {
+                    continue;
+                }
+                let noted = note(&place).map_err(|error| failed("look at", &place, error))?;
+                if noted.stamp.is_directory() {
+                    open.push(path);
+                }
+                names.insert(name, noted);
+            }
+            directories.insert(path, names);
+        }
+        Ok(Self { root, directories })
+    }
+
+    /// Waits until what is written now can be told from what was noted.
+    pub(super) fn wait() {
+        thread::sleep(TICK);
+    }
+
+    /// Whether below the folder all is the same.
+    pub(super) fn is_same_below(&self, other: &Self) -> bool {
+        self.directories == other.directories
+    }
+
+    /// What was noted at a path.
+    pub(super) fn get(&self, path: &TreePath) -> Option<&Noted> {
+        match (path.parent(), path.name()) {
+            (Some(parent), Some(name)) => self.directories.get(&parent)?.get(name),
+            _ => Some(&self.root),
+        }
+    }
+}
+
+/// The names in a directory, in order.
+pub(super) fn list(place: &Path) -> Result<Vec<Box<[u8]>>> {
+    let entries = fs::read_dir(place).and_then(|entries| {
+        entries
+            .map(|entry| Ok(entry?.file_name().into_vec().into_boxed_slice()))
+            .collect::<io::Result<Vec<_>>>()
+    });
+    let mut names = entries.map_err(|error| failed("list", place, error))?;
+    names.sort_unstable();
+    Ok(names)
+}
+
+/// The extended attributes of a file.
+pub(super) fn attributes(path: &Path) -> io::Result<Xattrs> {
+    let (mut few, mut many) = ([0; USUAL], Vec::new());
+    let names = match llistxattr(path, &mut few[..]) {
+        Err(Errno::OPNOTSUPP) => &[],
+        Err(Errno::RANGE) => {
+            many.resize(LARGEST, 0);
+            let length = llistxattr(path, &mut many[..])?;
+            &many[..length]
+        }
+        length => &few[..length?],
+    };
+    let mut xattrs = Xattrs::new();
+    for name in names.split(|byte| *byte == 0).filter(|name| !name.is_empty()) {
+        let mut value = vec![0; LARGEST];
+        let length = match lgetxattr(path, name, &mut value[..]) {
+            // Of another namespace.
+            Err(Errno::NODATA | Errno::OPNOTSUPP | Errno::PERM) => continue,
+            length => length?,
+        };
+        xattrs.insert(name.into(), value[..length].into());
+    }
+    Ok(xattrs)
+}

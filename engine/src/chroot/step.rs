@@ -1,0 +1,133 @@
+//! The directory of one step.
+
+use super::{
+    Laid, Roots,
+    changes::{self, Before},
+    ground::Ground,
+    stamps::Stamps,
+};
+use crate::{
+    error::{Error, Result},
+    store::remove_all,
+};
+use rbuild_sandbox::Mount;
+use rbuild_tree::{Delta, Snapshot, Timestamp, diff};
+use std::{collections::HashSet, path::Path};
+
+/// What one filesystem of a step shows.
+pub struct Wanted {
+    /// The tree.
+    pub tree: Snapshot,
+    /// A path in it that is all that is shown, if it is not empty.
+    pub part: String,
+}
+
+/// A directory that is the root of a step, until it is left or dropped.
+pub struct StepRoot<'a> {
+    roots: &'a Roots,
+    laid: Option<Laid>,
+    stamps: Stamps,
+    ground: Ground<'a>,
+    /// Of filesystems that are shown in it.
+    others: Vec<(Laid, Stamps)>,
+    left: Option<Delta>,
+}
+
+impl<'a> StepRoot<'a> {
+    /// Makes it, with all that mounts would show. `wanted` says what each filesystem of ours among them shows, in order;
+    /// the first is the root.
+    ///
+    /// # Errors
+    /// The store lacks something, the disk is full, the build is stopped.
+    pub fn make(roots: &'a Roots, mounts: &[Mount], wanted: Vec<Wanted>) -> Result<Self> {
+        let mut wanted = wanted.into_iter();
+        let root = wanted.next().ok_or_else(|| Error::internal("a step without a root"))?;
+        let laid = roots.take(&root.tree)?;
+        let mut ground = Ground::new(&roots.store, &laid.folder);
+        let mut others = Vec::new();
+        for mount in &mounts[1..] {
+            let shown = match mount {
+                Mount::Fuse { .. } => wanted.next(),
+                _ => None,
+            };
+            let from = match shown {
+                Some(shown) => {
+                    let other = roots.take(&shown.tree)?;
+                    let from = other.folder.join(shown.part);
+                    let stamps = Stamps::note(&other.folder, &HashSet::new())?;
+                    others.push((other, stamps));
+                    Some(from)
+                }
+                None => None,
+            };
+            ground.put(mount, from.as_deref())?;
+        }
+        ground.settle_first()?;
+        let stamps = Stamps::note(&laid.folder, &ground.hidden)?;
+        Stamps::wait();
+        Ok(Self { roots, laid: Some(laid), stamps, ground, others, left: None })
+    }
+
+    /// Where it is.
+    pub fn folder(&self) -> &Path {
+        self.laid.as_ref().map_or(Path::new(""), |laid| &laid.folder)
+    }
+
+    /// Sees what the step changed, now that it has ended, and takes out what mounts would have shown. Times later than
+    /// `epoch` of what it wrote become `epoch`.
+    ///
+    /// # Errors
+    /// The store can't be written; something that no tree can hold.
+    pub fn leave(&mut self, epoch: Timestamp) -> Result<()> {
+        let Some(laid) = self.laid.take() else { return Ok(()) };
+        let before = Before {
+            store: &self.roots.store,
+            folder: &laid.folder,
+            tree: &laid.tree,
+            stamps: &self.stamps,
+            hidden: &self.ground.hidden,
+            lent: &self.ground.lent,
+            epoch,
+        };
+        let left = changes::read(&before);
+        let cleared = self.ground.clear_all();
+        let left = match (left, cleared) {
+            (Ok(left), Ok(())) => left,
+            (Err(error), _) | (_, Err(error)) => {
+                let _ = remove_all(&laid.folder);
+                return Err(error);
+            }
+        };
+        self.left = Some(diff(&*self.roots.store, &laid.tree, &left)?);
+        self.roots.give(Laid { folder: laid.folder, tree: left });
+        for (other, stamps) in self.others.drain(..) {
+            // Nothing keeps a step from writing to it.
+            let is_same = Stamps::note(&other.folder, &HashSet::new())?.is_same_below(&stamps);
+            match is_same {
+                true => self.roots.give(other),
+                false => drop(remove_all(&other.folder)),
+            }
+        }
+        Ok(())
+    }
+
+    /// What the step changed of the root: the difference to what it was shown.
+    ///
+    /// # Errors
+    /// It was not left yet.
+    pub fn changes(&mut self) -> Result<Delta> {
+        self.left.take().ok_or_else(|| Error::internal("the step was not left"))
+    }
+}
+
+impl Drop for StepRoot<'_> {
+    fn drop(&mut self) {
+        if let Some(laid) = self.laid.take() {
+            let _ = self.ground.clear_all();
+            let _ = remove_all(&laid.folder);
+        }
+        for (other, _) in self.others.drain(..) {
+            let _ = remove_all(&other.folder);
+        }
+    }
+}
