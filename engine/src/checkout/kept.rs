@@ -3,7 +3,8 @@
 //! ```text
 //! checkouts/NAME/          digest of what it holds, whose ids it bears, and the format
 //! checkouts/NAME/folder/   for the kernel; nobody writes to it
-//! checkouts/NAME/stamp     written last: the inode of the folder and when that was changed last
+//! checkouts/NAME/objects   those that files of it name, 32 bytes each
+//! checkouts/NAME/stamp     written last: the inode of the folder, when that was changed last, the size of `objects`
 //! ```
 //!
 //! A copy of a store has other inodes: perhaps it lacks attributes, without which files would be empty. Who uses one holds a
@@ -28,11 +29,14 @@ const MOST: usize = 12;
 /// With less room in bytes on the disk, none are.
 const ROOM: u64 = 1 << 30;
 const FOLDER: &str = "folder";
+const OBJECTS: &str = "objects";
 const STAMP: &str = "stamp";
 
 /// A kept folder; nobody removes it as long as this lives.
 pub(super) struct Kept {
     pub(super) folder: PathBuf,
+    /// A file with the objects that files name.
+    pub(super) objects: PathBuf,
     _lock: File,
 }
 
@@ -62,26 +66,28 @@ pub(super) fn take(store: &Store, name: &str) -> Option<Kept> {
     let is_there = fs::metadata(&place).ok()?.ino() == lock.metadata().ok()?.ino();
     (is_there && is_sound(store, &place)).then(|| {
         let _ = lock.set_modified(SystemTime::now());
-        Kept { folder: place.join(FOLDER), _lock: lock }
+        Kept { folder: place.join(FOLDER), objects: place.join(OBJECTS), _lock: lock }
     })
 }
 
 fn is_sound(store: &Store, place: &Path) -> bool {
     let stamp =
         File::open(place.join(STAMP)).and_then(|stamp| Ok((stamp.metadata()?, io::read_to_string(stamp)?)));
-    let now = stamp_of(&place.join(FOLDER));
+    let now = stamp_of(place);
     matches!((stamp, now), (Ok((metadata, stamp)), Ok(now)) if stamp == now && !store.doubts(&metadata))
 }
 
 /// Keeps a folder that is whole, made in this scratch folder; fails if it stays there, as good as before.
-pub(super) fn keep(store: &Store, scratch: &Path, name: &str) -> io::Result<Kept> {
+pub(super) fn keep(store: &Store, scratch: &Path, name: &str, objects: &[ObjectId]) -> io::Result<Kept> {
     let place = store.checkouts_path().join(name);
-    fs::write(scratch.join(STAMP), stamp_of(&scratch.join(FOLDER))?)?;
+    let bytes: Vec<u8> = objects.iter().flat_map(ObjectId::as_bytes).copied().collect();
+    fs::write(scratch.join(OBJECTS), bytes)?;
+    fs::write(scratch.join(STAMP), stamp_of(scratch)?)?;
     let lock = File::open(scratch)?;
     lock.lock_shared()?;
     store.note_write();
     fs::rename(scratch, &place)?;
-    Ok(Kept { folder: place.join(FOLDER), _lock: lock })
+    Ok(Kept { folder: place.join(FOLDER), objects: place.join(OBJECTS), _lock: lock })
 }
 
 /// Makes room for one more: those that can't be trusted go, and then those used least recently, unless somebody uses them.
@@ -119,7 +125,8 @@ fn room(store: &Store) -> u64 {
     found.map_or(u64::MAX, |found| found.f_bavail.saturating_mul(found.f_frsize))
 }
 
-fn stamp_of(folder: &Path) -> io::Result<String> {
-    let found = fs::symlink_metadata(folder)?;
-    Ok(format!("{} {}.{:09}\n", found.ino(), found.ctime(), found.ctime_nsec()))
+fn stamp_of(place: &Path) -> io::Result<String> {
+    let found = fs::symlink_metadata(place.join(FOLDER))?;
+    let objects = fs::metadata(place.join(OBJECTS))?.len();
+    Ok(format!("{} {}.{:09} {objects}\n", found.ino(), found.ctime(), found.ctime_nsec()))
 }

@@ -1,7 +1,7 @@
 //! Which folders a stack is made of: those of what a snapshot was made from, as far as that is known, and the difference.
 
 use super::{
-    Checkouts, Stack,
+    Checkouts, Stack, checks,
     fill::Bytes,
     hand::Hand,
     kept,
@@ -9,8 +9,8 @@ use super::{
     locked,
 };
 use crate::error::Result;
-use rbuild_tree::{Kind, Snapshot, SnapshotId, walk};
-use std::path::PathBuf;
+use rbuild_tree::{Kind, ObjectId, Snapshot, SnapshotId, walk};
+use std::{collections::HashSet, path::PathBuf};
 
 /// More than this on top of each other, and the next one lies on the lowest: every look-up asks them all, and the kernel
 /// takes no longer list than fits a page.
@@ -77,12 +77,12 @@ impl Checkouts {
         let trees = Trees::new(&self.store);
         let name = self.name(id, None);
         if let Some(kept) = kept::take(&self.store, &name) {
-            if self.objects.is_some() {
-                self.checks.begin(&self.store, snapshot);
-            }
+            self.checks.begin(&self.store, &kept.objects);
             return Ok(self.hold(kept));
         }
-        self.make_and_keep(hand, &trees, snapshot, self.bytes(), &name)
+        let objects = if self.objects.is_some() { objects_of(&trees, snapshot)? } else { Vec::new() };
+        checks::check(&self.store, objects.iter().copied())?;
+        self.make_and_keep(hand, &trees, snapshot, (self.bytes(), &objects), &name)
     }
 
     /// A stack on that of another snapshot.
@@ -103,7 +103,7 @@ impl Checkouts {
         match origin.filter(|_| is_worth_keeping(&trees, &layer).unwrap_or(false)) {
             // What is kept is looked for over this one only.
             Some(origin) if origin.0 != below_id => self.over(hand, (id, snapshot), origin),
-            Some(_) => on(self.make_and_keep(hand, &trees, &layer, Bytes::Copied, &name)?),
+            Some(_) => on(self.make_and_keep(hand, &trees, &layer, (Bytes::Copied, &[]), &name)?),
             None => on(self.folder(hand, &trees, &layer, Bytes::Copied)?),
         }
     }
@@ -113,7 +113,7 @@ impl Checkouts {
         hand: &Hand,
         trees: &Trees<'_>,
         tree: &Snapshot,
-        bytes: Bytes<'_>,
+        (bytes, objects): (Bytes<'_>, &[ObjectId]),
         name: &str,
     ) -> Result<PathBuf> {
         kept::tidy(&self.store, hand);
@@ -121,7 +121,7 @@ impl Checkouts {
         let folder = kept::folder_in(&scratch);
         self.make_folder(&folder)?;
         self.fill(hand, trees, tree, &folder, bytes)?;
-        match kept::keep(&self.store, &scratch, name) {
+        match kept::keep(&self.store, &scratch, name, objects) {
             Ok(kept) => Ok(self.hold(kept)),
             // Another process was faster, or there is no room: it serves this build.
             Err(error) => {
@@ -136,6 +136,18 @@ impl Checkouts {
         locked(&self.kept).push(kept);
         folder
     }
+}
+
+/// What its files are made of, each once.
+fn objects_of(trees: &Trees<'_>, snapshot: &Snapshot) -> rbuild_tree::Result<Vec<ObjectId>> {
+    let mut objects = HashSet::new();
+    walk(trees, &snapshot.tree, &mut |_, entry| {
+        if let Kind::File { object, size: 1.. } = entry.kind {
+            objects.insert(object);
+        }
+        Ok(())
+    })?;
+    Ok(objects.into_iter().collect())
 }
 
 fn is_worth_keeping(trees: &Trees<'_>, layer: &Snapshot) -> rbuild_tree::Result<bool> {
