@@ -367,6 +367,13 @@ fn sandbox_docker_with_and_without_the_flags_that_help() {
     assert!(told.contains("--security-opt seccomp=unconfined"), "{told}");
     let found = report(&inside(&restricted, &["doctor", "--json"]));
     assert_eq!((found.tier, state(&found, Name::Chroot)), (Tier::None, State::Missing));
+    // Most managed CI: namespaces, and no device.
+    let no_device = [flags[0], "--env=RBUILD_STORE=/data/third"];
+    let build = Build::read(inside(&no_device, &APPLY)).success();
+    assert_eq!(build.digest("it"), usual_digest());
+    let told = build.warnings().join("\n");
+    assert!(told.contains("steps run on the kernel's overlay filesystem: open /dev/fuse"), "{told}");
+    assert_eq!(report(&inside(&no_device, &["doctor", "--json"])).tier, Tier::Overlay);
     let flags = [&flags[..], &["--env=RBUILD_STORE=/data/other"]].concat();
     let build = Build::read(inside(&flags, &APPLY)).success();
     assert_eq!(build.digest("it"), usual_digest());

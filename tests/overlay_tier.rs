@@ -1,6 +1,7 @@
 //! What only the kernel's overlay filesystem makes hard, beside what the `fuse` tier gives.
 
 use crate::{
+    caching::files_below,
     malformed_layers::tar,
     support::{Build, Project, busybox, odd, run},
     tiers::{NO_FUSE, USER_WITH_ONE_ID, apply_after, same_on},
@@ -11,6 +12,7 @@ use nix::{
 };
 use std::{
     fs::{self, DirEntry},
+    os::unix::fs::{MetadataExt, PermissionsExt},
     path::{Path, PathBuf},
     process::{Command, Stdio},
 };
@@ -190,5 +192,141 @@ fn holes_do_not_keep_a_build_that_is_to_stop() {
     let output = child.wait_with_output().expect("it ends");
     let build = Build::read(project.output("rbuild apply".into(), &output)).failure(130);
     assert_eq!(build.interrupted(), ["step.it"]);
+    project.nothing_is_left();
+}
+
+/// Two steps over a base, the first of which changes more than is laid out anew; `$salt` is in the last one.
+const REPEATED: &str = r#"
+[source.files]
+path = "files"
+[step.start]
+from = "base"
+copy = [{ from = "files", dest = "/files/" }]
+[step.many]
+from = "start"
+run = 'i=0; while [ $i -lt 400 ]; do echo $i > /$i; i=$((i+1)); done'
+[step.last]
+from = "many"
+run = 'cat /files/* /1 /etc/passwd > /all; echo $salt >> /all'
+[image.it]
+from = "last"
+output = [{ oci = "dist/it" }]
+"#;
+
+fn repeated() -> Project {
+    busybox(REPEATED).file("files/one", "first\n").file("files/two", "second\n")
+}
+
+impl Project {
+    fn salted(&self, salt: &str) -> Build {
+        self.write_steps(&REPEATED.replace("$salt", salt));
+        self.apply(["--tier", "overlay"]).success()
+    }
+
+    /// What the store keeps of folders: their names, and the inodes of their stamps.
+    fn kept(&self) -> Vec<(String, u64)> {
+        let entries = fs::read_dir(self.store().join("checkouts")).expect("kept folders").flatten();
+        let kept = entries.map(|entry| {
+            let stamp = fs::metadata(entry.path().join("stamp")).expect("a stamp");
+            (entry.file_name().to_string_lossy().into_owned(), stamp.ino())
+        });
+        let mut kept: Vec<_> = kept.collect();
+        kept.sort();
+        kept
+    }
+
+    /// The digest of the same build on the other tier, from an empty store.
+    fn usual(&self, store: &str) -> String {
+        self.apply(["--tier", "fuse", "--store", store]).success().digest("it").to_owned()
+    }
+}
+
+#[test]
+fn what_is_laid_out_is_kept_between_builds() {
+    needs!(fuse, busybox);
+    let project = repeated();
+    project.salted("one");
+    let kept = project.kept();
+    // The base of the first step, and what that changed.
+    assert_eq!(kept.len(), 2);
+    project.nothing_is_left();
+    let build = project.salted("two");
+    assert_eq!(build.ran(), ["step.last"]);
+    assert_eq!(project.kept(), kept);
+    assert_eq!(build.digest("it"), project.usual("fuse"));
+    // A step that is not the last one's base anew: it lies on the same.
+    let steps = REPEATED.replace("$i > /$i", "$i$i > /$i").replace("$salt", "two");
+    project.write_steps(&steps);
+    let build = project.apply(["--tier", "overlay"]).success();
+    assert_eq!(build.ran(), ["step.last", "step.many"]);
+    assert!(kept.iter().all(|kept| project.kept().contains(kept)));
+    assert_eq!(build.digest("it"), project.usual("fuse"));
+}
+
+#[test]
+fn a_kept_folder_that_can_not_be_trusted_is_laid_out_again() {
+    needs!(fuse, busybox);
+    type Damage = fn(&Path);
+    let damages: [Damage; 4] = [
+        |kept| fs::remove_file(kept.join("stamp")).expect("its stamp"),
+        |kept| fs::write(kept.join("stamp"), "1 1.0\n").expect("its stamp"),
+        |kept| {
+            let folder = fs::read_dir(kept.join("folder")).expect("its folder").flatten().next();
+            let path = folder.expect("something in it").path();
+            let removed = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
+            removed.expect("it can be removed");
+        },
+        // As whoever copies a store without attributes.
+        |kept| {
+            let copy = kept.with_extension("copy");
+            run(Command::new("cp").arg("-r").arg(kept).arg(&copy));
+            fs::remove_dir_all(kept).expect("it can be removed");
+            fs::rename(copy, kept).expect("it can be renamed");
+        },
+    ];
+    let project = repeated();
+    project.salted("start");
+    for (number, damage) in damages.iter().enumerate() {
+        let places = fs::read_dir(project.store().join("checkouts")).expect("kept folders").flatten();
+        places.for_each(|place| damage(&place.path()));
+        let build = project.salted(&number.to_string());
+        assert_eq!(build.digest("it"), project.usual(&format!("fuse-{number}")), "{number}");
+        assert_eq!(project.kept().len(), 2, "{number}");
+        project.nothing_is_left();
+    }
+}
+
+/// Files of a kept folder name objects, and the kernel does not notice when one is damaged.
+#[test]
+fn damaged_objects_below_a_kept_folder_are_noticed() {
+    needs!(fuse, busybox);
+    let project = repeated();
+    project.salted("start");
+    let objects = files_below(&project.store().join("objects"));
+    let of = |text: &str| {
+        let path = objects.iter().find(|path| fs::read(path).is_ok_and(|bytes| bytes == text.as_bytes()));
+        path.expect("an object").clone()
+    };
+    let (first, second) = (of("first\n"), of("second\n"));
+    fs::set_permissions(&first, fs::Permissions::from_mode(0o644)).expect("an object");
+    fs::write(&first, "other\n").expect("an object");
+    fs::remove_file(&second).expect("an object");
+    let build = project.salted("next");
+    assert_eq!(build.digest("it"), project.usual("fuse"));
+}
+
+#[test]
+fn only_so_many_folders_are_kept() {
+    needs!(fuse, busybox);
+    let project = busybox("");
+    for number in 0..14 {
+        project.write_steps(&format!(
+            "[step.start]\ncopy = [{{ from = 'busybox', dest = '/bin/' }}]\nlinks = [{{ path = '/bin/sh', target = 'busybox' }}]\n\
+             files = [{{ path = '/x', content = '{number}' }}]\n\
+             [step.it]\nfrom = 'start'\nrun = 'echo > /y'\n"
+        ));
+        project.apply(["--tier", "overlay", "it"]).success();
+    }
+    assert_eq!(project.kept().len(), 12);
     project.nothing_is_left();
 }

@@ -5,15 +5,13 @@ use crate::{
     error::{Error, Result},
     store::Store,
 };
-use rbuild_tree::{Kind, ObjectId, Snapshot, TreeStore, walk};
+use rbuild_tree::ObjectId;
 use std::{
-    collections::HashSet,
+    fs,
+    path::Path,
     sync::{Arc, Mutex},
     thread::{self, JoinHandle},
 };
-
-/// What a look found: nothing, or what is missing.
-type Found = std::result::Result<(), rbuild_tree::Error>;
 
 /// Looks of a build, those that run and what they found.
 #[derive(Default)]
@@ -21,15 +19,18 @@ pub(super) struct Checks(Mutex<State>);
 
 #[derive(Default)]
 struct State {
-    running: Vec<JoinHandle<Found>>,
-    missing: Option<String>,
+    running: Vec<JoinHandle<Result<Option<ObjectId>>>>,
+    missing: Option<ObjectId>,
 }
 
 impl Checks {
-    /// Begins to look at what a snapshot's files need.
-    pub(super) fn begin(&self, store: &Arc<Store>, snapshot: &Snapshot) {
-        let (store, tree) = (store.clone(), snapshot.tree);
-        locked(&self.0).running.push(thread::spawn(move || look(&store, &tree)));
+    /// Begins to look at the objects of a list: 32 bytes each.
+    pub(super) fn begin(&self, store: &Arc<Store>, list: &Path) {
+        let (store, list) = (store.clone(), list.to_owned());
+        locked(&self.0).running.push(thread::spawn(move || {
+            let bytes = fs::read(&list).map_err(|error| Error::io("read", &list, error))?;
+            look(&store, bytes.as_chunks().0.iter().copied().map(ObjectId::from_bytes))
+        }));
     }
 
     /// Waits for what was begun.
@@ -40,25 +41,26 @@ impl Checks {
         let mut state = locked(&self.0);
         for look in std::mem::take(&mut state.running) {
             match look.join() {
-                Ok(Ok(())) => {}
-                Ok(Err(rbuild_tree::Error::Missing { id, .. })) => state.missing = Some(id),
-                Ok(Err(error)) => return Err(error.into()),
+                Ok(found) => state.missing = found?.or(state.missing),
                 Err(_) => return Err(Error::internal("looking at the store's files panicked")),
             }
         }
-        match &state.missing {
-            Some(id) => Err(rbuild_tree::Error::Missing { what: "object", id: id.clone() }.into()),
-            None => Ok(()),
-        }
+        state.missing.map_or(Ok(()), |object| Err(missing(&object)))
     }
 }
 
-fn look(store: &Store, tree: &rbuild_tree::TreeId) -> Found {
-    let mut seen: HashSet<ObjectId> = HashSet::new();
-    walk(store as &dyn TreeStore, tree, &mut |_, entry| match &entry.kind {
-        Kind::File { object, size: 1.. } if seen.insert(*object) && store.look_at_object(object).is_err() => {
-            Err(rbuild_tree::Error::Missing { what: "object", id: object.to_string() })
-        }
-        _ => Ok(()),
-    })
+/// Looks at objects now.
+///
+/// # Errors
+/// One is missing.
+pub(super) fn check(store: &Store, objects: impl IntoIterator<Item = ObjectId>) -> Result<()> {
+    look(store, objects)?.map_or(Ok(()), |object| Err(missing(&object)))
+}
+
+fn look(store: &Store, objects: impl IntoIterator<Item = ObjectId>) -> Result<Option<ObjectId>> {
+    store.lacks_object(objects).map_err(|error| Error::io("open", &store.objects_path(), error))
+}
+
+fn missing(object: &ObjectId) -> Error {
+    rbuild_tree::Error::Missing { what: "object", id: object.to_string() }.into()
 }

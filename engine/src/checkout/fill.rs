@@ -32,7 +32,7 @@ use std::{
 pub(super) enum Bytes<'a> {
     /// They are copied.
     Copied,
-    /// The kernel reads them in this folder of the store: nobody can write to it there.
+    /// The kernel reads them in this folder of the store, which has all: nobody can write to it there.
     Shared(&'a Path),
 }
 
@@ -108,7 +108,7 @@ impl Filling<'_> {
         for (_, name, entry) in entries {
             let mut entry = (*entry).clone();
             if let Kind::File { object, size: 1.. } = &entry.kind {
-                match self.shared(object)? {
+                match self.shared(object) {
                     Some(path) => {
                         let marks = [(NO_BYTES, &b""[..]), (BYTES, &path)];
                         entry.metadata.xattrs.extend(marks.map(|(name, value)| (name.into(), value.into())));
@@ -128,15 +128,14 @@ impl Filling<'_> {
     }
 
     /// How the kernel is to find an object; none if it must be copied.
-    fn shared(&self, object: &ObjectId) -> Result<Option<Vec<u8>>> {
-        let Bytes::Shared(objects) = self.bytes else { return Ok(None) };
+    fn shared(&self, object: &ObjectId) -> Option<Vec<u8>> {
+        let Bytes::Shared(objects) = self.bytes else { return None };
         let path = self.store.object_path(object);
-        let (Ok(name), Some(folder)) = (path.strip_prefix(objects), path.parent()) else { return Ok(None) };
+        let (Ok(name), Some(folder)) = (path.strip_prefix(objects), path.parent()) else { return None };
         if !(self.is_open(objects) && self.is_open(folder)) {
-            return Ok(None);
+            return None;
         }
-        self.store.look_at_object(object).map_err(|error| self.missing(object, error))?;
-        Ok(Some([b"/", name.as_os_str().as_bytes()].concat()))
+        Some([b"/", name.as_os_str().as_bytes()].concat())
     }
 
     /// The ids of root's sandboxes are others than root.

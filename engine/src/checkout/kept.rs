@@ -3,7 +3,8 @@
 //! ```text
 //! checkouts/NAME/          digest of what it holds, whose ids it bears, and the format
 //! checkouts/NAME/folder/   for the kernel; nobody writes to it
-//! checkouts/NAME/stamp     written last: the inode of the folder and when that was changed last
+//! checkouts/NAME/objects   those that files of it name, 32 bytes each
+//! checkouts/NAME/stamp     written last: the inode of the folder, when that was changed last, the size of `objects`
 //! ```
 //!
 //! A copy of a store has other inodes: perhaps it lacks attributes, without which files would be empty. Who uses one holds a
@@ -28,11 +29,14 @@ const MOST: usize = 12;
 /// With less room in bytes on the disk, none are.
 const ROOM: u64 = 1 << 30;
 const FOLDER: &str = "folder";
+const OBJECTS: &str = "objects";
 const STAMP: &str = "stamp";
 
 /// A kept folder; nobody removes it as long as this lives.
 pub(super) struct Kept {
     pub(super) folder: PathBuf,
+    /// A file with the objects that files name.
+    pub(super) objects: PathBuf,
     _lock: File,
 }
 
@@ -58,51 +62,46 @@ pub(super) fn take(store: &Store, name: &str) -> Option<Kept> {
     let place = store.checkouts_path().join(name);
     let lock = File::open(&place).ok()?;
     lock.try_lock_shared().ok()?;
-    let folder = place.join(FOLDER);
-    let stamp = File::open(place.join(STAMP)).ok()?;
-    let is_sound = !store.doubts(&stamp.metadata().ok()?)
-        && io::read_to_string(stamp).ok()? == stamp_of(&folder).ok()?
-        // Perhaps it was removed before it was locked.
-        && fs::metadata(&place).is_ok_and(|found| lock.metadata().is_ok_and(|lock| lock.ino() == found.ino()));
-    is_sound.then(|| {
+    // Perhaps it was removed before it was locked.
+    let is_there = fs::metadata(&place).ok()?.ino() == lock.metadata().ok()?.ino();
+    (is_there && is_sound(store, &place)).then(|| {
         let _ = lock.set_modified(SystemTime::now());
-        Kept { folder, _lock: lock }
+        Kept { folder: place.join(FOLDER), objects: place.join(OBJECTS), _lock: lock }
     })
 }
 
+fn is_sound(store: &Store, place: &Path) -> bool {
+    let stamp =
+        File::open(place.join(STAMP)).and_then(|stamp| Ok((stamp.metadata()?, io::read_to_string(stamp)?)));
+    let now = stamp_of(place);
+    matches!((stamp, now), (Ok((metadata, stamp)), Ok(now)) if stamp == now && !store.doubts(&metadata))
+}
+
 /// Keeps a folder that is whole, made in this scratch folder; fails if it stays there, as good as before.
-pub(super) fn keep(store: &Store, scratch: &Path, name: &str) -> io::Result<Kept> {
+pub(super) fn keep(store: &Store, scratch: &Path, name: &str, objects: &[ObjectId]) -> io::Result<Kept> {
     let place = store.checkouts_path().join(name);
-    fs::write(scratch.join(STAMP), stamp_of(&scratch.join(FOLDER))?)?;
+    let bytes: Vec<u8> = objects.iter().flat_map(ObjectId::as_bytes).copied().collect();
+    fs::write(scratch.join(OBJECTS), bytes)?;
+    fs::write(scratch.join(STAMP), stamp_of(scratch)?)?;
     let lock = File::open(scratch)?;
     lock.lock_shared()?;
     store.note_write();
     fs::rename(scratch, &place)?;
-    Ok(Kept { folder: place.join(FOLDER), _lock: lock })
+    Ok(Kept { folder: place.join(FOLDER), objects: place.join(OBJECTS), _lock: lock })
 }
 
-/// Makes room: those used least recently go, unless somebody uses them.
-pub(super) fn tidy(store: &Store, hand: &Hand, unsound: &str) {
+/// Makes room for one more: those that can't be trusted go, and then those used least recently, unless somebody uses them.
+pub(super) fn tidy(store: &Store, hand: &Hand) {
     let most = if room(store) < ROOM { 0 } else { MOST };
     let places = fs::read_dir(store.checkouts_path()).into_iter().flatten().flatten();
-    let mut places: Vec<(SystemTime, PathBuf)> = places
-        .filter_map(|entry| {
-            let place = entry.path();
-            // One that could not be taken goes first.
-            let is_unsound = entry.file_name() == unsound;
-            let used = if is_unsound {
-                SystemTime::UNIX_EPOCH
-            } else {
-                fs::metadata(&place).ok()?.modified().ok()?
-            };
-            Some((used, place))
-        })
-        .collect();
-    places.sort();
-    let unsound = places.iter().filter(|(used, _)| *used == SystemTime::UNIX_EPOCH).count();
-    // One more is about to be made.
-    let excess = (places.len() + 1).saturating_sub(most).max(unsound);
-    for (_, place) in places.into_iter().take(excess) {
+    let (sound, mut excess): (Vec<PathBuf>, Vec<PathBuf>) =
+        places.map(|entry| entry.path()).partition(|place| is_sound(store, place));
+    let used = |place: &PathBuf| fs::metadata(place).and_then(|found| found.modified()).ok();
+    let mut sound: Vec<_> = sound.into_iter().map(|place| (used(&place), place)).collect();
+    sound.sort();
+    let count = (sound.len() + 1).saturating_sub(most);
+    excess.extend(sound.into_iter().take(count).map(|(_, place)| place));
+    for place in excess {
         if let Err(error) = remove(store, hand, &place) {
             tracing::debug!(?place, %error, "a kept folder could not be removed");
         }
@@ -126,7 +125,8 @@ fn room(store: &Store) -> u64 {
     found.map_or(u64::MAX, |found| found.f_bavail.saturating_mul(found.f_frsize))
 }
 
-fn stamp_of(folder: &Path) -> io::Result<String> {
-    let found = fs::symlink_metadata(folder)?;
-    Ok(format!("{} {}.{:09}\n", found.ino(), found.ctime(), found.ctime_nsec()))
+fn stamp_of(place: &Path) -> io::Result<String> {
+    let found = fs::symlink_metadata(place.join(FOLDER))?;
+    let objects = fs::metadata(place.join(OBJECTS))?.len();
+    Ok(format!("{} {}.{:09} {objects}\n", found.ino(), found.ctime(), found.ctime_nsec()))
 }

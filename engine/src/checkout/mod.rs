@@ -101,12 +101,39 @@ pub struct Checkouts {
     removals: Mutex<Vec<JoinHandle<()>>>,
 }
 
+/// A worker that is started while it is found out whether one is needed: it takes as long as that.
+pub struct EarlyWorker(JoinHandle<Option<(IdMap, Hand)>>);
+
+impl EarlyWorker {
+    /// Begins to start one.
+    pub fn start() -> Self {
+        Self(thread::spawn(|| {
+            let ids = IdMap::detect().ok()?;
+            let hand = Hand::start(&ids).ok()?;
+            Some((ids, hand))
+        }))
+    }
+
+    /// The worker, if it has these ids.
+    fn with(self, wanted: &IdMap) -> Option<Arc<Hand>> {
+        let (ids, hand) = self.0.join().ok()??;
+        (ids == *wanted).then(|| Arc::new(hand))
+    }
+}
+
 impl Checkouts {
     /// None yet; `stopped` ends the making of one. With `share` no bytes are copied: needs Linux 6.16.
-    pub fn new(store: Arc<Store>, ids: IdMap, share: bool, stopped: Arc<AtomicBool>) -> Self {
+    pub fn new(
+        store: Arc<Store>,
+        ids: IdMap,
+        share: bool,
+        stopped: Arc<AtomicBool>,
+        worker: EarlyWorker,
+    ) -> Self {
         let objects = share.then(|| store.objects_path());
         let (stacks, origins, folders, kept, checks) = Default::default();
-        let (grounds, idle, removals) = Default::default();
+        let (grounds, removals) = Default::default();
+        let idle = Arc::new(Mutex::new(worker.with(&ids).into_iter().collect()));
         Self { store, ids, objects, stopped, stacks, origins, folders, kept, checks, grounds, idle, removals }
     }
 

@@ -1,7 +1,7 @@
 //! Which folders a stack is made of: those of what a snapshot was made from, as far as that is known, and the difference.
 
 use super::{
-    Checkouts, Stack,
+    Checkouts, Stack, checks,
     fill::Bytes,
     hand::Hand,
     kept,
@@ -9,8 +9,8 @@ use super::{
     locked,
 };
 use crate::error::Result;
-use rbuild_tree::{Kind, Snapshot, SnapshotId, walk};
-use std::path::PathBuf;
+use rbuild_tree::{Kind, ObjectId, Snapshot, SnapshotId, walk};
+use std::{collections::HashSet, path::PathBuf};
 
 /// More than this on top of each other, and the next one lies on the lowest: every look-up asks them all, and the kernel
 /// takes no longer list than fits a page.
@@ -30,10 +30,7 @@ impl Checkouts {
             return Ok(stack.clone());
         }
         let stack = match self.below(id) {
-            Some((below_id, below)) => {
-                let stack = self.stack(hand, &below)?;
-                [vec![self.difference(hand, (id, snapshot), (below_id, &below))?], stack].concat()
-            }
+            Some(below) => self.over(hand, (id, snapshot), below)?,
             None => vec![self.whole(hand, id, snapshot)?],
         };
         *made = Some(stack.clone());
@@ -80,32 +77,35 @@ impl Checkouts {
         let trees = Trees::new(&self.store);
         let name = self.name(id, None);
         if let Some(kept) = kept::take(&self.store, &name) {
-            if self.objects.is_some() {
-                self.checks.begin(&self.store, snapshot);
-            }
+            self.checks.begin(&self.store, &kept.objects);
             return Ok(self.hold(kept));
         }
-        self.make_and_keep(hand, &trees, snapshot, self.bytes(), &name)
+        let objects = if self.objects.is_some() { objects_of(&trees, snapshot)? } else { Vec::new() };
+        checks::check(&self.store, objects.iter().copied())?;
+        self.make_and_keep(hand, &trees, snapshot, (self.bytes(), &objects), &name)
     }
 
-    fn difference(
+    /// A stack on that of another snapshot.
+    fn over(
         &self,
         hand: &Hand,
         (id, snapshot): (SnapshotId, &Snapshot),
-        (below_id, below): (SnapshotId, &Snapshot),
-    ) -> Result<PathBuf> {
+        (below_id, below): (SnapshotId, Snapshot),
+    ) -> Result<Stack> {
+        let on = |top: PathBuf| Ok([vec![top], self.stack(hand, &below)?].concat());
         let name = self.name(id, Some(below_id));
         if let Some(kept) = kept::take(&self.store, &name) {
-            return Ok(self.hold(kept));
+            return on(self.hold(kept));
         }
         let trees = Trees::new(&self.store);
-        let layer = layer::difference(&trees, below, snapshot)?;
-        // Only over this one is it looked for.
-        let is_origin = locked(&self.origins).get(&id).is_some_and(|(origin, _)| *origin == below_id);
-        if is_origin && is_worth_keeping(&trees, &layer)? {
-            return self.make_and_keep(hand, &trees, &layer, Bytes::Copied, &name);
+        let layer = layer::difference(&trees, &below, snapshot)?;
+        let origin = locked(&self.origins).get(&id).cloned();
+        match origin.filter(|_| is_worth_keeping(&trees, &layer).unwrap_or(false)) {
+            // What is kept is looked for over this one only.
+            Some(origin) if origin.0 != below_id => self.over(hand, (id, snapshot), origin),
+            Some(_) => on(self.make_and_keep(hand, &trees, &layer, (Bytes::Copied, &[]), &name)?),
+            None => on(self.folder(hand, &trees, &layer, Bytes::Copied)?),
         }
-        self.folder(hand, &trees, &layer, Bytes::Copied)
     }
 
     fn make_and_keep(
@@ -113,15 +113,15 @@ impl Checkouts {
         hand: &Hand,
         trees: &Trees<'_>,
         tree: &Snapshot,
-        bytes: Bytes<'_>,
+        (bytes, objects): (Bytes<'_>, &[ObjectId]),
         name: &str,
     ) -> Result<PathBuf> {
-        kept::tidy(&self.store, hand, name);
+        kept::tidy(&self.store, hand);
         let scratch = self.store.scratch().fresh_folder()?;
         let folder = kept::folder_in(&scratch);
         self.make_folder(&folder)?;
         self.fill(hand, trees, tree, &folder, bytes)?;
-        match kept::keep(&self.store, &scratch, name) {
+        match kept::keep(&self.store, &scratch, name, objects) {
             Ok(kept) => Ok(self.hold(kept)),
             // Another process was faster, or there is no room: it serves this build.
             Err(error) => {
@@ -138,7 +138,19 @@ impl Checkouts {
     }
 }
 
-fn is_worth_keeping(trees: &Trees<'_>, layer: &Snapshot) -> Result<bool> {
+/// What its files are made of, each once.
+fn objects_of(trees: &Trees<'_>, snapshot: &Snapshot) -> rbuild_tree::Result<Vec<ObjectId>> {
+    let mut objects = HashSet::new();
+    walk(trees, &snapshot.tree, &mut |_, entry| {
+        if let Kind::File { object, size: 1.. } = entry.kind {
+            objects.insert(object);
+        }
+        Ok(())
+    })?;
+    Ok(objects.into_iter().collect())
+}
+
+fn is_worth_keeping(trees: &Trees<'_>, layer: &Snapshot) -> rbuild_tree::Result<bool> {
     let (mut entries, mut bytes) = (0, 0);
     walk(trees, &layer.tree, &mut |_, entry| {
         entries += 1;

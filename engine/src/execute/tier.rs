@@ -2,7 +2,7 @@
 
 use super::{Engine, mounts::Mounts, run::Over};
 use crate::{
-    checkout::{Checkouts, StepFolders},
+    checkout::{Checkouts, EarlyWorker, StepFolders},
     chroot::{self, StepRoot, Wanted},
     error::{Error, Result},
     session::Session,
@@ -166,7 +166,7 @@ pub(super) fn find(session: &Session, wanted: Option<Tier>) -> Result<Machine, S
     match wanted {
         Some(Tier::None) => Err("no command can run: --tier none".to_owned()),
         Some(Tier::Fuse) => Ok(served(session, probe().map_err(say)?)),
-        Some(Tier::Overlay) => Ok(over_checkouts(session, try_overlay(session).map_err(say)?, None)),
+        Some(Tier::Overlay) => over_checkouts(session, None).map_err(say),
         Some(Tier::Chroot) => in_directories(session, None).map_err(say),
         None => find_any(session),
     }
@@ -178,10 +178,10 @@ fn find_any(session: &Session) -> Result<Machine, String> {
         Err(error) => error,
     };
     let why = no_fuse.source.to_string();
-    let no_overlay = match try_overlay(session) {
+    let no_overlay = match over_checkouts(session, Some(why.clone())) {
         Ok(found) => {
             session.note(None, format!("steps run on the kernel's overlay filesystem: {why}"));
-            return Ok(over_checkouts(session, found, Some(why)));
+            return Ok(found);
         }
         Err(error) => error,
     };
@@ -193,10 +193,12 @@ fn served(session: &Session, found: Capabilities) -> Machine {
     machine(session, found, Roots::Served, None)
 }
 
-fn over_checkouts(session: &Session, (found, share): (Capabilities, bool), why: Option<String>) -> Machine {
+fn over_checkouts(session: &Session, why: Option<String>) -> Result<Machine, EnvironmentError> {
+    let worker = EarlyWorker::start();
+    let (found, share) = try_overlay(session)?;
     let (store, stopped) = (session.store.clone(), session.stopped.clone());
-    let checkouts = Checkouts::new(store, found.ids.clone(), share, stopped);
-    machine(session, found, Roots::Checkouts(Box::new(checkouts)), why)
+    let checkouts = Checkouts::new(store, found.ids.clone(), share, stopped, worker);
+    Ok(machine(session, found, Roots::Checkouts(Box::new(checkouts)), why))
 }
 
 fn in_directories(session: &Session, why: Option<String>) -> Result<Machine, EnvironmentError> {

@@ -12,9 +12,8 @@
 
 use super::{Doing, Result};
 use std::{
-    fs::{self, File, Metadata},
+    fs::{self, File},
     io::{self, Write},
-    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     sync::{
         Mutex, PoisonError,
@@ -113,9 +112,9 @@ impl Durability {
         Ok(())
     }
 
-    /// Whether a power cut may have taken bytes of a file.
-    pub(super) fn doubts(&self, metadata: &Metadata) -> bool {
-        self.doubted_since.is_some_and(|since| metadata.ctime() >= since)
+    /// Whether a power cut may have taken bytes of a file; `changed` is its ctime, in seconds since 1970.
+    pub(super) fn doubts(&self, changed: i64) -> bool {
+        self.doubted_since.is_some_and(|since| changed >= since)
     }
 }
 
@@ -135,6 +134,7 @@ fn is_dead(mark: &Path) -> bool {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use std::os::unix::fs::MetadataExt;
 
     fn open(root: &Path, boot: &str) -> Durability {
         Durability::open_in(root, &root.join("tmp"), boot).unwrap()
@@ -186,7 +186,7 @@ mod tests {
         for _ in 0..2 {
             let next = open(root.path(), "b");
             assert!(next.doubted_since.unwrap() >= before);
-            assert!(next.doubts(&fs::metadata(&file).unwrap()));
+            assert!(next.doubts(fs::metadata(&file).unwrap().ctime()));
         }
         assert_eq!(marks(root.path()).count(), 0);
     }

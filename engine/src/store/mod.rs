@@ -40,7 +40,7 @@ use durability::Durability;
 use std::{
     fs,
     io::{self, Read},
-    os::unix::fs::{DirBuilderExt, PermissionsExt},
+    os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -233,7 +233,7 @@ impl Store {
 
     /// Whether a power cut may have taken bytes of a file, and what was written before it.
     pub fn doubts(&self, metadata: &fs::Metadata) -> bool {
-        self.durability.doubts(metadata)
+        self.durability.doubts(metadata.ctime())
     }
 
     /// The folder of a cache mount.

@@ -5,8 +5,9 @@
 
 use super::{Doing, Result, Store};
 use rbuild_tree::ObjectId;
+use rustix::fs::{AtFlags, Mode, OFlags, Stat, statat};
 use std::{
-    fs::{self, File, FileTimes, Metadata},
+    fs::{self, File, FileTimes},
     io::{self, Read, Write},
     os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
@@ -38,7 +39,8 @@ impl Store {
     pub fn open_object(&self, id: &ObjectId) -> io::Result<File> {
         let path = self.object_path(id);
         let file = File::open(&path)?;
-        if !self.is_sound(&file.metadata()?) {
+        let found = file.metadata()?;
+        if !self.is_sound(found.mtime(), found.mtime_nsec(), found.ctime()) {
             if hash_file(&path)? != *id {
                 fs::remove_file(&path)?;
                 tracing::warn!(?path, "damaged object, removed");
@@ -49,21 +51,26 @@ impl Store {
         Ok(file)
     }
 
-    /// The same without opening it, unless it has to be checked.
+    /// Whether it has all of these, and they are sound; opens only those that have to be checked. Gives the first that is
+    /// missing.
     ///
     /// # Errors
-    /// As from opening a file.
-    pub fn look_at_object(&self, id: &ObjectId) -> io::Result<()> {
-        if self.is_sound(&fs::metadata(self.object_path(id))?) {
-            return Ok(());
-        }
-        self.open_object(id).map(drop)
+    /// The folder of objects can't be opened.
+    pub fn lacks_object(&self, ids: impl IntoIterator<Item = ObjectId>) -> io::Result<Option<ObjectId>> {
+        let folder = rustix::fs::open(self.objects_path(), OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
+        let is_there = |id: &ObjectId| {
+            let found = statat(&folder, fan_out(Path::new(""), &id.to_string()), AtFlags::empty());
+            let is_sound =
+                |found: &Stat| self.is_sound(found.st_mtime, found.st_mtime_nsec as i64, found.st_ctime);
+            found.as_ref().is_ok_and(is_sound) || self.has_object(id)
+        };
+        Ok(ids.into_iter().find(|id| !is_there(id)))
     }
 
-    fn is_sound(&self, metadata: &Metadata) -> bool {
-        match modified(metadata) {
-            CHECKED => true,
-            WRITTEN => !self.durability.doubts(metadata),
+    fn is_sound(&self, seconds: i64, nanoseconds: i64, changed: i64) -> bool {
+        match (seconds, nanoseconds) {
+            (CHECKED, 0) => true,
+            (WRITTEN, 0) => !self.durability.doubts(changed),
             _ => false,
         }
     }
@@ -179,11 +186,6 @@ impl Store {
 fn set_modified(file: &File, seconds: i64) -> io::Result<()> {
     let since = Duration::from_secs(seconds.unsigned_abs());
     file.set_times(FileTimes::new().set_modified(SystemTime::UNIX_EPOCH + since))
-}
-
-/// Seconds since 1970; of a time with a fraction, which none of ours has, 0.
-fn modified(metadata: &Metadata) -> i64 {
-    if metadata.mtime_nsec() == 0 { metadata.mtime() } else { 0 }
 }
 
 /// The blake3 of a file of the store: its own files are only ever replaced, so mapping them is safe.
