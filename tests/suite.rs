@@ -31,6 +31,7 @@ mod one_id;
 mod outputs;
 mod parallel;
 mod path_sources;
+mod private_networks;
 mod progress;
 mod reference;
 mod registries;

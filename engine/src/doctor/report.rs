@@ -77,6 +77,8 @@ pub enum Name {
     Overlay,
     /// A network namespace.
     Network,
+    /// A way outward from one.
+    PrivateNetwork,
     /// A fresh /proc.
     Proc,
     /// Control groups.
@@ -100,6 +102,7 @@ impl Name {
             Self::Fuse => "fuse",
             Self::Overlay => "overlay",
             Self::Network => "network",
+            Self::PrivateNetwork => "private-network",
             Self::Proc => "proc",
             Self::Cgroup => "cgroup",
             Self::Seccomp => "seccomp",

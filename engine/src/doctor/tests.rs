@@ -29,6 +29,7 @@ fn healthy(facts: Facts) -> Examination {
         fuse: Some(Ok(())),
         overlay: Some(Ok(())),
         network: Some(Ok(())),
+        outward: Some(Ok(())),
         limits: Some(Ok(Limits::default())),
         fresh_proc: Some(Ok(true)),
     }
@@ -64,7 +65,7 @@ fn a_healthy_machine() {
         "{report:?}"
     );
     assert_eq!(report.verdict(), "tier: fuse, 65,536 ids");
-    assert_eq!((report.better.len(), report.checks.len()), (0, 11));
+    assert_eq!((report.better.len(), report.checks.len()), (0, 12));
     assert_eq!(check(&report, Name::Store).found, "/store, on overlayfs, no reflinks, 1.5 GiB free");
 }
 
@@ -77,6 +78,7 @@ fn a_plain_container() {
         fuse: Some(refused(Part::FuseDevice, "open /dev/fuse", 2, &facts)),
         overlay: None,
         network: None,
+        outward: None,
         limits: None,
         fresh_proc: None,
         facts,

@@ -10,6 +10,7 @@ mod limits;
 mod lock;
 mod look;
 mod mounts;
+mod name_servers;
 mod one_id;
 mod output;
 mod run;

@@ -192,6 +192,7 @@ fn set_up(
         hostname: CONTAINER_HOST_NAME.to_owned(),
         network: match request.body.network {
             Network::None => rbuild_sandbox::Network::None,
+            Network::Private => rbuild_sandbox::Network::Private,
             Network::Host => rbuild_sandbox::Network::Host,
         },
         mounts: builder.list().to_vec(),
