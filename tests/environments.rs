@@ -307,7 +307,7 @@ fn sandbox_names_are_resolved_in_a_root_with_nothing_but_rbuild() {
     maker.build();
     registry.push(&maker.path("dist"), "latest", "test/base:1");
     let port = registry.host.split_once(':').expect("a port").1;
-    start_name_server();
+    start_name_server([127, 0, 0, 1]);
     for (name, file, text) in [
         ("registry.test", "etc/resolv.conf", format!("nameserver {NAME_SERVER}\n")),
         ("registry.example", "etc/hosts", "127.0.0.1 registry.example\n".to_owned()),

@@ -94,7 +94,7 @@ fn sandbox_a_failure_shows_its_last_lines_and_the_log_has_all() {
 fn sandbox_hints_fit_the_failure() {
     needs!(fuse, busybox);
     let project = busybox("");
-    let network = "steps have no network unless they say so: network = \"host\"";
+    let network = "steps have no network unless they say so: network = \"private\" or \"host\"";
     let workdir = "`workdir` must be a directory that the step's `user` may enter; a missing one is made, but not in a mount";
     let unresolved = "echo Could not resolve mirror.example >&2; exit 100";
     for (step, hints) in [

@@ -33,6 +33,7 @@ mod outputs;
 mod overlay_tier;
 mod parallel;
 mod path_sources;
+mod private_networks;
 mod progress;
 mod reference;
 mod registries;

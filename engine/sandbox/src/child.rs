@@ -32,11 +32,13 @@ mod execute;
 mod guard;
 mod init;
 mod mounts;
+mod outward;
 mod overlay;
 mod procfs;
 mod staging;
 mod work;
 
+use outward::Outward;
 use staging::Staging;
 
 /// How a child knows that it is one, and what `ps` shows.
@@ -95,10 +97,13 @@ fn set_up(control: &UnixStream, setup: &Setup, joined_output: bool) -> Outcome<(
     if setup.ids.method == MapMethod::Direct {
         give_directories(setup)?;
     }
+    let outward = Outward::prepare(setup.network)?;
     make_namespaces(setup.network)?;
     let sources = Sources::open(setup)?;
     say(control, &FromChild::Unshared)?;
     hear(control, "id maps")?;
+    // While others may look into this process.
+    outward.as_ref().map_or(Ok(()), Outward::connect)?;
     take_ids(setup.ids.is_single())?;
     if setup.ids.method != MapMethod::Direct {
         give_directories(setup)?;
@@ -176,7 +181,7 @@ fn make_namespaces(network: Network) -> Outcome<()> {
         | CloneFlags::CLONE_NEWIPC
         | CloneFlags::CLONE_NEWUTS
         | CloneFlags::CLONE_NEWPID;
-    if network == Network::None {
+    if network != Network::Host {
         flags |= CloneFlags::CLONE_NEWNET;
     }
     // Kernels before 4.6 have no cgroup namespaces.

@@ -70,7 +70,7 @@ pub struct Failure {
     pub part: Part,
     /// Its name with its operands, such as `mount proc on /proc`.
     pub operation: String,
-    /// The cause.
+    /// The cause; 0 if the operation tells it.
     pub errno: i32,
 }
 
@@ -96,12 +96,20 @@ pub enum Part {
     Listener,
     /// Opening /dev/null.
     Null,
+    /// Looking for a program that leads outward.
+    Outward,
+    /// Opening /dev/net/tun.
+    Tunnel,
     /// Everything else.
     Other,
 }
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // What a program said needs no errno.
+        if self.errno == 0 {
+            return f.write_str(&self.operation);
+        }
         let errno = Errno::from_raw(self.errno);
         let words = match (self.part, errno) {
             // Of namespaces and mounts it is their number, and nobody needs to look for room on a disk.

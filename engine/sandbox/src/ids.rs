@@ -314,7 +314,8 @@ fn names_of(uid: u32) -> Vec<String> {
 }
 
 /// A program along PATH or in the usual places, which `su` and cron leave out of it.
-fn find_program(name: &str) -> Option<PathBuf> {
+/// A program of the machine, along PATH and in the usual folders.
+pub(crate) fn find_program(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let usual = ["/usr/bin", "/bin", "/usr/sbin", "/sbin", "/usr/local/bin"].map(PathBuf::from);
     let mut places = std::env::split_paths(&path).chain(usual).filter(|place| place.is_absolute());

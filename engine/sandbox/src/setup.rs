@@ -42,6 +42,9 @@ pub struct Setup {
 pub enum Network {
     /// A loopback device of its own, nothing else.
     None,
+    /// The same, and a way outward by pasta or slirp4netns. The machine's name server is asked by way of
+    /// [`NAME_SERVER`](crate::NAME_SERVER) only.
+    Private,
     /// The machine's.
     Host,
 }

@@ -35,6 +35,7 @@ pub(super) fn all(found: &Examination, folder: Option<&Folder>, has_home: bool) 
         overlay(found),
         chroot(found),
         network(found),
+        private_network(found),
         proc(found),
         cgroup(found),
         seccomp(facts),
@@ -128,6 +129,15 @@ fn network(found: &Examination) -> Check {
         Some(Ok(())) => ok(Name::Network, "a namespace of its own"),
         Some(Err(error)) => missing(Name::Network, error, "steps with network = \"none\", the default, fail"),
         None => untried(Name::Network, "without user namespaces none was made"),
+    }
+}
+
+fn private_network(found: &Examination) -> Check {
+    let name = Name::PrivateNetwork;
+    match &found.outward {
+        Some(Ok(())) => ok(name, "leads outward only"),
+        Some(Err(error)) => missing(name, error, "steps with network = \"private\" fail"),
+        None => untried(name, "without user namespaces none was made"),
     }
 }
 

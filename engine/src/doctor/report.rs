@@ -81,6 +81,8 @@ pub enum Name {
     Chroot,
     /// A network namespace.
     Network,
+    /// A way outward from one.
+    PrivateNetwork,
     /// A fresh /proc.
     Proc,
     /// Control groups.
@@ -105,6 +107,7 @@ impl Name {
             Self::Overlay => "overlay",
             Self::Chroot => "chroot",
             Self::Network => "network",
+            Self::PrivateNetwork => "private-network",
             Self::Proc => "proc",
             Self::Cgroup => "cgroup",
             Self::Seccomp => "seccomp",

@@ -30,6 +30,7 @@ fn healthy(facts: Facts) -> Examination {
         overlay: Some(Ok(())),
         chroot: Ok(()),
         network: Some(Ok(())),
+        outward: Some(Ok(())),
         limits: Some(Ok(Limits::default())),
         fresh_proc: Some(Ok(true)),
     }
@@ -99,6 +100,7 @@ fn plain_container(root: bool) -> Report {
         fuse: Some(refused(Part::FuseDevice, "open /dev/fuse", 2, &facts)),
         overlay: None,
         network: None,
+        outward: None,
         limits: None,
         fresh_proc: None,
         facts,

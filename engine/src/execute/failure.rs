@@ -3,10 +3,7 @@
 use super::{Engine, run::Ran, task::Failure};
 use crate::{
     error::{Error, Kind},
-    spec::{
-        Span,
-        types::{Body, Network},
-    },
+    spec::{Span, types::Body},
 };
 use rbuild_sandbox::{ExecFailure, Exit};
 
@@ -75,13 +72,14 @@ fn exec_hint(what: &ExecFailure) -> Option<&'static str> {
 
 fn network_hint(body: &Body, lines: &[String]) -> Option<&'static str> {
     let unresolved = |line: &String| UNRESOLVED.iter().any(|words| line.contains(words));
-    (body.network == Network::None && lines.iter().any(unresolved))
-        .then_some("steps have no network unless they say so: network = \"host\"")
+    (!body.network.is_open() && lines.iter().any(unresolved))
+        .then_some("steps have no network unless they say so: network = \"private\" or \"host\"")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::spec::types::Network;
 
     #[test]
     fn hints_fit_what_went_wrong() {

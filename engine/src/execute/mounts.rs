@@ -8,6 +8,7 @@ use super::{
     cache_mount::Caches,
     filesystem::Filesystem,
     look::{self, Place, Stuck},
+    name_servers::for_private_network,
 };
 use crate::{
     error::{Error, Result},
@@ -19,7 +20,10 @@ use crate::{
 use rbuild_overlay::{Errno, Lower, Options, Overlay};
 use rbuild_sandbox::Mount;
 use rbuild_tree::{Snapshot, Tree, TreePath, TreeStore};
-use std::{fs, io, path::Path};
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
 
 /// What the root of a step is.
 pub(super) enum Root<'a> {
@@ -86,9 +90,10 @@ impl<'a> Builder<'a> {
             builder.mounts.list.push(mount);
         }
         builder.temporary()?;
-        if network == Network::Host && !over_host {
-            builder.machine_file("/etc/resolv.conf")?;
-            builder.machine_file("/etc/hosts")?;
+        if network.is_open() && !over_host {
+            let servers = builder.name_servers(network)?;
+            builder.machine_file("/etc/resolv.conf", servers)?;
+            builder.machine_file("/etc/hosts", fs::canonicalize("/etc/hosts").ok())?;
         }
         Ok(builder)
     }
@@ -106,9 +111,19 @@ impl<'a> Builder<'a> {
         Ok(())
     }
 
+    /// The file of name servers for a command.
+    fn name_servers(&self, network: Network) -> Result<Option<PathBuf>> {
+        let path = "/etc/resolv.conf";
+        let text = fs::read_to_string(path).unwrap_or_default();
+        match for_private_network(&text).filter(|_| network == Network::Private) {
+            Some(text) => Ok(Some(self.engine.session.store.scratch().write(text.as_bytes())?)),
+            None => Ok(fs::canonicalize(path).ok()),
+        }
+    }
+
     /// A file of this machine in place of the tree's, which stays as it is.
-    fn machine_file(&mut self, path: &str) -> Result<()> {
-        let Ok(source) = fs::canonicalize(path) else { return Ok(()) };
+    fn machine_file(&mut self, path: &str, source: Option<PathBuf>) -> Result<()> {
+        let Some(source) = source else { return Ok(()) };
         let target = self.follow(&TreePath::parse(path.as_bytes())?)?.path;
         self.lend(&target, false)?;
         self.mounts.list.push(Mount::Bind {

@@ -127,7 +127,7 @@ pub(super) fn run(
         (Some(tree), _) | (None, Over::Snapshot { tree, .. }) => Root::Snapshot(tree),
     };
     let (node, limits) = (request.node, request.body.limits);
-    let mut builder = Builder::new(engine, root, request.body.network)?;
+    let mut builder = Builder::new(engine, root, machine.network(request.body.network))?;
     let mut setup = set_up(&mut builder, engine, inputs, request, &caches, &mut times).or_else(|error| {
         // Perhaps only because the store has lost what was looked at.
         builder.check()?;
@@ -191,8 +191,9 @@ fn set_up(
     Ok(Setup {
         ids: engine.machine()?.ids.clone(),
         hostname: CONTAINER_HOST_NAME.to_owned(),
-        network: match request.body.network {
+        network: match engine.machine()?.network(request.body.network) {
             Network::None => rbuild_sandbox::Network::None,
+            Network::Private => rbuild_sandbox::Network::Private,
             Network::Host => rbuild_sandbox::Network::Host,
         },
         mounts: builder.list().to_vec(),

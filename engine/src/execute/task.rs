@@ -293,7 +293,7 @@ fn make_test(
 
 /// Whether a command that was run could reach a network that it was not to have.
 fn is_unfenced(engine: &Engine, body: &Body) -> bool {
-    body.network == Network::None
+    body.network != Network::Host
         && matches!(engine.machine.get(), Some(Ok(machine)) if machine.is_unfenced())
 }
 

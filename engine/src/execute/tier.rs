@@ -6,6 +6,7 @@ use crate::{
     chroot::{self, StepRoot, Wanted},
     error::{Error, Result},
     session::Session,
+    spec::types::Network,
 };
 use rbuild_overlay::Changes;
 use rbuild_sandbox::{
@@ -79,6 +80,14 @@ impl Machine {
     /// Whether nothing keeps a step from this machine and its network.
     pub(super) fn is_unfenced(&self) -> bool {
         matches!(self.roots, Roots::Directories(_))
+    }
+
+    /// What of the network a step gets that is to have `wanted`: without a fence there is only the machine's.
+    pub(super) fn network(&self, wanted: Network) -> Network {
+        match wanted {
+            Network::Private if self.is_unfenced() => Network::Host,
+            wanted => wanted,
+        }
     }
 
     /// Whether a cache is one step's at a time, since it is moved there.

@@ -3,7 +3,7 @@
 use crate::{
     container::{ContainerConfig, DEFAULT_PATH, apply_environment},
     error::{Error, Result},
-    spec::types::{Body, Network},
+    spec::types::Body,
 };
 use std::collections::BTreeMap;
 
@@ -54,7 +54,7 @@ pub fn environment(
     caller: &BTreeMap<String, String>,
 ) -> Result<StepEnvironment> {
     let passed_names = body.pass_env.iter().map(String::as_str);
-    let proxies = PROXIES.into_iter().filter(|_| body.network == Network::Host);
+    let proxies = PROXIES.into_iter().filter(|_| body.network.is_open());
     let passed: Vec<(String, String)> = passed_names
         .chain(proxies)
         .filter_map(|name| Some((name.to_owned(), caller.get(name)?.clone())))

@@ -97,6 +97,7 @@ pub(super) fn command(words: &[String]) -> String {
 pub(super) fn network(network: Network) -> &'static str {
     match network {
         Network::None => "none",
+        Network::Private => "private",
         Network::Host => "host",
     }
 }

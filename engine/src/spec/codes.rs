@@ -234,7 +234,7 @@ pub const CODES: &[Code] = &[
         "no-tier",
         3,
         "A step has a `run`, and this machine can't give it a root filesystem of its own: no user namespaces, no \
-         mounts inside them, or no /dev/fuse. The message names what is missing and what to do, and `rbuild \
+         mounts inside them, or no /dev/fuse; or not the network that it wants. The message names what is missing and what to do, and `rbuild \
          doctor` all that there is and is not. Steps without `run` work everywhere.",
     ),
     warning(

@@ -68,7 +68,9 @@ fn name_and_network(setup: &Setup) -> Outcome<()> {
         .named(Part::Other, || format!("set the host name to {:?}", setup.hostname))?;
     sys::set_domain_name("(none)").named(Part::Other, || "set the domain name")?;
     match setup.network {
-        Network::None => sys::start_loopback().named(Part::Other, || "switch the loopback device on"),
+        Network::None | Network::Private => {
+            sys::start_loopback().named(Part::Other, || "switch the loopback device on")
+        }
         Network::Host => Ok(()),
     }
 }

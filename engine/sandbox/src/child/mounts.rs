@@ -90,7 +90,7 @@ impl Maker<'_> {
     /// outer one has hidden parts.
     fn sysfs(&mut self, place: &str) -> Outcome<()> {
         let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC | MsFlags::MS_RDONLY;
-        if self.setup.network == Network::None && mount_new(place, "sysfs", flags, "").is_ok() {
+        if self.setup.network != Network::Host && mount_new(place, "sysfs", flags, "").is_ok() {
             return Ok(());
         }
         if Path::new("/sys/kernel").exists() {

@@ -44,6 +44,12 @@ pub(super) enum Cause {
     Nested,
     /// A step's filter.
     InStep,
+    /// Neither pasta nor slirp4netns; whether root needs one.
+    NoWayOut(bool),
+    /// There is no /dev/net/tun.
+    NoTunnel,
+    /// Its mode.
+    TunnelClosed,
     /// A machine or container without the device that every one has.
     NoNull,
 }
@@ -60,6 +66,9 @@ impl Cause {
             (Part::OverlayMount, libc::EPERM) => filesystem(facts, (5, 11), "5.11"),
             (Part::OverlayMount, libc::EINVAL | libc::EOPNOTSUPP) => Some(Self::NoUpper),
             (Part::Listener, libc::EBUSY) => Some(Self::Nested),
+            (Part::Outward, libc::ENOENT) => Some(Self::NoWayOut(facts.root)),
+            (Part::Tunnel, libc::EACCES) => Some(Self::TunnelClosed),
+            (Part::Tunnel, libc::ENOENT | libc::ENODEV | libc::ENXIO | libc::EPERM) => Some(Self::NoTunnel),
             (Part::Null, libc::ENOENT) => Some(Self::NoNull),
             (Part::Mount, libc::EACCES | libc::EPERM) | (Part::Ids, libc::EPERM) => restricted(facts),
             (Part::Mount | Part::FuseMount | Part::OverlayMount, libc::ENOSPC) => Some(Self::MountsUsedUp),

@@ -82,6 +82,15 @@ fn sentence(cause: &Cause, place: Place) -> String {
         Cause::InStep => "rbuild runs in a step of another rbuild, which may make no namespaces: files and images can be \
                           made there, but no command can run; run it outside"
             .to_owned(),
+        Cause::NoWayOut(is_root) => {
+            let package = if *is_root { "slirp4netns" } else { "passt" };
+            format!("a network that only leads outward is made by that program: apt-get install {package}")
+        }
+        Cause::NoTunnel => format!("a network that only leads outward needs this device: {}", tunnel(place)),
+        Cause::TunnelClosed => {
+            let mode = on_the_machine(place, "chmod 666 /dev/net/tun, which is its usual mode");
+            format!("this user may not open the device of networks: {mode}")
+        }
         Cause::NoNull => "every machine and container has this device: mknod -m 666 /dev/null c 1 3".to_owned(),
     }
 }
@@ -232,6 +241,14 @@ fn device(place: Place) -> String {
         Place::Container => {
             "the container must be started with it, as docker's --device /dev/fuse does".to_owned()
         }
+    }
+}
+
+fn tunnel(place: Place) -> String {
+    match place {
+        Place::Docker | Place::Podman => "start the container with --device /dev/net/tun".to_owned(),
+        Place::GitlabDocker => runner(r#"devices = ["/dev/net/tun"]"#),
+        _ => on_the_machine(place, "load the module with modprobe tun"),
     }
 }
 

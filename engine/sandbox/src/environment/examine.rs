@@ -23,6 +23,8 @@ pub struct Examination {
     pub chroot: Result<()>,
     /// A network namespace was made.
     pub network: Option<Result<()>>,
+    /// Such a namespace got a way outward.
+    pub outward: Option<Result<()>>,
     /// The limits that no control group could be made for.
     pub limits: Option<Result<Limits>>,
     /// A fresh /proc was mounted (true), or the outer one had to be bound.
@@ -45,6 +47,7 @@ pub fn examine(folder: Option<&Path>) -> Examination {
             .map(|(ids, folder)| spawn(&over(&overlay_trial(folder, None), ids, Network::Host))),
         chroot: answer_one(&IdMap::of_machine()),
         network: ids.map(|ids| spawn(&over(&[this_root()], ids, Network::None))),
+        outward: ids.map(|ids| spawn(&over(&[this_root()], ids, Network::Private))),
         limits: ids.map(limits),
         fresh_proc: ids.map(fresh_proc),
         namespaces,

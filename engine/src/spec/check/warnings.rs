@@ -3,7 +3,7 @@
 use crate::spec::{
     Diagnostic, Kind, Spec,
     lower::{Declared, read::Sink},
-    types::{Body, Copy, Network, Spanned, Subject},
+    types::{Body, Copy, Spanned, Subject},
 };
 use std::collections::BTreeSet;
 
@@ -56,7 +56,7 @@ fn used(spec: &Spec) -> BTreeSet<&str> {
 
 /// What is fetched once and never again, without a word that this is meant.
 fn network_open(kind: &str, name: &Spanned<String>, body: &Body, sink: &mut Sink) {
-    if body.network == Network::Host && body.rerun_after.is_none() && body.run.is_some() {
+    if body.network.is_open() && body.rerun_after.is_none() && body.run.is_some() {
         let message = format!("{kind} `{name}` reaches the network and has no `rerun-after`");
         let diagnostic = Diagnostic::warning("network-open", message).at(name.span, "");
         sink.push(

@@ -16,7 +16,7 @@ use crate::spec::{
 
 /// Reads the body of an opened step or test.
 pub fn body(table: &Table<'_>, sink: &mut Sink) -> Body {
-    let network = [("none", Network::None), ("host", Network::Host)];
+    let network = [("none", Network::None), ("private", Network::Private), ("host", Network::Host)];
     let mounts = table.array("mounts", sink, mounts::mount);
     mounts::tell_twice(&mounts, sink);
     Body {
@@ -37,7 +37,7 @@ pub fn body(table: &Table<'_>, sink: &mut Sink) -> Body {
         workdir: table.optional("workdir", sink, |node, sink| read::word(node, words::tree_path, sink)),
         shell: table.optional("shell", sink, shell),
         network: table
-            .optional("network", sink, |node, sink| read::choice(node, &network, &["private"], sink))
+            .optional("network", sink, |node, sink| read::choice(node, &network, &[], sink))
             .unwrap_or_default(),
         mounts,
         limits: table.optional("limits", sink, limits).unwrap_or_default(),

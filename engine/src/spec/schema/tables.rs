@@ -123,7 +123,11 @@ fn body() -> Vec<Property> {
         ("user", "Who runs `run`.", word(OWNER)),
         ("workdir", "Where `run` runs; made if it is missing.", not_empty()),
         ("shell", "For a string `run`.", arrays(text(), 1)),
-        ("network", "What `run` reaches.", choice(&["none", "host"])),
+        (
+            "network",
+            "What `run` reaches: nobody, others but not this machine's own services, or all that this machine does.",
+            choice(&["none", "private", "host"]),
+        ),
         ("mounts", "Present during `run` only.", tables("mount")),
         ("limits", "What `run` may use; in no key.", reference("limits")),
         ("config", "Joined to the inherited config.", reference("config")),

@@ -140,8 +140,17 @@ pub enum Network {
     /// Loopback only.
     #[default]
     None,
+    /// Loopback, and outward.
+    Private,
     /// The machine's own.
     Host,
+}
+
+impl Network {
+    /// Whether others can be reached.
+    pub fn is_open(self) -> bool {
+        self != Self::None
+    }
 }
 
 impl Base {
