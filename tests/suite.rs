@@ -15,6 +15,7 @@ mod engines;
 mod environments;
 mod escape;
 mod explain;
+mod extra_stores;
 mod faults;
 mod graph;
 mod host;

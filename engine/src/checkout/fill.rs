@@ -132,10 +132,11 @@ impl Filling<'_> {
         let Bytes::Shared(objects) = self.bytes else { return Ok(None) };
         let path = self.store.object_path(object);
         let (Ok(name), Some(folder)) = (path.strip_prefix(objects), path.parent()) else { return Ok(None) };
+        // First: it makes the folder of one that another store has.
+        self.store.look_at_object(object).map_err(|error| self.missing(object, error))?;
         if !(self.is_open(objects) && self.is_open(folder)) {
             return Ok(None);
         }
-        self.store.look_at_object(object).map_err(|error| self.missing(object, error))?;
         Ok(Some([b"/", name.as_os_str().as_bytes()].concat()))
     }
 

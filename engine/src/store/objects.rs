@@ -15,12 +15,12 @@ use std::{
 
 const CHUNK: usize = 1 << 20;
 /// The time of an object as it was written.
-const WRITTEN: i64 = 1;
+pub(super) const WRITTEN: i64 = 1;
 /// The time of one whose bytes were compared with its name since: what was read then is on the disk.
-const CHECKED: i64 = 2;
+pub(super) const CHECKED: i64 = 2;
 
 impl Store {
-    /// Where the object is, or would be.
+    /// Where the object is in this store itself, or would be.
     pub fn object_path(&self, id: &ObjectId) -> PathBuf {
         fan_out(&self.objects_path(), &id.to_string())
     }
@@ -30,12 +30,16 @@ impl Store {
         self.open_object(id).is_ok()
     }
 
-    /// Opens it for reading. One that was written to, or that a power cut may have damaged, is checked first; a damaged
-    /// one is removed, and then it is missing like any other.
+    /// Opens it for reading, in this store or in one that is only read. One that was written to, or that a power cut may
+    /// have damaged, is checked first; a damaged one is removed, and then it is missing like any other.
     ///
     /// # Errors
     /// As from opening a file.
     pub fn open_object(&self, id: &ObjectId) -> io::Result<File> {
+        self.open_own(id).or_else(|error| self.extras.open_object(id, &self.index).ok_or(error))
+    }
+
+    fn open_own(&self, id: &ObjectId) -> io::Result<File> {
         let path = self.object_path(id);
         let file = File::open(&path)?;
         if !self.is_sound(&file.metadata()?) {
@@ -49,15 +53,26 @@ impl Store {
         Ok(file)
     }
 
-    /// The same without opening it, unless it has to be checked.
+    /// Sees to it that it is in this store itself, where the kernel looks for it: the store gets a copy of one that is
+    /// only in another. Opens none that need not be checked.
     ///
     /// # Errors
-    /// As from opening a file.
+    /// As from opening a file; if it can't be copied.
     pub fn look_at_object(&self, id: &ObjectId) -> io::Result<()> {
-        if self.is_sound(&fs::metadata(self.object_path(id))?) {
-            return Ok(());
+        let error = match fs::metadata(self.object_path(id)) {
+            Ok(metadata) if self.is_sound(&metadata) => return Ok(()),
+            Ok(_) => match self.open_own(id) {
+                Ok(_) => return Ok(()),
+                Err(error) => error,
+            },
+            Err(error) => error,
+        };
+        let mut extra = self.extras.open_object(id, &self.index).ok_or(error)?;
+        let (fresh, copied, _) = self.write_stream(&mut extra)?;
+        if copied != *id {
+            return Err(io::Error::new(io::ErrorKind::NotFound, "it is damaged where it was found"));
         }
-        self.open_object(id).map(drop)
+        Ok(self.adopt(&fresh, &self.object_path(id))?)
     }
 
     fn is_sound(&self, metadata: &Metadata) -> bool {
@@ -80,7 +95,9 @@ impl Store {
 
     /// Removes an object whose bytes are not what its name says.
     pub fn drop_object(&self, id: &ObjectId) {
-        let _ = fs::remove_file(self.object_path(id));
+        if fs::remove_file(self.object_path(id)).is_err() {
+            self.extras.drop_object(id);
+        }
     }
 
     /// Keeps these bytes.
@@ -134,6 +151,17 @@ impl Store {
     /// # Errors
     /// If it can't be read or written.
     pub fn put_object_stream(&self, bytes: &mut dyn Read) -> Result<(ObjectId, u64)> {
+        let (fresh, id, size) = self.write_stream(bytes)?;
+        if self.has_object(&id) {
+            fs::remove_file(&fresh).doing("remove", &fresh)?;
+        } else {
+            self.adopt(&fresh, &self.object_path(&id))?;
+        }
+        Ok((id, size))
+    }
+
+    /// Writes what may become an object: the file, its identity and size.
+    fn write_stream(&self, bytes: &mut dyn Read) -> Result<(PathBuf, ObjectId, u64)> {
         let fresh = self.scratch.fresh();
         let mut copy = || -> io::Result<(ObjectId, u64)> {
             let mut options = File::options();
@@ -154,12 +182,7 @@ impl Store {
             Ok((hasher.finalize().into(), size))
         };
         let (id, size) = copy().doing("write", &fresh)?;
-        if self.has_object(&id) {
-            fs::remove_file(&fresh).doing("remove", &fresh)?;
-        } else {
-            self.adopt(&fresh, &self.object_path(&id))?;
-        }
-        Ok((id, size))
+        Ok((fresh, id, size))
     }
 
     /// Moves a finished file to where it belongs, making the folder it lands in.
@@ -182,7 +205,7 @@ fn set_modified(file: &File, seconds: i64) -> io::Result<()> {
 }
 
 /// Seconds since 1970; of a time with a fraction, which none of ours has, 0.
-fn modified(metadata: &Metadata) -> i64 {
+pub(super) fn modified(metadata: &Metadata) -> i64 {
     if metadata.mtime_nsec() == 0 { metadata.mtime() } else { 0 }
 }
 
