@@ -29,6 +29,7 @@ mod merges;
 mod metadata;
 mod mounts;
 mod networks;
+mod old_kernels;
 mod one_id;
 mod outputs;
 mod overlay_tier;
