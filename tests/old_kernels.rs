@@ -32,7 +32,7 @@ test $(cat /link/file) = x
 from = 'two'
 ";
 
-/// Debian 12's own, 6.1.
+/// Debian 12's own, 6.1; there a user with one id, too.
 #[test]
 fn sandbox_an_older_kernel_gives_the_same_image_on_all_tiers() {
     needs!(fuse, busybox, static_program, old_kernel, strip, "qemu-system-x86_64");
@@ -42,7 +42,8 @@ fn sandbox_an_older_kernel_gives_the_same_image_on_all_tiers() {
     command.arg(old_kernel()).arg(static_program()).arg(project.path("")).arg("it");
     let told = project.output("tests/old-kernel".to_owned(), &command.output().expect("it can be started"));
     let lines: Vec<&str> = told.stdout.lines().collect();
-    let [kernel, tiers @ ..] = lines.as_slice() else { panic!("{told}") };
+    let [kernel, builds @ ..] = lines.as_slice() else { panic!("{told}") };
     assert!(kernel.starts_with("kernel 6.1."), "{kernel}");
-    assert_eq!(tiers, ["fuse", "overlay", "chroot"].map(|tier| format!("{tier} {usual}")), "{told}");
+    let expected = ["fuse", "overlay", "chroot", "one-id"].map(|name| format!("{name} {usual}"));
+    assert_eq!(builds, expected, "{told}");
 }
