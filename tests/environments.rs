@@ -262,8 +262,16 @@ fn mount_a_store_on_a_fuse_filesystem() {
 
 /// rbuild without dynamic dependencies, where `tests/run` puts it.
 pub fn static_program() -> PathBuf {
-    let target = Path::new(env!("CARGO_BIN_EXE_rbuild")).ancestors().nth(2).expect("the target folder");
-    target.join("static/rbuild")
+    target("static/rbuild")
+}
+
+/// Debian's kernel package, unpacked, where `tests/run` puts it.
+pub fn old_kernel() -> PathBuf {
+    target("tools/kernel")
+}
+
+fn target(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_BIN_EXE_rbuild")).ancestors().nth(2).expect("the target folder").join(path)
 }
 
 /// Runs it for a project in a root with nothing but it, /proc, /sys, /dev, and these files.

@@ -93,7 +93,15 @@ fn help_names_every_command() {
 #[test]
 fn long_help_says_what_exit_codes_and_variables_mean() {
     let help = Project::empty().rbuild(["--help"]).success();
-    for word in ["Exit codes:", "130", "RBUILD_STORE", "RBUILD_LOG", "SOURCE_DATE_EPOCH", "NO_COLOR"] {
+    for word in [
+        "Exit codes:",
+        "130",
+        "RBUILD_STORE ",
+        "RBUILD_STORES_RO",
+        "RBUILD_LOG",
+        "SOURCE_DATE_EPOCH",
+        "NO_COLOR",
+    ] {
         assert!(help.contains(word), "{word}");
     }
     assert!(help.lines().all(|line| line.chars().count() <= 120));

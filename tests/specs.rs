@@ -1,6 +1,10 @@
 //! The specs that ship, each from an empty store, with the lock file that is committed.
 
-use crate::support::{Build, Project};
+use crate::{
+    environments::static_program,
+    support::{Build, Project, busybox, engine::Docker, run},
+};
+use rbuild::doctor::{Report, Tier};
 use std::{
     ffi::OsString,
     fs,
@@ -135,4 +139,46 @@ fn debian_ci_java() {
         !has("/bin/javac") && !has("/bin/mvn") && !has(".deb") && !has("/bin/node"),
         "and nothing to build it"
     );
+}
+
+/// With the program that tests/run makes: to make it in the spec takes minutes.
+#[test]
+fn debian_rbuild_builds_in_its_own_image() {
+    needs!(root, fuse, base, busybox, static_program, dockerd, docker, runc);
+    let (images, docker) = (Project::empty(), Docker::start());
+    let (spec, given) = (repository("specs/rbuild/build.toml"), static_program());
+    let given = format!("given={}", given.display());
+    let set: [OsString; 4] = ["--set", "program=given", "--set", &given].map(OsString::from);
+    let line = ["--locked", "--out"].map(OsString::from).into_iter().chain([images.path("").into()]);
+    let build = images.apply(line.chain(set).chain(["-f".into(), spec.into()])).success();
+    assert_eq!(build.ran(), ["step.alone", "step.job", "test.alone", "test.ready"]);
+    let alone = images.layout("dist/alone");
+    alone.check("dev-alone");
+    let names = alone.names("dev-alone").concat();
+    assert!(names.iter().all(|name| name.starts_with("usr/") || name.starts_with("etc/") || name == "./"));
+    run(docker.client(&["load", "--quiet", "--input"]).arg(images.path("dist/job.tar")));
+
+    let steps = "[step.it]\nfrom = 'base'\nrun = 'seq 30000 > /numbers; chown 5:6 /numbers; ln /numbers /twin'\n\
+                 [image.it]\nfrom = 'it'\noutput = [{ oci = 'dist' }]\n";
+    let project = busybox(steps);
+    let usual = project.build().digest("it").to_owned();
+    let flags = ["--security-opt=seccomp=unconfined", "--device=/dev/fuse"];
+    for (flags, tier) in [(&[][..], Tier::Chroot), (&flags, Tier::Fuse)] {
+        // As a runner gives commands to a job: by a shell.
+        let inside = |script: &str| {
+            let mut command = docker.client(&["run", "--rm", "--network=none", "--workdir=/job"]);
+            command.arg("--volume").arg(format!("{}:/job", project.path("").display()));
+            let output = command.args(flags).args(["rbuild:dev", "sh", "-c", script]).output();
+            project.output(format!("docker run {flags:?} {script}"), &output.expect("docker can be started"))
+        };
+        let told = inside("rbuild doctor --json");
+        let report: Report = serde_json::from_str(&told.success()).expect("a report");
+        assert_eq!((report.place.as_str(), report.tier), ("docker", tier));
+        let build = Build::read(inside("rbuild apply --progress json")).success();
+        assert_eq!(
+            (build.ran(), build.digest("it")),
+            (vec!["step.base", "step.it"], usual.as_str()),
+            "{tier:?}"
+        );
+    }
 }

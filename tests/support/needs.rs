@@ -37,6 +37,8 @@ fn look_for(thing: &str) -> Result<(), String> {
         "base" if Path::new(env!("CARGO_MANIFEST_DIR")).join("specs/ci-java/base.tar").is_file() => Ok(()),
         "static_program" if crate::environments::static_program().is_file() => Ok(()),
         "static_program" => Err("there is no target/static/rbuild: tests/run makes it".to_owned()),
+        "old_kernel" if crate::environments::old_kernel().is_dir() => Ok(()),
+        "old_kernel" => Err("there is no target/tools/kernel: tests/run makes it".to_owned()),
         "base" => Err("specs/ci-java/make-base has not made base.tar".to_owned()),
         program => {
             let folders = ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];

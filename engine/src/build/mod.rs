@@ -15,7 +15,7 @@ pub use prepare::{History, load, meant_as_file, open_history, select};
 pub use push::push;
 pub use update::{Updated, update};
 
-use crate::{execute::Tier, spec::Inputs};
+use crate::{execute::Tier, spec::Inputs, store::Folders};
 use std::path::PathBuf;
 
 /// What the caller of a command asks for.
@@ -41,8 +41,8 @@ pub struct Request {
     pub out: Option<PathBuf>,
     /// Where to write what was made, as JSON ([`Metadata`]); an older file is removed first.
     pub metadata: Option<PathBuf>,
-    /// The folder of the store.
-    pub store: PathBuf,
+    /// The store, and others that are only read.
+    pub store: Folders,
     /// Warnings are errors.
     pub deny_warnings: bool,
     /// Tell more.

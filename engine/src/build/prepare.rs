@@ -93,7 +93,7 @@ pub(super) fn engine(
             graph.find(Kind::Source, name).is_some_and(|id| wanted.contains(&id))
         })?;
     }
-    let store = Store::open(&request.store)?;
+    let store = request.store.open()?;
     let folder = absolute(&loaded.folder)?;
     let out = match &request.out {
         Some(out) => {
@@ -157,6 +157,7 @@ pub(super) fn engine(
         tier: request.tier,
         machine: OnceLock::new(),
     };
+    engine.session.store.left_out().iter().for_each(|reason| engine.session.note(None, reason.clone()));
     for warning in warnings {
         engine.session.warn(Some("no-lock"), None, warning);
     }
@@ -232,7 +233,7 @@ pub struct History {
 /// # Errors
 /// The store can't be opened, the file is not there.
 pub fn open_history(request: &Request) -> Result<History> {
-    let store = Store::open(&request.store)?;
+    let store = request.store.open()?;
     let build = store.history().load(&absolute(&request.file)?);
     Ok(History { store, build })
 }

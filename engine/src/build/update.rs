@@ -6,7 +6,6 @@ use crate::{
     registries::Registries,
     report::Silent,
     spec::{Kind, Loaded, lock, types::SourceKind},
-    store::Store,
 };
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -32,7 +31,7 @@ pub fn update(request: &Request) -> Result<Vec<Updated>> {
     let loaded = prepare::load(request)?;
     let path = lock::path_of(&request.file);
     let mut lock = lock::Lock::load(&path)?.unwrap_or_else(|| lock::Lock::new(loaded.epoch));
-    let store = Store::open(&request.store)?;
+    let store = request.store.open()?;
     let registries = Registries::new(&request.inputs.environment, false, Some(store), Arc::new(Silent));
     let wanted = wanted(request, &loaded)?;
     let (mut updated, mut used) = (Vec::new(), BTreeSet::new());

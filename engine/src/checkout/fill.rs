@@ -132,6 +132,10 @@ impl Filling<'_> {
         let Bytes::Shared(objects) = self.bytes else { return None };
         let path = self.store.object_path(object);
         let (Ok(name), Some(folder)) = (path.strip_prefix(objects), path.parent()) else { return None };
+        // First: it makes the folder of one that another store has.
+        if self.store.has_extras() && self.store.look_at_object(object).is_err() {
+            return None;
+        }
         if !(self.is_open(objects) && self.is_open(folder)) {
             return None;
         }

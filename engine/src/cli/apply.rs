@@ -123,7 +123,7 @@ mod tests {
         assert_eq!((request.file, request.targets), (PathBuf::from("ci.toml"), vec![]));
         assert_eq!((request.jobs, request.out), (Some(3), Some("out".into())));
         assert_eq!(request.tier, Some(Tier::Overlay));
-        assert_eq!((request.store, request.metadata), ("store".into(), Some("m.json".into())));
+        assert_eq!((request.store.own, request.metadata), ("store".into(), Some("m.json".into())));
         let set = [("a", "1"), ("b", "x=y")].map(|(name, value)| (name.to_owned(), value.to_owned()));
         assert_eq!(request.inputs.set, set);
         assert_eq!(request.inputs.vars_files, [PathBuf::from("v.toml")]);

@@ -10,7 +10,7 @@ use rbuild::{
     error::{Error, Result},
     report::{Copied, Event, Reporter},
     spec::{self, Inputs, Loaded, Platform},
-    store,
+    store::{self, Folders},
 };
 use std::{
     collections::BTreeMap,
@@ -154,19 +154,23 @@ pub fn environment() -> BTreeMap<String, String> {
 }
 
 impl StoreArgument {
-    /// The folder.
+    /// The folder, and those of stores that are only read.
     ///
     /// # Errors
     /// Nothing says where it is.
-    pub fn find(&self) -> Result<PathBuf> {
+    pub fn find(&self) -> Result<Folders> {
         let known =
             self.store.clone().or_else(|| store::default_root(|name| std::env::var_os(name).map(Into::into)));
-        known.ok_or_else(|| {
+        let own = known.ok_or_else(|| {
             Error::environment(
                 "nothing says where the store is: RBUILD_STORE, XDG_DATA_HOME and HOME are not set",
             )
             .hint("say --store DIR")
-        })
+        })?;
+        let read_only = std::env::var_os("RBUILD_STORES_RO")
+            .map(|list| store::read_only_roots(&list))
+            .unwrap_or_default();
+        Ok(Folders { own, read_only })
     }
 }
 
@@ -190,7 +194,7 @@ impl BuildArguments {
 }
 
 /// The request of a command that only looks, at a file found already.
-pub fn look(file: PathBuf, inputs: Inputs, store: PathBuf) -> Request {
+pub fn look(file: PathBuf, inputs: Inputs, store: Folders) -> Request {
     Request {
         file,
         targets: Vec::new(),
@@ -213,7 +217,7 @@ pub fn look(file: PathBuf, inputs: Inputs, store: PathBuf) -> Request {
 /// # Errors
 /// Every mistake of the file; an unreadable lock file.
 pub fn load(file: &Path, inputs: Inputs) -> Result<Loaded> {
-    build::load(&look(file.to_owned(), inputs, PathBuf::new()))
+    build::load(&look(file.to_owned(), inputs, Folders::default()))
 }
 
 /// `NAME=VALUE`

@@ -53,6 +53,7 @@ Exit codes:
 
 Environment:
   RBUILD_STORE       where everything built is kept; else $XDG_DATA_HOME/rbuild, else ~/.local/share/rbuild
+  RBUILD_STORES_RO   stores that are only read, separated by colons: looked at when the store lacks something
   RBUILD_LOG         what rbuild says of its own work, as `debug` or `rbuild=trace,rbuild_overlay=info`
   SOURCE_DATE_EPOCH  the time that new files get, in seconds since 1970
   NO_COLOR           no colours";

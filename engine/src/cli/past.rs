@@ -30,7 +30,8 @@ impl Past {
         let root = store.find()?;
         let History { store, build } = open_history(&look(file.clone(), Inputs::default(), root.clone()))?;
         if build.nodes.is_empty() {
-            let message = format!("{} was not built yet with the store {}", file.display(), root.display());
+            let message =
+                format!("{} was not built yet with the store {}", file.display(), root.own.display());
             return Err(Error::usage(message).hint("`rbuild apply` builds it"));
         }
         Ok(Self { store, file, build })

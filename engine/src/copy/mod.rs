@@ -23,7 +23,7 @@ use crate::{
     parallel,
     registries::{self, Outgoing, Registries},
     report::{Copied, Direction, Reporter},
-    store::Store,
+    store::{Folders, Store},
     transfer::Transfer,
 };
 use content::Content;
@@ -37,7 +37,7 @@ use std::{
     collections::{BTreeMap, HashMap},
     fs::File,
     io::{self, Read, Seek, SeekFrom},
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -60,11 +60,11 @@ impl Copier {
     /// # Errors
     /// The store can't be opened.
     pub fn new(
-        store: &Path,
+        store: &Folders,
         variables: &BTreeMap<String, String>,
         reporter: Arc<dyn Reporter>,
     ) -> Result<Self> {
-        let store = Store::open(store)?;
+        let store = store.open()?;
         let registries = Arc::new(Registries::new(variables, false, Some(store.clone()), reporter));
         Ok(Self { store, registries })
     }

@@ -8,7 +8,10 @@ use crate::{
     store::Store,
     transfer::Transfer,
 };
-use rbuild_oci::{Platform, StoredImage, oci_spec::image::Descriptor};
+use rbuild_oci::{
+    Platform, StoredImage,
+    oci_spec::image::{Descriptor, Digest},
+};
 use rbuild_registry::{Client, Reference, Repository};
 use std::{io, path::PathBuf, sync::Arc};
 
@@ -129,6 +132,14 @@ impl<'a> Origin<'a> {
             }
         }
         Ok(self.store.blob_path(digest.digest()))
+    }
+
+    /// The same file for who makes a hard link to it: one of a store that is only read stays without.
+    pub(super) fn to_link(&self, digest: &Digest, file: PathBuf) -> io::Result<PathBuf> {
+        if file != self.store.blob_path(digest.digest()) {
+            return Ok(file);
+        }
+        Ok(self.store.own_blob(digest.digest())?)
     }
 }
 

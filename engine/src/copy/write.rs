@@ -47,7 +47,9 @@ impl Write<'_> {
 
     fn layout(&self, path: &Path, reference: Option<&str>) -> Result<()> {
         let names = [self.reference(reference)];
-        Ok(write_layout(path, &self.exported(), &names, &|digest| self.file(digest))?)
+        Ok(write_layout(path, &self.exported(), &names, &|digest| {
+            self.origin.to_link(digest, self.file(digest)?)
+        })?)
     }
 
     fn oci_archive(&self, path: &Path, reference: Option<&str>) -> Result<()> {

@@ -83,7 +83,8 @@ impl Export<'_> {
         let warnings = match output {
             Output::Oci { .. } => {
                 make_parent(path)?;
-                write_layout(path, &Exported::from(built), &references, &blobs)?;
+                let own = |digest: &Digest| Ok(session.store.own_blob(digest.digest())?);
+                write_layout(path, &Exported::from(built), &references, &own)?;
                 Vec::new()
             }
             Output::OciArchive(_) => {

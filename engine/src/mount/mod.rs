@@ -12,7 +12,7 @@ pub use named::{Named, no_tree};
 use crate::{
     error::{Error, Result},
     plan::CONTAINER_HOST_NAME,
-    store::Store,
+    store::Folders,
 };
 use rbuild_overlay::{Errno, Lower, Options, Overlay};
 use rbuild_sandbox::{Command, ExecFailure, Exit, Limits, Mount, Network, Output, Sandbox, Setup};
@@ -37,8 +37,8 @@ pub struct MountRequest {
     pub tree: String,
     /// The build file whose last build is meant; none: build.toml or build.yaml of this folder.
     pub file: Option<PathBuf>,
-    /// The folder of the store.
-    pub store: PathBuf,
+    /// The store, and others that are only read.
+    pub store: Folders,
     /// Where.
     pub place: MountPlace,
     /// It may be changed.
@@ -76,7 +76,7 @@ pub fn mount(request: &MountRequest) -> Result<Ended> {
         MountPlace::Directory(path) => Some(mountpoint(path)?),
         MountPlace::Command(_) => None,
     };
-    let store = Store::open(&request.store)?;
+    let store = request.store.open()?;
     let mut lower = Named { store: &store, file: request.file.as_deref() }.lower(&request.tree)?;
     if let (Lower::Live(live), Some(place)) = (&mut lower, &place)
         && let Ok(inside) = place.strip_prefix(&live.root)

@@ -44,20 +44,15 @@ struct Mark {
 
 impl Durability {
     pub(super) fn open(root: &Path, scratch: &Path) -> Result<Self> {
-        let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
-        Self::open_in(root, scratch, boot.trim())
+        Self::open_in(root, scratch, &boot())
     }
 
     fn open_in(root: &Path, scratch: &Path, boot: &str) -> Result<Self> {
         let doubt = root.join("doubt");
-        for mark in marks(root) {
-            let Ok(text) = fs::read_to_string(&mark) else { continue };
-            let (marked, since) = text.split_once(' ').unwrap_or((&text, "0"));
-            if marked != boot {
-                let since = since.trim().parse().unwrap_or(0).min(read_time(&doubt).unwrap_or(i64::MAX));
-                fs::write(&doubt, since.to_string()).doing("write", &doubt)?;
-                let _ = fs::remove_file(&mark);
-            }
+        for (mark, since) in marks_of_others(root, boot) {
+            let since = since.min(read_time(&doubt).unwrap_or(i64::MAX));
+            fs::write(&doubt, since.to_string()).doing("write", &doubt)?;
+            let _ = fs::remove_file(&mark);
         }
         Ok(Self {
             doubted_since: read_time(&doubt),
@@ -114,8 +109,34 @@ impl Durability {
 
     /// Whether a power cut may have taken bytes of a file; `changed` is its ctime, in seconds since 1970.
     pub(super) fn doubts(&self, changed: i64) -> bool {
-        self.doubted_since.is_some_and(|since| changed >= since)
+        is_since(self.doubted_since, changed)
     }
+}
+
+/// From when on a power cut may have taken what was written to a store, in seconds since 1970; only looks.
+pub(super) fn doubted_since(root: &Path) -> Option<i64> {
+    let boot = boot();
+    let marked = marks_of_others(root, &boot).map(|(_, since)| since);
+    marked.chain(read_time(&root.join("doubt"))).min()
+}
+
+/// Whether a file was written since, or had its name given then; `changed` is its ctime, in seconds since 1970.
+pub(super) fn is_since(since: Option<i64>, changed: i64) -> bool {
+    since.is_some_and(|since| changed >= since)
+}
+
+fn boot() -> String {
+    let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    boot.trim().to_owned()
+}
+
+/// Marks of other boots, with their times.
+fn marks_of_others(root: &Path, boot: &str) -> impl Iterator<Item = (PathBuf, i64)> {
+    marks(root).filter_map(move |mark| {
+        let text = fs::read_to_string(&mark).ok()?;
+        let (marked, since) = text.split_once(' ').unwrap_or((&text, "0"));
+        (marked != boot).then(|| (mark, since.trim().parse().unwrap_or(0)))
+    })
 }
 
 fn read_time(path: &Path) -> Option<i64> {

@@ -15,11 +15,15 @@
 //! tmp/PID-N/         scratch of one process, locked; dead ones are removed at the next start (scratch.rs)
 //! ```
 //!
+//! Of a store that is only read (extra.rs), `objects/`, `trees/`, `records/` and `blobs/` count.
+//!
 //! A file is written in `tmp/`, then renamed: a reader never sees half of one. Nothing is synced while a build runs;
 //! [`Store::settle`] syncs once at its end. What was written since the last such sync by an earlier *boot* may have
 //! been lost by a power cut, and is checked against its name at first use (durability.rs).
 
+mod blobs;
 mod durability;
+mod extra;
 mod history;
 mod index;
 mod locations;
@@ -37,10 +41,11 @@ pub(crate) use removal::{remove_all, remove_contents};
 pub use scratch::Scratch;
 
 use durability::Durability;
+use extra::Extras;
 use std::{
-    fs,
-    io::{self, Read},
-    os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt},
+    ffi::OsStr,
+    fs, io,
+    os::unix::fs::{DirBuilderExt, MetadataExt},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -48,8 +53,6 @@ use trees::TreeCache;
 
 /// The format of the folder; another number is refused.
 const VERSION: &str = "1\n";
-/// Manifests, indexes and configurations have less: a digest may be that of a layer.
-const LARGEST_DOCUMENT: u64 = 32 << 20;
 
 /// An I/O failure in the store, with what was being done.
 #[derive(Debug, thiserror::Error)]
@@ -88,6 +91,27 @@ pub struct Store {
     durability: Durability,
     index: Index,
     trees: TreeCache,
+    extras: Extras,
+}
+
+/// Where the stores of a command are.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Folders {
+    /// The one that is written to.
+    pub own: PathBuf,
+    /// Stores that are only read, looked at in this order when the own one lacks something.
+    pub read_only: Vec<PathBuf>,
+}
+
+impl Folders {
+    /// Opens the own store; see [`Store::open`]. A read-only one that can't be used is left out, and
+    /// [`Store::left_out`] says why.
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    pub fn open(&self) -> Result<Arc<Store>> {
+        Store::open_with(&self.own, &self.read_only)
+    }
 }
 
 impl Store {
@@ -96,6 +120,10 @@ impl Store {
     /// # Errors
     /// If it can't be made or written to, or is of another version.
     pub fn open(root: &Path) -> Result<Arc<Self>> {
+        Self::open_with(root, &[])
+    }
+
+    fn open_with(root: &Path, read_only: &[PathBuf]) -> Result<Arc<Self>> {
         fs::DirBuilder::new().recursive(true).mode(0o700).create(root).doing("make the store", root)?;
         // Set-up reads paths from other directories; the store's own must not depend on where that is.
         let root = root.canonicalize().doing("find the store", root)?;
@@ -123,6 +151,7 @@ impl Store {
             scratch,
             index: Index::open(&root.join("index.db")),
             trees: trees::cache(),
+            extras: Extras::open(read_only, &root),
             root,
         }))
     }
@@ -130,6 +159,16 @@ impl Store {
     /// Where it is.
     pub fn root(&self) -> &Path {
         &self.root
+    }
+
+    /// The read-only stores that are not used, each in a sentence with its path and the reason.
+    pub fn left_out(&self) -> &[String] {
+        self.extras.left_out()
+    }
+
+    /// Whether there are stores that are only read.
+    pub fn has_extras(&self) -> bool {
+        !self.extras.is_empty()
     }
 
     /// This process's scratch folder.
@@ -150,70 +189,6 @@ impl Store {
     /// The last builds.
     pub fn history(&self) -> History {
         History::new(self.root.join("history"))
-    }
-
-    /// Where the blob of this sha256 (64 hex digits) is, or would be.
-    pub fn blob_path(&self, sha256: &str) -> PathBuf {
-        self.root.join("blobs/sha256").join(sha256)
-    }
-
-    /// Moves a finished file into the blobs under its sha256. Layouts hold hard links to it: it is made read-only, so
-    /// that nobody writes into it by mistake.
-    ///
-    /// # Errors
-    /// If it can't be renamed.
-    pub fn put_blob(&self, sha256: &str, file: &Path) -> Result<PathBuf> {
-        let path = self.blob_path(sha256);
-        fs::set_permissions(file, fs::Permissions::from_mode(0o444)).doing("change the mode of", file)?;
-        self.durability.note_write();
-        fs::rename(file, &path).doing("move a blob to", &path)?;
-        Ok(path)
-    }
-
-    /// Keeps a document among the blobs.
-    ///
-    /// # Errors
-    /// If it can't be written.
-    pub fn put_document(&self, sha256: &str, bytes: &[u8]) -> Result<()> {
-        if !self.has_blob(sha256) {
-            self.put_blob(sha256, &self.scratch.write(bytes)?)?;
-        }
-        Ok(())
-    }
-
-    /// A document of the blobs, as it is there: whoever takes it compares it with its digest.
-    ///
-    /// # Errors
-    /// As from reading a file; it is larger than documents are.
-    pub fn document(&self, sha256: &str) -> io::Result<Vec<u8>> {
-        let file = fs::File::open(self.blob_path(sha256))?;
-        if file.metadata()?.len() > LARGEST_DOCUMENT {
-            return Err(io::Error::other("it is no document: it has more than 32 MiB"));
-        }
-        let mut bytes = Vec::new();
-        file.take(LARGEST_DOCUMENT).read_to_end(&mut bytes)?;
-        Ok(bytes)
-    }
-
-    /// Whether the blob of this sha256 is there and its bytes are what its name says; a damaged one is removed. Looked
-    /// into once for each state of the file.
-    pub fn has_blob(&self, sha256: &str) -> bool {
-        let path = self.blob_path(sha256);
-        let Ok(metadata) = fs::metadata(&path) else { return false };
-        let (read, stamp) = (std::time::SystemTime::now(), FileStamp::of(&metadata));
-        // The stat cache holds 32 bytes a file; for a blob they are its sha256.
-        if self.index.digest(&path, &stamp).is_some_and(|known| known.to_string() == sha256) {
-            return true;
-        }
-        if file_sha256(&path).is_ok_and(|found| found == sha256) {
-            if let (true, Ok(known)) = (stamp.was_quiet(read), sha256.parse()) {
-                self.index.remember([(path.as_path(), stamp, known)]);
-            }
-            return true;
-        }
-        let removed = fs::remove_file(&path);
-        tracing::warn!(?path, ?removed, "damaged blob in the store");
-        false
     }
 
     /// The folder of all objects.
@@ -255,6 +230,11 @@ impl Store {
     }
 }
 
+/// The read-only stores that `RBUILD_STORES_RO` names, separated by colons.
+pub fn read_only_roots(value: &OsStr) -> Vec<PathBuf> {
+    std::env::split_paths(value).filter(|path| !path.as_os_str().is_empty()).collect()
+}
+
 /// Where the store is when nobody says: `$RBUILD_STORE`, else `$XDG_DATA_HOME/rbuild`, else `~/.local/share/rbuild`.
 pub fn default_root(environment: impl Fn(&str) -> Option<PathBuf>) -> Option<PathBuf> {
     let set = |name| environment(name).filter(|path: &PathBuf| !path.as_os_str().is_empty());
@@ -263,20 +243,24 @@ pub fn default_root(environment: impl Fn(&str) -> Option<PathBuf>) -> Option<Pat
         .or_else(|| set("HOME").map(|path| path.join(".local/share/rbuild")))
 }
 
+/// The version must be the one this program knows; an error that says both otherwise.
+fn read_version(path: &Path) -> io::Result<()> {
+    let version = fs::read_to_string(path)?;
+    if version == VERSION {
+        return Ok(());
+    }
+    let other = format!("it is of version {:?}, this rbuild knows {:?}", version.trim(), VERSION.trim());
+    Err(io::Error::new(io::ErrorKind::InvalidData, other))
+}
+
 fn check_version(path: &Path) -> Result<()> {
-    match fs::read_to_string(path) {
-        Ok(version) if version == VERSION => Ok(()),
-        Ok(version) => {
-            let other =
-                format!("it is of version {:?}, this rbuild knows {:?}", version.trim(), VERSION.trim());
-            Err(io::Error::new(io::ErrorKind::InvalidData, other)).doing("read the store's", path)
-        }
+    match read_version(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             // Two processes may do this at once; both write the same.
             let fresh = path.with_extension(std::process::id().to_string());
             fs::write(&fresh, VERSION).doing("write", &fresh)?;
             fs::rename(&fresh, path).doing("write", path)
         }
-        Err(error) => Err(error).doing("read", path),
+        read => read.doing("read the store's", path),
     }
 }

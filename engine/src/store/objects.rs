@@ -16,12 +16,12 @@ use std::{
 
 const CHUNK: usize = 1 << 20;
 /// The time of an object as it was written.
-const WRITTEN: i64 = 1;
+pub(super) const WRITTEN: i64 = 1;
 /// The time of one whose bytes were compared with its name since: what was read then is on the disk.
-const CHECKED: i64 = 2;
+pub(super) const CHECKED: i64 = 2;
 
 impl Store {
-    /// Where the object is, or would be.
+    /// Where the object is in this store itself, or would be.
     pub fn object_path(&self, id: &ObjectId) -> PathBuf {
         fan_out(&self.objects_path(), &id.to_string())
     }
@@ -31,12 +31,16 @@ impl Store {
         self.open_object(id).is_ok()
     }
 
-    /// Opens it for reading. One that was written to, or that a power cut may have damaged, is checked first; a damaged
-    /// one is removed, and then it is missing like any other.
+    /// Opens it for reading, in this store or in one that is only read. One that was written to, or that a power cut may
+    /// have damaged, is checked first; a damaged one is removed, and then it is missing like any other.
     ///
     /// # Errors
     /// As from opening a file.
     pub fn open_object(&self, id: &ObjectId) -> io::Result<File> {
+        self.open_own(id).or_else(|error| self.extras.open_object(id, &self.index).ok_or(error))
+    }
+
+    fn open_own(&self, id: &ObjectId) -> io::Result<File> {
         let path = self.object_path(id);
         let file = File::open(&path)?;
         let found = file.metadata()?;
@@ -51,8 +55,8 @@ impl Store {
         Ok(file)
     }
 
-    /// Whether it has all of these, and they are sound; opens only those that have to be checked. Gives the first that is
-    /// missing.
+    /// Whether it has all of these itself, where the kernel looks for them, and they are sound; opens only those that have to
+    /// be checked. Gives the first that is missing.
     ///
     /// # Errors
     /// The folder of objects can't be opened.
@@ -62,9 +66,23 @@ impl Store {
             let found = statat(&folder, fan_out(Path::new(""), &id.to_string()), AtFlags::empty());
             let is_sound =
                 |found: &Stat| self.is_sound(found.st_mtime, found.st_mtime_nsec as i64, found.st_ctime);
-            found.as_ref().is_ok_and(is_sound) || self.has_object(id)
+            found.as_ref().is_ok_and(is_sound) || self.look_at_object(id).is_ok()
         };
         Ok(ids.into_iter().find(|id| !is_there(id)))
+    }
+
+    /// Sees to it that it is in this store itself: the store gets a copy of one that is only in another.
+    ///
+    /// # Errors
+    /// As from opening a file; if it can't be copied.
+    pub fn look_at_object(&self, id: &ObjectId) -> io::Result<()> {
+        let Err(error) = self.open_own(id) else { return Ok(()) };
+        let mut extra = self.extras.open_object(id, &self.index).ok_or(error)?;
+        let (fresh, copied, _) = self.write_stream(&mut extra)?;
+        if copied != *id {
+            return Err(io::Error::new(io::ErrorKind::NotFound, "it is damaged where it was found"));
+        }
+        Ok(self.adopt(&fresh, &self.object_path(id))?)
     }
 
     fn is_sound(&self, seconds: i64, nanoseconds: i64, changed: i64) -> bool {
@@ -87,7 +105,9 @@ impl Store {
 
     /// Removes an object whose bytes are not what its name says.
     pub fn drop_object(&self, id: &ObjectId) {
-        let _ = fs::remove_file(self.object_path(id));
+        if fs::remove_file(self.object_path(id)).is_err() {
+            self.extras.drop_object(id);
+        }
     }
 
     /// Keeps these bytes.
@@ -141,6 +161,17 @@ impl Store {
     /// # Errors
     /// If it can't be read or written.
     pub fn put_object_stream(&self, bytes: &mut dyn Read) -> Result<(ObjectId, u64)> {
+        let (fresh, id, size) = self.write_stream(bytes)?;
+        if self.has_object(&id) {
+            fs::remove_file(&fresh).doing("remove", &fresh)?;
+        } else {
+            self.adopt(&fresh, &self.object_path(&id))?;
+        }
+        Ok((id, size))
+    }
+
+    /// Writes what may become an object: the file, its identity and size.
+    fn write_stream(&self, bytes: &mut dyn Read) -> Result<(PathBuf, ObjectId, u64)> {
         let fresh = self.scratch.fresh();
         let mut copy = || -> io::Result<(ObjectId, u64)> {
             let mut options = File::options();
@@ -161,12 +192,7 @@ impl Store {
             Ok((hasher.finalize().into(), size))
         };
         let (id, size) = copy().doing("write", &fresh)?;
-        if self.has_object(&id) {
-            fs::remove_file(&fresh).doing("remove", &fresh)?;
-        } else {
-            self.adopt(&fresh, &self.object_path(&id))?;
-        }
-        Ok((id, size))
+        Ok((fresh, id, size))
     }
 
     /// Moves a finished file to where it belongs, making the folder it lands in.
@@ -186,6 +212,11 @@ impl Store {
 fn set_modified(file: &File, seconds: i64) -> io::Result<()> {
     let since = Duration::from_secs(seconds.unsigned_abs());
     file.set_times(FileTimes::new().set_modified(SystemTime::UNIX_EPOCH + since))
+}
+
+/// Seconds since 1970; of a time with a fraction, which none of ours has, 0.
+pub(super) fn modified(metadata: &fs::Metadata) -> i64 {
+    if metadata.mtime_nsec() == 0 { metadata.mtime() } else { 0 }
 }
 
 /// The blake3 of a file of the store: its own files are only ever replaced, so mapping them is safe.

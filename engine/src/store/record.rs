@@ -126,7 +126,8 @@ impl<'a> Records<'a> {
 
     /// Whether there is anything under this key, good or not: cheaper than reading it.
     pub fn knows(&self, key: &Key) -> bool {
-        self.path(&key.to_string()).exists() || self.traced_path(key).exists()
+        let is_there = |path: &Path| path.exists() || self.others(path).any(|path| path.exists());
+        is_there(&self.path(&key.to_string())) || is_there(&self.traced_path(key))
     }
 
     /// Keeps what a key gave.
@@ -173,9 +174,9 @@ impl<'a> Records<'a> {
         self.write(&self.path(&ObjectId::of(name.as_bytes()).to_string()), memo)
     }
 
-    /// What was last written to this path.
+    /// What was last written to this path, by who has this store.
     pub fn output(&self, path: &Path) -> Option<OutputMemo> {
-        self.read(&self.output_path(path))
+        read(&self.output_path(path))
     }
 
     /// Remembers what was written to a path.
@@ -200,13 +201,12 @@ impl<'a> Records<'a> {
     }
 
     fn read<T: DeserializeOwned>(&self, path: &Path) -> Option<T> {
-        let text = fs::read_to_string(path).ok()?;
-        let (sum, json) = text.split_once('\n')?;
-        if blake3::hash(json.as_bytes()).to_hex().as_str() != sum {
-            tracing::warn!(?path, "damaged record in the store");
-            return None;
-        }
-        serde_json::from_str(json).ok()
+        read(path).or_else(|| self.others(path).find_map(|path| read(&path)))
+    }
+
+    /// Where a file of the records would be in the stores that are only read.
+    fn others<'p>(&'p self, path: &'p Path) -> impl Iterator<Item = PathBuf> + 'p {
+        self.store.extras.paths(&self.store.root, path)
     }
 
     fn write<T: Serialize>(&self, path: &Path, value: &T) -> Result<()> {
@@ -216,4 +216,14 @@ impl<'a> Records<'a> {
         let fresh = self.store.scratch.write(text.as_bytes())?;
         self.store.adopt(&fresh, path)
     }
+}
+
+fn read<T: DeserializeOwned>(path: &Path) -> Option<T> {
+    let text = fs::read_to_string(path).ok()?;
+    let (sum, json) = text.split_once('\n')?;
+    if blake3::hash(json.as_bytes()).to_hex().as_str() != sum {
+        tracing::warn!(?path, "damaged record in the store");
+        return None;
+    }
+    serde_json::from_str(json).ok()
 }

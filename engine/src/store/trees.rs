@@ -120,7 +120,9 @@ impl Store {
     fn write_named(&self, hex: &str, bytes: &[u8]) -> Result<()> {
         let path = fan_out(&self.root.join("trees"), hex);
         // A truncated one of an earlier boot is replaced here, since its length is not right.
-        if fs::metadata(&path).is_ok_and(|known| known.len() == bytes.len() as u64) {
+        if fs::metadata(&path).is_ok_and(|known| known.len() == bytes.len() as u64)
+            || self.extras.tree(hex).is_some()
+        {
             return Ok(());
         }
         let write = || {
@@ -133,12 +135,13 @@ impl Store {
     /// The bytes of a file of `trees/`; none, and no file either, if they are not what its name says.
     fn read_checked(&self, hex: &str) -> Option<Vec<u8>> {
         let path = fan_out(&self.root.join("trees"), hex);
-        let bytes = fs::read(&path).ok()?;
-        if blake3::hash(&bytes).to_hex().as_str() == hex {
-            return Some(bytes);
+        if let Ok(bytes) = fs::read(&path) {
+            if blake3::hash(&bytes).to_hex().as_str() == hex {
+                return Some(bytes);
+            }
+            let removed: io::Result<()> = fs::remove_file(&path);
+            tracing::warn!(?path, ?removed, "damaged file in the store");
         }
-        let removed: io::Result<()> = fs::remove_file(&path);
-        tracing::warn!(?path, ?removed, "damaged file in the store");
-        None
+        self.extras.tree(hex)
     }
 }
