@@ -46,6 +46,18 @@ static void attempt(int folder, const char *number, const char *wanted) {
     say("environ from the folder", holds(opens(folder, number, "environ"), wanted));
     say("environ of its thread from the folder", holds(opens(folder, number, task), wanted));
     if (chdir("/proc") == 0) say("environ from here", holds(opens(AT_FDCWD, number, "environ"), wanted));
+    char path[100];
+    snprintf(path, sizeof path, "%s/environ", number);
+    int named = openat(folder, path, O_PATH);
+    snprintf(path, sizeof path, "/proc/self/fd/%d", named);
+    say("environ by a descriptor that names it", holds(open(path, O_RDONLY), wanted));
+    int directory = openat(folder, number, O_PATH | O_DIRECTORY);
+    snprintf(path, sizeof path, "/proc/self/fd/%d/environ", directory);
+    say("environ by a descriptor of its folder", holds(open(path, O_RDONLY), wanted));
+    if (fchdir(directory) == 0) say("environ by the way here", holds(open("/proc/self/cwd/environ", O_RDONLY), wanted));
+    int above = openat(folder, "..", O_PATH | O_DIRECTORY);
+    snprintf(path, sizeof path, "/proc/self/fd/%d/proc/self/environ", above);
+    say("environ of whoever answers", holds(open(path, O_RDONLY), wanted));
     say("mem", opens_all(number, "mem") >= 0 || opens(folder, number, "mem") >= 0);
     say("maps", holds(opens_all(number, "maps"), "-") || holds(opens(folder, number, "maps"), "-"));
     say("root", opens_all(number, "root/etc") >= 0 || opens(folder, number, "root/etc") >= 0);

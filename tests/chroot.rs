@@ -131,6 +131,16 @@ fn sandbox_links_and_programs_in_a_chroot() {
         r#"ln -s /proc /p; ln -s self/status /proc/x 2>&1; ln -s /p/self /me; grep -c ^Pid: /me/status; grep ^Name: /p/self/status
     1
     Name:	grep
+stat -c %F /proc/self /proc/self/ /proc/self/cwd/. /dev/fd/
+    symbolic link
+    directory
+    directory
+    directory
+mkfifo /f && perl -e 'open F, "+<", "/f"; truncate("/proc/self/fd/" . fileno(F), 0) or print "$!\n"'
+    Invalid argument
+perl -e 'for (1, 2) { system {"/proc/self/exe"} "perl", "-e", "print qq(same\n)" }'
+    same
+    same
 mkdir /logs && ln -s /dev/stdout /logs/out && echo logged > /logs/out
     logged
 perl -e 'exec("/proc/self/exe", "-e", "print qq(again\n)")'
@@ -209,7 +219,8 @@ fn sandbox_steps_in_a_chroot_can_not_look_into_the_engine() {
     assert_eq!(done, Vec::<&&str>::new());
     // The same attempts at a process that does not mind.
     let mut other = Command::new("sleep").arg("1000").envs(environment).spawn().expect("sleep");
-    let outside = said(Command::new(&program).args([&other.id().to_string(), "token-of-the-build"]));
+    let outside =
+        said(Command::new(&program).args([&other.id().to_string(), "token-of-the-build"]).envs(environment));
     other.kill().and_then(|()| other.wait()).expect("it can be ended");
     let outside: Vec<&str> = outside.lines().collect();
     assert_eq!(attempts(&lines), attempts(&outside));

@@ -7,7 +7,7 @@ const APPLETS: &[&str] = &[
     "cat", "chmod", "chown", "cp", "cut", "date", "dd", "df", "echo", "env", "false", "find", "grep", "head",
     "hostname", "id", "ip", "kill", "ln", "ls", "mkdir", "mkfifo", "mknod", "mount", "mv", "printf", "ps",
     "pwd", "readlink", "rm", "rmdir", "sed", "seq", "setsid", "sh", "sleep", "sort", "stat", "test", "touch",
-    "tr", "true", "wc",
+    "tr", "true", "wc", "xargs",
 ];
 
 /// A project whose spec begins with step `base`, which holds busybox under many names, /tmp, and the user `guest` (1000,

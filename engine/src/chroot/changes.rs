@@ -60,6 +60,12 @@ impl Changed<'_> {
     fn stayed(&self) -> bool {
         self.before.as_ref().is_some_and(|(path, _)| *path == self.path)
     }
+
+    /// Whether the step gave it a time that is later than the epoch. One that was there before is the tree's.
+    fn got_time(&self, epoch: Timestamp) -> bool {
+        let is_new = |(_, noted): &(TreePath, &Noted)| noted.stamp.mtime != self.stamp.mtime;
+        self.stamp.mtime > epoch && self.before.as_ref().is_none_or(is_new)
+    }
 }
 
 /// Reads what changed, and gives what later times than the epoch have become, in the directory too.
@@ -76,12 +82,15 @@ pub(super) fn read(before: &Before<'_>) -> Result<Snapshot> {
     for path in removed {
         edit.editor.remove(&path)?;
     }
-    // Directories first, and files that stayed before those with a new name, which may be one more of the former.
-    changed.sort_by_key(|changed| (!changed.stamp.is_directory(), !changed.stayed()));
+    // Directories first, each before those in it, and files that stayed before those with a new name, which may be one more of the former.
+    changed.sort_by_cached_key(|changed| match changed.stamp.is_directory() {
+        true => (0, changed.path.clone()),
+        false => (1 + u8::from(!changed.stayed()), changed.path.clone()),
+    });
     for changed in &changed {
         edit.put(changed)?;
     }
-    for changed in changed.iter().rev().filter(|changed| changed.stamp.mtime > before.epoch) {
+    for changed in changed.iter().rev().filter(|changed| changed.got_time(before.epoch)) {
         let metadata = Metadata::root(0, before.epoch);
         super::lay::set_time(&changed.place, &metadata)
             .map_err(|error| failed("set the time of", &changed.place, error))?;
@@ -106,8 +115,9 @@ impl<'a> Walk<'a> {
         if found != stamps.root.stamp {
             self.note(TreePath::root(), folder.to_owned(), found, Some(&stamps.root))?;
         }
-        let mut open = vec![TreePath::root()];
-        while let Some(directory) = open.pop() {
+        // Where another directory has taken the place of one, all below it is put anew.
+        let mut open = vec![(TreePath::root(), false)];
+        while let Some((directory, is_replaced)) = open.pop() {
             let place = below(folder, &directory);
             let hidden: Vec<_> =
                 hidden.iter().filter(|path| path.parent().as_ref() == Some(&directory)).collect();
@@ -124,9 +134,10 @@ impl<'a> Walk<'a> {
                 let noted = noted.and_then(|names| names.get(&name));
                 let (is_directory, is_linked) = (found.is_directory(), found.links > 1);
                 if is_directory {
-                    open.push(directory.join(&name));
+                    let is_other = !noted.is_some_and(|noted| noted.stamp.is_same_file(&found));
+                    open.push((directory.join(&name), is_replaced || is_other));
                 }
-                match noted {
+                match noted.filter(|_| !is_replaced) {
                     Some(noted) if noted.stamp == found && (is_directory || !is_linked) => {}
                     Some(noted) if noted.stamp == found => {
                         self.linked.insert(found.file(), directory.join(&name));

@@ -5,7 +5,7 @@
 
 use super::{failed, lay::below};
 use crate::{
-    error::Result,
+    error::{Error, Result},
     store::{Store, remove_all},
 };
 use rbuild_sandbox::Mount;
@@ -26,8 +26,8 @@ enum Done {
     OnTheWay(PathBuf),
     /// What was at a target.
     Aside { place: PathBuf, aside: PathBuf },
-    /// What belongs elsewhere.
-    Moved { place: PathBuf, home: PathBuf },
+    /// What belongs elsewhere, and which inode it is.
+    Moved { place: PathBuf, home: PathBuf, inode: u64 },
 }
 
 /// The mounts of a step in its directory.
@@ -128,8 +128,15 @@ impl<'a> Ground<'a> {
     }
 
     fn bring(&mut self, place: &Path, home: &Path) -> Result<()> {
-        fs::rename(home, place).map_err(|error| failed("move into the step", home, error))?;
-        self.done.push(Done::Moved { place: place.to_owned(), home: home.to_owned() });
+        let is_taken = |done: &Done| matches!(done, Done::Moved { home: other, .. } if other == home);
+        if self.done.iter().any(is_taken) {
+            let message = "the tier `chroot` can't show one cache at two targets: they would need a mount";
+            return Err(Error::step("type-conflict", message));
+        }
+        let moved = |error| failed("move into the step", home, error);
+        let inode = fs::symlink_metadata(home).map_err(moved)?.ino();
+        fs::rename(home, place).map_err(moved)?;
+        self.done.push(Done::Moved { place: place.to_owned(), home: home.to_owned(), inode });
         Ok(())
     }
 
@@ -210,7 +217,11 @@ impl<'a> Ground<'a> {
                 // The step may have put something into it.
                 Done::OnTheWay(place) => fs::remove_dir(place).or(Ok(())),
                 Done::Aside { place, aside } => remove(place).and_then(|()| fs::rename(aside, place)),
-                Done::Moved { place, home } => fs::rename(place, home),
+                Done::Moved { place, home, inode } => {
+                    // The step may have moved what it lies in.
+                    fs::rename(place, home)
+                        .or_else(|error| fs::rename(find(&self.folder, *inode).ok_or(error)?, home))
+                }
             };
             if let (Err(error), Done::Made(place) | Done::Aside { place, .. } | Done::Moved { place, .. }) =
                 (undone, &done)
@@ -228,6 +239,22 @@ impl Drop for Ground<'_> {
         // What can't be put back is in the scratch folder, which goes with the build.
         let _ = self.clear_all();
     }
+}
+
+/// The directory of an inode, below a folder.
+fn find(folder: &Path, inode: u64) -> Option<PathBuf> {
+    let mut open = vec![folder.to_owned()];
+    while let Some(folder) = open.pop() {
+        for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                if entry.metadata().is_ok_and(|found| found.ino() == inode) {
+                    return Some(entry.path());
+                }
+                open.push(entry.path());
+            }
+        }
+    }
+    None
 }
 
 fn remove(place: &Path) -> std::io::Result<()> {

@@ -21,7 +21,7 @@ use std::{
     },
     path::Path,
     thread,
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 /// Longer than the clock of filesystems stands still, on any kernel.
@@ -46,6 +46,8 @@ pub(super) struct Stamp {
     pub(super) size: u64,
     pub(super) mtime: Timestamp,
     changed: (i64, i64),
+    /// Where the filesystem keeps that; the number of one that was removed is soon another's.
+    born: Option<SystemTime>,
 }
 
 impl Stamp {
@@ -62,6 +64,7 @@ impl Stamp {
             size: if found.is_dir() || found.file_type().is_block_device() { 0 } else { found.len() },
             mtime: Timestamp { seconds: found.mtime(), nanoseconds },
             changed: (found.ctime(), found.ctime_nsec()),
+            born: found.created().ok(),
         }
     }
 
@@ -75,7 +78,7 @@ impl Stamp {
 
     /// Whether it is of the same file, whatever became of it.
     pub(super) fn is_same_file(&self, other: &Self) -> bool {
-        self.file() == other.file() && self.kind() == other.kind()
+        self.file() == other.file() && self.kind() == other.kind() && self.born == other.born
     }
 
     /// Which file it is.
@@ -144,9 +147,15 @@ impl Stamps {
         thread::sleep(TICK);
     }
 
-    /// Whether below the folder all is the same.
-    pub(super) fn is_same_below(&self, other: &Self) -> bool {
-        self.directories == other.directories
+    /// Whether all is the same, although the folder itself was moved meanwhile.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        let shown = |noted: &Noted| {
+            let Stamp { mode, uid, gid, mtime, .. } = noted.stamp;
+            (mode, uid, gid, mtime)
+        };
+        shown(&self.root) == shown(&other.root)
+            && self.root.xattrs == other.root.xattrs
+            && self.directories == other.directories
     }
 }
 

@@ -102,7 +102,7 @@ impl<'a> StepRoot<'a> {
         self.roots.give(Laid { folder: laid.folder, tree: left });
         for (other, stamps) in self.others.drain(..) {
             // Nothing keeps a step from writing to it.
-            let is_same = note_all(self.roots, &other)?.is_same_below(&stamps);
+            let is_same = note_all(self.roots, &other)?.is_same(&stamps);
             match is_same {
                 true => self.roots.give(other),
                 false => drop(remove_all(&other.folder)),

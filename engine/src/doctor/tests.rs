@@ -66,7 +66,7 @@ fn a_healthy_machine() {
         "{report:?}"
     );
     assert_eq!(report.verdict(), "tier: fuse, 65,536 ids");
-    assert_eq!((report.better.len(), report.checks.len()), (0, 12));
+    assert_eq!((report.better.len(), report.checks.len()), (0, 13));
     assert_eq!(check(&report, Name::Store).found, "/store, on overlayfs, no reflinks, 1.5 GiB free");
 }
 

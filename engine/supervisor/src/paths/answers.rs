@@ -9,15 +9,18 @@ use crate::{Caller, owners::Shown, resolve::Name};
 use rbuild_overlay::Errno;
 use rbuild_sandbox::notify::{Answer, Call};
 use rustix::fs::{
-    Access, AtFlags, CWD, Gid, Mode, OFlags, StatFs, Timespec, Timestamps, Uid, accessat, chmodat, chownat,
-    fcntl_getfl, fcntl_setfl, getxattr, lgetxattr, listxattr, llistxattr, openat, readlinkat, statfs,
-    statvfs, statx, utimensat,
+    Access, AtFlags, CWD, FileType, Gid, Mode, OFlags, StatFs, Timespec, Timestamps, Uid, accessat, chmodat,
+    chownat, fcntl_getfl, fcntl_setfl, fstat, getxattr, lgetxattr, listxattr, llistxattr, openat, readlinkat,
+    statfs, statvfs, statx, utimensat,
 };
 use std::{
     ffi::OsStr,
     fs, io,
-    os::unix::{ffi::OsStrExt, fs::symlink},
-    path::Path,
+    os::{
+        fd::{AsRawFd, OwnedFd},
+        unix::{ffi::OsStrExt, fs::symlink},
+    },
+    path::{Path, PathBuf},
 };
 
 /// The longest value and list of attributes, and the longest target of a link.
@@ -65,18 +68,19 @@ pub(super) fn answer(
     path: &[u8],
     place: &Place,
 ) -> Result<Outcome, Errno> {
-    let flags = if place.follow { AtFlags::empty() } else { AtFlags::SYMLINK_NOFOLLOW };
-    let file = &place.path;
+    let held = Held::open(root, place)?;
+    let flags = if held.is_link { AtFlags::SYMLINK_NOFOLLOW } else { AtFlags::empty() };
+    let file = &held.path;
     let value = match caller.notification.call {
-        Call::Open => return open(caller, who, place, caller.number(1), caller.number(2)),
-        Call::Openat => return open(caller, who, place, caller.number(2), caller.number(3)),
+        Call::Open => return open(who, place, held, caller.number(1), caller.number(2)),
+        Call::Openat => return open(who, place, held, caller.number(2), caller.number(3)),
         Call::Creat => {
             let flags = OFlags::CREATE | OFlags::WRONLY | OFlags::TRUNC;
-            return open(caller, who, place, flags.bits(), caller.number(1));
+            return open(who, place, held, flags.bits(), caller.number(1));
         }
         Call::Openat2 => {
             let how = caller.memory()?.numbers(caller.address(2), 4)?;
-            return open(caller, who, place, how[0], how[2]);
+            return open(who, place, held, how[0], how[2]);
         }
         Call::Stat | Call::Lstat | Call::Newfstatat | Call::Statx => {
             let shown = Shown::of(caller)?;
@@ -86,8 +90,8 @@ pub(super) fn answer(
         }
         Call::Access => permitted(file, caller.number(1), flags)?,
         Call::Faccessat | Call::Faccessat2 => permitted(file, caller.number(2), flags)?,
-        Call::Readlink => link(caller, root, who, file, 1)?,
-        Call::Readlinkat => link(caller, root, who, file, 2)?,
+        Call::Readlink => link(caller, root, who, (place, &held), 1)?,
+        Call::Readlinkat => link(caller, root, who, (place, &held), 2)?,
         Call::Statfs => {
             let bytes = filesystem(&statfs(file)?, statvfs(file)?.f_fsid);
             caller.memory()?.write(caller.address(1), &bytes)?;
@@ -95,13 +99,13 @@ pub(super) fn answer(
         }
         Call::Getxattr | Call::Lgetxattr => {
             let name = caller.memory()?.path(caller.address(1))?;
-            let get = if place.follow { getxattr } else { lgetxattr };
+            let get = if held.is_link { lgetxattr } else { getxattr };
             let mut value = vec![0; LARGEST];
             let length = get(file, OsStr::from_bytes(&name), &mut value)?;
             put(caller, 2, &value[..length])?
         }
         Call::Listxattr | Call::Llistxattr => {
-            let list = if place.follow { listxattr } else { llistxattr };
+            let list = if held.is_link { llistxattr } else { listxattr };
             let mut names = vec![0; LARGEST];
             let length = list(file, &mut names)?;
             put(caller, 1, &names[..length])?
@@ -115,7 +119,10 @@ pub(super) fn answer(
         Call::Utimensat => change_times(caller, file, flags)?,
         Call::Truncate => {
             let size = caller.address(1);
-            let opened = openat(CWD, file, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())?;
+            // Nobody waits here for a reader of a pipe.
+            let flags = OFlags::WRONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
+            let opened = openat(CWD, file, flags, Mode::empty());
+            let opened = opened.map_err(|errno| if errno == Errno::NXIO { Errno::INVAL } else { errno })?;
             rustix::fs::ftruncate(&opened, size)?;
             0
         }
@@ -124,9 +131,51 @@ pub(super) fn answer(
     Ok(Outcome::Answer(Answer::Value(value)))
 }
 
-fn open(caller: &Caller<'_>, who: &Who, place: &Place, wanted: u32, mode: u32) -> Result<Outcome, Errno> {
+/// What a call is about. From here on it is one file, whatever becomes of its path.
+struct Held {
+    /// None if there is nothing yet, in the command's root.
+    file: Option<OwnedFd>,
+    /// Leads to it.
+    path: PathBuf,
+    /// Whether it is a link itself.
+    is_link: bool,
+}
+
+impl Held {
+    fn open(root: &Root, place: &Place) -> Result<Self, Errno> {
+        let flags = OFlags::PATH | OFlags::CLOEXEC;
+        let flags = if place.follow { flags } else { flags | OFlags::NOFOLLOW };
+        let file = match openat(CWD, &place.path, flags, Mode::empty()) {
+            Err(Errno::NOENT) if root.is_below(&place.path) => {
+                return Ok(Self { file: None, path: place.path.clone(), is_link: false });
+            }
+            file => file?,
+        };
+        if root.hides_file(&file)? {
+            return Err(Errno::NOENT);
+        }
+        let is_link = FileType::from_raw_mode(fstat(&file)?.st_mode) == FileType::Symlink;
+        // Of a link only its own attributes are told.
+        let path =
+            if is_link { place.path.clone() } else { format!("/proc/self/fd/{}", file.as_raw_fd()).into() };
+        Ok(Self { file: Some(file), path, is_link })
+    }
+}
+
+fn open(who: &Who, place: &Place, held: Held, wanted: u32, mode: u32) -> Result<Outcome, Errno> {
     let wanted = OFlags::from_bits_retain(wanted);
     let close_on_exec = wanted.contains(OFlags::CLOEXEC);
+    match held.file {
+        Some(file) if held.is_link => {
+            return if wanted.contains(OFlags::PATH) {
+                Ok(Outcome::File { file, close_on_exec })
+            } else {
+                Err(Errno::LOOP)
+            };
+        }
+        Some(_) if wanted.contains(OFlags::CREATE | OFlags::EXCL) => return Err(Errno::EXIST),
+        _ => {}
+    }
     if place.is_of_process(&mounts::FILES) && !wanted.contains(OFlags::PATH) {
         // The caller's own shows what lies below its root, which is nothing.
         let is_information = place.path.ends_with("mountinfo");
@@ -135,17 +184,13 @@ fn open(caller: &Caller<'_>, who: &Who, place: &Place, wanted: u32, mode: u32) -
         let file = mounts::file(&table, is_information)?;
         return Ok(Outcome::File { file, close_on_exec });
     }
-    // Nobody waits here for the other end of a pipe.
-    let mut flags = wanted | OFlags::CLOEXEC | OFlags::NOCTTY | OFlags::NONBLOCK;
-    if !place.follow {
-        flags |= OFlags::NOFOLLOW;
-    }
+    // Nobody waits here for the other end of a pipe. What is open already is reached by a link.
+    let flags = (wanted | OFlags::CLOEXEC | OFlags::NOCTTY | OFlags::NONBLOCK) - OFlags::NOFOLLOW;
     let mode = Mode::from_raw_mode(mode & 0o7777 & !who.umask);
-    let file = openat(CWD, &place.path, flags, mode)?;
+    let file = openat(CWD, &held.path, flags, mode)?;
     if !wanted.contains(OFlags::NONBLOCK) && !wanted.contains(OFlags::PATH) {
         fcntl_setfl(&file, fcntl_getfl(&file)? & !OFlags::NONBLOCK)?;
     }
-    let _ = caller;
     Ok(Outcome::File { file, close_on_exec })
 }
 
@@ -160,17 +205,25 @@ fn permitted(file: &Path, wanted: u32, flags: AtFlags) -> Result<i64, Errno> {
 }
 
 /// The target of a link, with the command's root taken off.
-fn link(caller: &Caller<'_>, root: &Root, who: &Who, file: &Path, buffer: usize) -> Result<i64, Errno> {
-    let target = match file.to_str() {
-        Some("/proc/self") => who.process.to_string().into_bytes(),
-        Some("/proc/thread-self") => format!("{}/task/{}", who.process, who.thread).into_bytes(),
-        _ => {
-            let target = readlinkat(CWD, file, Vec::new())?.into_bytes();
+fn link(
+    caller: &Caller<'_>,
+    root: &Root,
+    who: &Who,
+    (place, held): (&Place, &Held),
+    buffer: usize,
+) -> Result<i64, Errno> {
+    let target = match (place.path.to_str(), &held.file) {
+        (Some("/proc/self"), _) => who.process.to_string().into_bytes(),
+        (Some("/proc/thread-self"), _) => format!("{}/task/{}", who.process, who.thread).into_bytes(),
+        (_, Some(file)) if held.is_link => {
+            let target = readlinkat(file, "", Vec::new())?.into_bytes();
             match root.inside(Path::new(OsStr::from_bytes(&target))) {
                 Some(inside) => inside.into_os_string().into_encoded_bytes(),
                 None => target,
             }
         }
+        (_, Some(_)) => return Err(Errno::INVAL),
+        (_, None) => return Err(Errno::NOENT),
     };
     let room = usize::try_from(caller.address(buffer + 1)).unwrap_or(LARGEST);
     let target = &target[..target.len().min(room)];

@@ -11,7 +11,7 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use std::{cell::OnceCell, collections::HashMap};
 
 /// Each is a descriptor.
-const MOST: usize = 256;
+const MOST: usize = 64;
 
 /// Of processes that have made a call.
 #[derive(Debug, Default)]

@@ -95,14 +95,15 @@ impl PathSupervisor {
         let as_caller = kept.is_foreign.then(|| Who::of(pid));
         let _looking = as_caller.and_then(|who| Some(who.ok()?.looks()));
         let Some(path) = self.absolute(pid, &name.path) else { return go_on };
-        let Some(path) = self.root.leads_out(&path, name.follow) else { return go_on };
+        let follow = name.follow || walk::is_of_directory(&path);
+        let Some(path) = self.root.leads_out(&path, follow) else { return go_on };
         if self.has_chroots && !self.has_our_root(pid) {
             return go_on;
         }
         let caller = Caller { listener: &self.listener, notification, memory: OnceCell::from(kept.memory) };
         let answered = Who::of(pid).and_then(|who| {
             let _looking = who.looks();
-            let place = self.root.find(&path, name.follow, &who)?;
+            let place = self.root.find(&path, follow, &who)?;
             if !self.listener.is_waiting(notification) {
                 return Err(Errno::SRCH);
             }

@@ -14,7 +14,10 @@ use std::{
     ffi::OsStr,
     fs::{self, File},
     io,
-    os::{fd::AsRawFd, unix::ffi::OsStrExt},
+    os::{
+        fd::{AsRawFd, OwnedFd},
+        unix::ffi::OsStrExt,
+    },
     path::{Path, PathBuf},
 };
 
@@ -87,6 +90,32 @@ impl Root {
         Some(Path::new("/").join(rest.ok()?))
     }
 
+    /// Whether an open file tells of this program, which no step is to see: through whatever links it was reached, and in
+    /// whatever mount of /proc.
+    pub(crate) fn hides_file(&self, file: &OwnedFd) -> Result<bool, Errno> {
+        const PROC: u64 = 0x9fa0;
+        if rustix::fs::fstatfs(file)?.f_type as u64 != PROC {
+            return Ok(false);
+        }
+        let path = readlinkat(rustix::fs::CWD, format!("/proc/self/fd/{}", file.as_raw_fd()), Vec::new())?;
+        let names: Vec<_> = path.to_bytes().split(|byte| *byte == b'/').collect();
+        let is_hidden = |name: &[u8]| {
+            let number = str::from_utf8(name).ok().and_then(|name| name.parse().ok());
+            number.is_some_and(self.hides)
+        };
+        Ok(match names[..] {
+            [b"", b"proc", pid, b"task", thread, ..] => is_hidden(pid) || is_hidden(thread),
+            [b"", b"proc", pid, ..] => is_hidden(pid),
+            [b"", b"proc"] => false,
+            _ => true,
+        })
+    }
+
+    /// Whether a path is one in the directory, all of whose links have been followed.
+    pub(crate) fn is_below(&self, path: &Path) -> bool {
+        path.starts_with(&self.handle)
+    }
+
     /// Where a path of the command is for this program, whoever it looks as.
     pub(crate) fn below(&self, path: &[u8]) -> PathBuf {
         self.handle.join(OsStr::from_bytes(path.strip_prefix(b"/").unwrap_or(path)))
@@ -94,14 +123,15 @@ impl Root {
 
     /// The absolute path in a stub that an absolute path leads to; nothing if it leads to none.
     pub(crate) fn leads_out(&self, path: &[u8], follow: bool) -> Option<Vec<u8>> {
-        // What a slash stands behind must be a directory.
-        let follow = follow || path.ends_with(b"/");
         let mut names = path.split(|byte| *byte == b'/');
         if names.any(|name| name == b"..") {
             // Where that leads to, links before it decide.
             return self.walk_out(path, follow);
         }
         let path = squeezed(path);
+        if is_own_link(&path) {
+            return None;
+        }
         if is_stubbed(&path) {
             return Some(path);
         }
@@ -137,6 +167,17 @@ impl Root {
 /// Whether a path lies in a stub, or is one.
 pub(crate) fn is_stubbed(path: &[u8]) -> bool {
     STUBS.iter().any(|stub| path.strip_prefix(*stub).is_some_and(|rest| rest.is_empty() || rest[0] == b'/'))
+}
+
+/// Whether a path is that of a link that was made for a program which executes itself: it is in the stub for the kernel.
+fn is_own_link(path: &[u8]) -> bool {
+    let name = path.strip_prefix(b"/proc/").and_then(|rest| rest.split(|byte| *byte == b'/').next());
+    name.is_some_and(|name| name.len() == 4 && name[0].is_ascii_uppercase())
+}
+
+/// Whether a path can only be that of a directory.
+pub(super) fn is_of_directory(path: &[u8]) -> bool {
+    path.ends_with(b"/") || path.ends_with(b"/.")
 }
 
 /// Without doubled slashes and `.`.
