@@ -6,74 +6,35 @@
 
 use super::{
     failed,
-    lay::below,
-    stamps::{Noted, Stamp, Stamps, attributes, list},
+    look::{Before, Changed, Walk},
+    stamps::{Noted, Stamp},
 };
 use crate::{error::Result, store::Store};
 use rayon::prelude::*;
 use rbuild_overlay::{clone_prefix, hash_file};
 use rbuild_tree::{
-    Device, Editor, Entry, FoundKind, Kind, Metadata, ObjectId, Snapshot, Timestamp, Tree, TreePath, Xattrs,
+    Editor, Entry, FoundKind, Kind, Metadata, ObjectId, Snapshot, Timestamp, Tree, TreePath, Xattrs,
     entry::{image_value, is_kept_xattr},
     lookup,
 };
-use rustix::fs::{FileType, major, minor};
+use rustix::fs::FileType;
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
-    ffi::OsStr,
-    fs::{self, File, OpenOptions},
+    collections::{BTreeMap, HashMap},
+    fs::{File, OpenOptions},
     io::{self, Read},
-    os::unix::{ffi::OsStrExt, ffi::OsStringExt, fs::OpenOptionsExt},
-    path::{Path, PathBuf},
+    os::unix::fs::OpenOptionsExt,
+    path::Path,
 };
 
 /// Files up to this size are read at once.
 const SMALL: u64 = 64 << 10;
-
-/// What was there before a step, and what counts.
-pub(super) struct Before<'a> {
-    pub(super) store: &'a Store,
-    pub(super) folder: &'a Path,
-    pub(super) tree: &'a Snapshot,
-    pub(super) stamps: &'a Stamps,
-    /// Where mounts would be: nothing there is the step's.
-    pub(super) hidden: &'a HashSet<TreePath>,
-    /// Directories on the way to those that the tree does not have.
-    pub(super) lent: &'a HashSet<TreePath>,
-    /// Later times become this one.
-    pub(super) epoch: Timestamp,
-}
-
-/// A file that is not as it was noted.
-struct Changed<'a> {
-    path: TreePath,
-    place: PathBuf,
-    stamp: Stamp,
-    xattrs: Xattrs,
-    /// The same file before the step, and where it was.
-    before: Option<(TreePath, &'a Noted)>,
-    kind: Kind,
-}
-
-impl Changed<'_> {
-    /// Whether it is the file that had this name.
-    fn stayed(&self) -> bool {
-        self.before.as_ref().is_some_and(|(path, _)| *path == self.path)
-    }
-
-    /// Whether the step gave it a time that is later than the epoch. One that was there before is the tree's.
-    fn got_time(&self, epoch: Timestamp) -> bool {
-        let is_new = |(_, noted): &(TreePath, &Noted)| noted.stamp.mtime != self.stamp.mtime;
-        self.stamp.mtime > epoch && self.before.as_ref().is_none_or(is_new)
-    }
-}
 
 /// Reads what changed, and gives what later times than the epoch have become, in the directory too.
 ///
 /// # Errors
 /// The store can't be written; something that no tree can hold.
 pub(super) fn read(before: &Before<'_>) -> Result<Snapshot> {
-    let mut walk = Walk { before, removed: Vec::new(), changed: Vec::new(), linked: HashMap::new() };
+    let mut walk = Walk::new(before);
     walk.all()?;
     let Walk { removed, mut changed, linked, .. } = walk;
     changed.par_iter_mut().try_for_each(|changed| keep(before, changed))?;
@@ -96,105 +57,6 @@ pub(super) fn read(before: &Before<'_>) -> Result<Snapshot> {
             .map_err(|error| failed("set the time of", &changed.place, error))?;
     }
     Ok(edit.editor.finish()?)
-}
-
-/// Looks at every file.
-struct Walk<'a> {
-    before: &'a Before<'a>,
-    removed: Vec<TreePath>,
-    changed: Vec<Changed<'a>>,
-    /// A path of each file of several names that is as it was.
-    linked: HashMap<(u64, u64), TreePath>,
-}
-
-impl<'a> Walk<'a> {
-    fn all(&mut self) -> Result<()> {
-        let Before { folder, stamps, hidden, .. } = *self.before;
-        let found = fs::symlink_metadata(folder).map_err(|error| failed("look at", folder, error))?;
-        let found = Stamp::of(&found);
-        if found != stamps.root.stamp {
-            self.note(TreePath::root(), folder.to_owned(), found, Some(&stamps.root))?;
-        }
-        // Where another directory has taken the place of one, all below it is put anew.
-        let mut open = vec![(TreePath::root(), false)];
-        while let Some((directory, is_replaced)) = open.pop() {
-            let place = below(folder, &directory);
-            let hidden: Vec<_> =
-                hidden.iter().filter(|path| path.parent().as_ref() == Some(&directory)).collect();
-            let is_hidden = |name: &[u8]| hidden.iter().any(|path| path.name() == Some(name));
-            let mut names = list(&place)?;
-            names.retain(|(name, _)| !is_hidden(name));
-            let noted = stamps.directories.get(&directory);
-            if let Some(noted) = noted {
-                let is_gone = |name: &[u8]| names.binary_search_by(|(found, _)| (**found).cmp(name)).is_err();
-                let gone = noted.keys().filter(|name| is_gone(name));
-                self.removed.extend(gone.map(|name| directory.join(name)));
-            }
-            for (name, found) in names {
-                let noted = noted.and_then(|names| names.get(&name));
-                let (is_directory, is_linked) = (found.is_directory(), found.links > 1);
-                if is_directory {
-                    let is_other = !noted.is_some_and(|noted| noted.stamp.is_same_file(&found));
-                    open.push((directory.join(&name), is_replaced || is_other));
-                }
-                match noted.filter(|_| !is_replaced) {
-                    Some(noted) if noted.stamp == found && (is_directory || !is_linked) => {}
-                    Some(noted) if noted.stamp == found => {
-                        self.linked.insert(found.file(), directory.join(&name));
-                    }
-                    _ => {
-                        let place = place.join(OsStr::from_bytes(&name));
-                        self.note(directory.join(&name), place, found, noted)?;
-                    }
-                }
-            }
-        }
-        self.follow();
-        Ok(())
-    }
-
-    fn note(&mut self, path: TreePath, place: PathBuf, stamp: Stamp, noted: Option<&'a Noted>) -> Result<()> {
-        let before =
-            noted.filter(|noted| noted.stamp.is_same_file(&stamp)).map(|noted| (path.clone(), noted));
-        let look = || Ok::<_, io::Error>((attributes(&place)?, kind(&place, &stamp)?));
-        let (xattrs, kind) = look().map_err(|error| failed("look at", &place, error))?;
-        self.changed.push(Changed { path, place, stamp, xattrs, before, kind });
-        Ok(())
-    }
-
-    /// Finds out where files with a new name were.
-    fn follow(&mut self) {
-        if self.changed.iter().all(|changed| changed.before.is_some()) {
-            return;
-        }
-        let mut inodes = HashMap::new();
-        for (path, names) in &self.before.stamps.directories {
-            for (name, noted) in names {
-                inodes.insert(noted.stamp.file(), (path, name, noted));
-            }
-        }
-        for changed in self.changed.iter_mut().filter(|changed| changed.before.is_none()) {
-            if let Some((directory, name, noted)) = inodes.get(&changed.stamp.file())
-                && noted.stamp.is_same_file(&changed.stamp)
-            {
-                changed.before = Some((directory.join(name), *noted));
-            }
-        }
-    }
-}
-
-/// What it is; the bytes of a file are not looked at.
-fn kind(place: &Path, stamp: &Stamp) -> io::Result<Kind> {
-    let device = Device { major: major(stamp.number), minor: minor(stamp.number) };
-    Ok(match stamp.kind() {
-        FileType::Directory => Kind::Directory(Tree::default().id()),
-        FileType::Symlink => Kind::Symlink(fs::read_link(place)?.into_os_string().into_vec().into()),
-        FileType::CharacterDevice => Kind::CharDevice(device),
-        FileType::BlockDevice => Kind::BlockDevice(device),
-        FileType::Fifo => Kind::Fifo,
-        FileType::Socket => Kind::Socket,
-        _ => Kind::File { object: ObjectId::from_bytes([0; 32]), size: stamp.size },
-    })
 }
 
 /// Finds out the bytes of a file, and puts them into the store unless they are what was there.

@@ -4,7 +4,7 @@
 //! A directory is made what a tree says (`lay.rs`), with the real owners, since whoever may chroot is root. What can't be
 //! set (ids that a container's user namespace does not have, attributes) is known from the tree. What mounts
 //! would show is put in place by renaming, and taken out again (`ground.rs`). The change is found by looking at every
-//! file's metadata before and after (`stamps.rs`): what has the same inode, size and times is not read (`changes.rs`).
+//! file's metadata before and after (`stamps.rs`, `look.rs`): what has the same inode, size and times is not read (`changes.rs`).
 //! When a step is done its directory is the next one's, which then differs by little.
 //!
 //! **What is different from the other tiers**: nothing keeps a step in, so what is read-only is so by agreement; a tmpfs
@@ -13,6 +13,7 @@
 mod changes;
 mod ground;
 mod lay;
+mod look;
 mod stamps;
 mod step;
 

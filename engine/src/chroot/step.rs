@@ -1,11 +1,6 @@
 //! The directory of one step.
 
-use super::{
-    Laid, Roots,
-    changes::{self, Before},
-    ground::Ground,
-    stamps::Stamps,
-};
+use super::{Laid, Roots, changes, ground::Ground, look::Before, stamps::Stamps};
 use crate::{
     error::{Error, Result},
     store::remove_all,

@@ -1,7 +1,9 @@
 //! What the calls do with a place of this machine. The thread looks as the caller meanwhile.
 
 use super::{
-    Outcome, mounts,
+    Outcome,
+    held::Held,
+    mounts,
     walk::{Place, Root, is_stubbed},
     who::Who,
 };
@@ -9,18 +11,15 @@ use crate::{Caller, owners::Shown, resolve::Name};
 use rbuild_overlay::Errno;
 use rbuild_sandbox::notify::{Answer, Call};
 use rustix::fs::{
-    Access, AtFlags, CWD, FileType, Gid, Mode, OFlags, StatFs, Timespec, Timestamps, Uid, accessat, chmodat,
-    chownat, fcntl_getfl, fcntl_setfl, fstat, getxattr, lgetxattr, listxattr, llistxattr, openat, readlinkat,
-    statfs, statvfs, statx, utimensat,
+    Access, AtFlags, CWD, Gid, Mode, OFlags, StatFs, Timespec, Timestamps, Uid, accessat, chmodat, chownat,
+    fcntl_getfl, fcntl_setfl, getxattr, lgetxattr, listxattr, llistxattr, openat, readlinkat, statfs,
+    statvfs, statx, utimensat,
 };
 use std::{
     ffi::OsStr,
     fs, io,
-    os::{
-        fd::{AsRawFd, OwnedFd},
-        unix::{ffi::OsStrExt, fs::symlink},
-    },
-    path::{Path, PathBuf},
+    os::unix::{ffi::OsStrExt, fs::symlink},
+    path::Path,
 };
 
 /// The longest value and list of attributes, and the longest target of a link.
@@ -129,37 +128,6 @@ pub(super) fn answer(
         _ => return Ok(Outcome::Answer(Answer::Continue)),
     };
     Ok(Outcome::Answer(Answer::Value(value)))
-}
-
-/// What a call is about. From here on it is one file, whatever becomes of its path.
-struct Held {
-    /// None if there is nothing yet, in the command's root.
-    file: Option<OwnedFd>,
-    /// Leads to it.
-    path: PathBuf,
-    /// Whether it is a link itself.
-    is_link: bool,
-}
-
-impl Held {
-    fn open(root: &Root, place: &Place) -> Result<Self, Errno> {
-        let flags = OFlags::PATH | OFlags::CLOEXEC;
-        let flags = if place.follow { flags } else { flags | OFlags::NOFOLLOW };
-        let file = match openat(CWD, &place.path, flags, Mode::empty()) {
-            Err(Errno::NOENT) if root.is_below(&place.path) => {
-                return Ok(Self { file: None, path: place.path.clone(), is_link: false });
-            }
-            file => file?,
-        };
-        if root.hides_file(&file)? {
-            return Err(Errno::NOENT);
-        }
-        let is_link = FileType::from_raw_mode(fstat(&file)?.st_mode) == FileType::Symlink;
-        // Of a link only its own attributes are told.
-        let path =
-            if is_link { place.path.clone() } else { format!("/proc/self/fd/{}", file.as_raw_fd()).into() };
-        Ok(Self { file: Some(file), path, is_link })
-    }
 }
 
 fn open(who: &Who, place: &Place, held: Held, wanted: u32, mode: u32) -> Result<Outcome, Errno> {

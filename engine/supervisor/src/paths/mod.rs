@@ -14,10 +14,12 @@
 //! | `walk` | from a path to a place of this machine |
 //! | `memories` | what the callers say |
 //! | `who` | the caller, and looking as it does |
+//! | `held` | the file there, whatever becomes of its path |
 //! | `answers` | what the calls do there |
 //! | `mounts` | the table of mounts |
 
 mod answers;
+mod held;
 mod memories;
 mod mounts;
 mod walk;
