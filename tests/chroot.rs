@@ -230,6 +230,26 @@ fn sandbox_steps_in_a_chroot_can_not_look_into_the_engine() {
     }
 }
 
+/// A cache is moved to where it is shown; only root can make a root.
+#[test]
+fn sandbox_what_a_chroot_can_not_do_is_told_with_its_place() {
+    needs!(root, fuse, busybox, setpriv, unshare);
+    let project = busybox(
+        "[step.it]\nfrom = 'base'\nrun = 'true'\nmounts = [{ cache = 'c', target = '/a' }, { cache = 'c', target = '/b' }]\n\
+         [step.plain]\nfrom = 'base'\nrun = 'true'\n",
+    );
+    let told = project.rbuild([&APPLY[..], &["it"]].concat()).failure(1);
+    assert!(
+        told.contains("build.toml:60:7: the tier `chroot` can't show one cache at two targets"),
+        "{told}"
+    );
+    let told = project.as_user(&[&APPLY[..], &["--store", "other", "plain"]].concat()).failure(3);
+    assert!(
+        told.contains("chroot to /: EPERM") && told.contains("run rbuild as root of the container"),
+        "{told}"
+    );
+}
+
 /// Processes of a command that has this argument.
 fn running(argument: &str) -> usize {
     let processes = fs::read_dir("/proc").expect("/proc").flatten();

@@ -12,7 +12,7 @@ use std::{
 };
 
 /// Commands that write, link, rename, give away and remove, over one another's results.
-const STEPS: &str = "
+pub(crate) const STEPS: &str = "
 [step.one]
 from = 'base'
 run = '''
@@ -36,11 +36,10 @@ test \"$(cat /link/file)\" = x
 '''
 [image.it]
 from = 'two'
-output = [{ oci = 'dist' }]
 ";
 
 fn project() -> Project {
-    busybox(STEPS)
+    busybox(&[STEPS, "output = [{ oci = 'dist' }]\n"].concat())
 }
 
 const APPLY: [&str; 3] = ["apply", "--progress", "json"];

@@ -11,7 +11,7 @@ fn library() -> PathBuf {
 }
 
 /// The modules of the library, each using only those before it.
-const ORDER: [&str; 27] = [
+const ORDER: [&str; 28] = [
     "spec",
     "error",
     "key",
@@ -32,6 +32,7 @@ const ORDER: [&str; 27] = [
     "session",
     "image",
     "copy",
+    "folder",
     "checkout",
     "chroot",
     "execute",

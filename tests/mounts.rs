@@ -168,7 +168,8 @@ fn sandbox_a_mount_over_a_file_of_another_kind_is_refused() {
         project.write_steps(&format!("[step.it]\nfrom = 'base'\nmounts = [{mount}]\nrun = 'true'\n"));
         let build = project.apply(["step.it"]).failure(1);
         let failed = build.failed("step.it");
-        assert_eq!((failed.code, failed.message), ("type-conflict", message), "{mount}");
+        let message = format!("build.toml:61:7: {message}");
+        assert_eq!((failed.code, failed.message), ("type-conflict", message.as_str()), "{mount}");
     }
     project.write_steps(
         "[step.it]\nfrom = 'base'\nmounts = [{ from = 'busybox:/absent', target = '/x' }]\nrun = 'true'\n",

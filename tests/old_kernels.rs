@@ -1,36 +1,10 @@
 //! Kernels that are older than this machine's, in a virtual machine.
 
 use crate::{
-    environments::{old_kernel, static_program},
+    environments::{STEPS, old_kernel, static_program},
     support::busybox,
 };
 use std::{path::Path, process::Command};
-
-/// Commands that write, link, give away, rename and remove, over one another's results.
-const STEPS: &str = "
-[step.one]
-from = 'base'
-run = '''
-seq 300000 > /numbers
-ln /numbers /linked
-mkdir -p /a/b
-echo x > /a/b/file
-mkfifo /a/fifo
-chown 5:6 /a/b/file
-chmod 4755 /a/b/file
-'''
-[step.two]
-from = 'one'
-run = '''
-echo more >> /numbers
-mv /a /c
-rm /linked
-ln -s c/b /link
-test $(cat /link/file) = x
-'''
-[image.it]
-from = 'two'
-";
 
 /// Debian 12's own, 6.1; there a user with one id, too.
 #[test]

@@ -215,7 +215,8 @@ fn sandbox_users_are_those_of_the_tree() {
         project.write_steps(&format!("[step.it]\nfrom = 'base'\nuser = '{user}'\nrun = 'id'\n"));
         let build = project.apply(["step.it"]).failure(1);
         let failed = build.failed("step.it");
-        assert_eq!((failed.code, failed.message), ("unknown-owner", message));
+        let message = format!("build.toml:61:7: {message}");
+        assert_eq!((failed.code, failed.message), ("unknown-owner", message.as_str()));
     }
 }
 
@@ -299,7 +300,7 @@ run = "true"
         assert!(tree.contains(line), "{step}: {tree}");
     }
     let build = project.apply(["step.file"]).failure(1);
-    assert_eq!(build.failed("step.file").message, "workdir /etc/passwd is not a directory");
+    assert_eq!(build.failed("step.file").message, "build.toml:89:7: workdir /etc/passwd is not a directory");
 }
 
 #[test]

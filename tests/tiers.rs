@@ -168,6 +168,24 @@ fn mounts_of_a_step_are_the_same_on_all_tiers() {
     assert_eq!(project.read("code/sub/file"), "first\n");
 }
 
+/// What a step does to what it was only shown is not there in the next one, nor what mounts in mounts did to times.
+#[test]
+fn sandbox_what_mounts_show_is_the_same_again_without_mounts() {
+    needs!(root, fuse, busybox);
+    let project = busybox(
+        "[source.code]\npath = 'code'\n\
+         [step.ground]\nfrom = 'base'\ndirs = [{ path = '/src', mode = '0750' }]\n\
+         [step.one]\nfrom = 'ground'\nmounts = [{ from = 'code', target = '/src' }, { cache = 'c', target = '/src/sub/target' }, \
+         { tmpfs = '1M', target = '/new/deep' }]\n\
+         run = 'echo > /src/sub/target/x; chmod 700 /src 2> /dev/null || true; stat -c %Y /src/sub /new > /one'\n\
+         [step.two]\nfrom = 'one'\nmounts = [{ from = 'code', target = '/lent' }]\nrun = 'stat -c \"%n %a %Y\" /lent /lent/sub /src > /two'\n\
+         [step.three]\nfrom = 'two'\nrun = 'cat /one /two; stat -c \"%n %a %Y\" /src > /three; ls / >> /three'\n\
+         [image.it]\nfrom = 'three'\noutput = [{ oci = 'dist' }]\n",
+    )
+    .file("code/sub/target/own", "").file("code/file", "");
+    same_on(&["overlay", "chroot"], &project, "it", "three");
+}
+
 /// Where there are no mounts nothing can be read-only.
 #[test]
 fn sandbox_mounts_of_a_step_without_mounts() {

@@ -9,6 +9,7 @@ pub mod copy;
 pub mod doctor;
 pub mod error;
 pub mod execute;
+mod folder;
 pub mod graph;
 pub mod image;
 mod interrupts;

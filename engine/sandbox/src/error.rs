@@ -58,6 +58,11 @@ pub enum Error {
         /// Why.
         source: io::Error,
     },
+    /// What it was to do takes more memory than it may have.
+    #[error(
+        "the limit of memory is too low for the sandbox, which was killed while it {0}: raise `memory` in `limits`"
+    )]
+    OutOfMemory(&'static str),
     /// The sandbox ended without saying how.
     #[error("the sandbox was killed from outside while it {0} (out of memory?)")]
     Lost(&'static str),

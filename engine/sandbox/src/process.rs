@@ -182,7 +182,7 @@ impl Running {
         let exit = match told? {
             Some(exit) => exit,
             None if self.process.life.killed.load(Ordering::Acquire) => Exit::Signal(libc::SIGKILL),
-            None => return Err(Error::Lost("ran its command")),
+            None => return Err(self.process.lost("ran its command")),
         };
         self.exit = Some(exit.clone());
         Ok(exit)
@@ -319,8 +319,13 @@ impl Process {
             Ok(Some((FromChild::Failed(failure), _))) => Err(explain(failure)),
             Ok(Some(other)) => Ok(other),
             Err(error) if error.kind() != io::ErrorKind::ConnectionReset => Err(control_error(error)),
-            _ => Err(Error::Lost(doing)),
+            _ => Err(self.lost(doing)),
         }
+    }
+
+    /// Why it may have ended without a word.
+    fn lost(&self, doing: &'static str) -> Error {
+        if self.groups.is_out_of_memory() { Error::OutOfMemory(doing) } else { Error::Lost(doing) }
     }
 
     fn reap(&mut self) {

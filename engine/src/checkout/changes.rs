@@ -15,25 +15,21 @@ use super::{
 };
 use crate::{
     error::{Error, Result},
+    folder,
     store::Store,
 };
-use rbuild_overlay::clone_prefix;
 use rbuild_tree::{
-    Delta, Editor, Entry, FoundKind, Kind, Metadata, ObjectId, Snapshot, Timestamp, Tree, TreePath, diff,
+    Delta, Editor, Entry, FoundKind, Kind, Metadata, Snapshot, Timestamp, Tree, TreePath, diff,
     encoding::{decode_snapshot, decode_tree},
-    entry::{image_value, is_kept_xattr},
     lookup, walk,
 };
 use std::{
     collections::{BTreeMap, HashMap},
     fs::File,
-    io::{self, Read},
+    io,
     os::fd::AsFd,
     sync::atomic::{AtomicBool, Ordering},
 };
-
-/// Files up to this size are read at once.
-const SMALL: u64 = 64 << 10;
 
 /// A snapshot becoming what the step left.
 struct Replay<'a> {
@@ -148,7 +144,7 @@ impl Replay<'_> {
                 Kind::Directory(_) => self.subdirectory(&path, found, shown)?,
                 Kind::File { size, .. } => {
                     let file = if *size > 0 { Some(files.next().ok_or_else(malformed)?) } else { None };
-                    let kept = self.keep(file, *size);
+                    let kept = folder::keep(self.store, file, *size, self.stopped);
                     self.check_stopped()?;
                     let object = kept.map_err(|error| keeping(&path, error))?;
                     let kind = Kind::File { object, size: *size };
@@ -168,7 +164,7 @@ impl Replay<'_> {
             }
             // Only what is put into it makes it a part of the tree.
             Some(_) => {
-                let metadata = self.fresh(&found.metadata);
+                let metadata = folder::written(&found.metadata, self.epoch);
                 self.lent.insert(path.clone(), metadata);
                 Ok(())
             }
@@ -209,7 +205,7 @@ impl Replay<'_> {
         match (kind, &found.kind) {
             (Kind::CharDevice(_) | Kind::BlockDevice(_), Kind::File { size: 0, .. }) => {}
             (Kind::File { .. }, Kind::File { .. }) if is_copied_up && kind != &found.kind => {
-                let metadata = self.changed(&was.metadata, &found.metadata, &shown.metadata);
+                let metadata = folder::left(&was.metadata, &found.metadata, &shown.metadata, self.epoch);
                 return Ok(self.editor.insert(path, Entry { metadata, kind: found.kind })?);
             }
             (Kind::File { .. }, _) if !(is_copied_up || is_linked) => return self.insert(path, &found),
@@ -270,14 +266,14 @@ impl Replay<'_> {
             (_, kind) => kind,
         };
         self.make_parents(path)?;
-        let metadata = self.changed(&was.metadata, &found.metadata, &shown.metadata);
+        let metadata = folder::left(&was.metadata, &found.metadata, &shown.metadata, self.epoch);
         Ok(self.editor.insert(path, Entry { metadata, kind })?)
     }
 
     /// Puts what is new.
     fn insert(&mut self, path: &TreePath, found: &Entry) -> Result<()> {
         self.make_parents(path)?;
-        let metadata = self.fresh(&found.metadata);
+        let metadata = folder::written(&found.metadata, self.epoch);
         Ok(self.editor.insert(path, Entry { metadata, kind: found.kind.clone() })?)
     }
 
@@ -300,81 +296,15 @@ impl Replay<'_> {
     /// Gives what was there the metadata that it has now, under all its names.
     fn set_metadata(&mut self, path: &TreePath, found: &Metadata, shown: &Metadata) -> Result<()> {
         let Some(was) = self.editor.get(path)? else { return Err(malformed()) };
-        let metadata = self.changed(&was.metadata, found, shown);
+        let metadata = folder::left(&was.metadata, found, shown, self.epoch);
         if metadata != was.metadata {
             self.editor.set_metadata(path, metadata)?;
         }
         Ok(())
     }
 
-    /// What became of `was`, of which the stack shows `shown`.
-    fn changed(&self, was: &Metadata, found: &Metadata, shown: &Metadata) -> Metadata {
-        let is_same_time = found.mtime == shown.mtime;
-        let (found, shown) = (self.fresh(found), self.fresh(shown));
-        let mut now = was.clone();
-        for (value, before, target) in [
-            (found.mode, shown.mode, &mut now.mode),
-            (found.uid, shown.uid, &mut now.uid),
-            (found.gid, shown.gid, &mut now.gid),
-        ] {
-            if value != before {
-                *target = value;
-            }
-        }
-        if !is_same_time {
-            now.mtime = found.mtime;
-        }
-        now.xattrs.retain(|name, _| found.xattrs.contains_key(name) || !shown.xattrs.contains_key(name));
-        let set = found.xattrs.into_iter().filter(|(name, value)| shown.xattrs.get(name) != Some(value));
-        now.xattrs.extend(set);
-        now
-    }
-
-    /// Metadata as a tree holds it, of something that the step wrote.
-    fn fresh(&self, found: &Metadata) -> Metadata {
-        let kept = found.xattrs.iter().filter(|(name, _)| is_kept_xattr(name));
-        let xattrs = kept.map(|(name, value)| (name.clone(), image_value(name, value).into())).collect();
-        Metadata { mtime: found.mtime.min(self.epoch), xattrs, ..*found }
-    }
-
-    /// Puts the bytes of a file into the store.
-    fn keep(&self, file: Option<File>, size: u64) -> io::Result<ObjectId> {
-        let mut bytes = Vec::new();
-        match file {
-            Some(mut file) if size > SMALL => {
-                let mut hasher = blake3::Hasher::new();
-                hasher.update_reader(Stoppable { file: &mut file, stopped: self.stopped })?;
-                let object = hasher.finalize().into();
-                if !self.store.has_object(&object) {
-                    let fresh = self.store.scratch().fresh();
-                    clone_prefix(&file, &File::create_new(&fresh)?, size)?;
-                    self.store.put_hashed_file(&fresh, &object)?;
-                }
-                return Ok(object);
-            }
-            Some(mut file) => drop(file.read_to_end(&mut bytes)?),
-            None => {}
-        }
-        Ok(self.store.put_object(&bytes)?)
-    }
-
     fn check_stopped(&self) -> Result<()> {
         if self.stopped.load(Ordering::SeqCst) { Err(Error::interrupted()) } else { Ok(()) }
-    }
-}
-
-/// A file that fails once the build is to stop: its holes may be larger than any disk.
-struct Stoppable<'a> {
-    file: &'a mut File,
-    stopped: &'a AtomicBool,
-}
-
-impl Read for Stoppable<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if self.stopped.load(Ordering::SeqCst) {
-            return Err(io::Error::other("interrupted"));
-        }
-        self.file.read(buffer)
     }
 }
 

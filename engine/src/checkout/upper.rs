@@ -10,14 +10,12 @@ use super::{
     wire::{self, INODE, MANY_BYTES, MOST_ENTRIES, OPAQUE, ORIGIN, READ_AT, weight},
     worker::{Doing, Outcome},
 };
+use crate::folder::attributes;
 use rbuild_tree::{
-    Device, Entry, Kind, Metadata, ObjectId, Snapshot, Timestamp, Tree, Xattrs,
+    Device, Entry, Kind, Metadata, ObjectId, Snapshot, Timestamp, Tree,
     encoding::{encode_snapshot, encode_tree},
 };
-use rustix::{
-    fs::{OFlags, lgetxattr, llistxattr, major, minor},
-    io::Errno,
-};
+use rustix::fs::{OFlags, major, minor};
 use std::{
     ffi::{OsStr, OsString},
     fs::{self, OpenOptions},
@@ -31,11 +29,6 @@ use std::{
     },
     path::{Path, PathBuf},
 };
-
-/// The kernel's limit of a list of names, and of a value.
-const LARGEST: usize = 64 << 10;
-/// Room for the names that most files have.
-const USUAL: usize = 512;
 
 /// A folder being read.
 pub(super) struct Upper {
@@ -213,28 +206,4 @@ fn entry(path: &Path) -> io::Result<Entry> {
     let nanoseconds = u32::try_from(found.mtime_nsec()).unwrap_or(0);
     let mtime = Timestamp { seconds: found.mtime(), nanoseconds };
     Ok(Entry { metadata: Metadata { mode, uid: found.uid(), gid: found.gid(), mtime, xattrs }, kind })
-}
-
-fn attributes(path: &Path) -> io::Result<Xattrs> {
-    let (mut few, mut many) = ([0; USUAL], Vec::new());
-    let names = match llistxattr(path, &mut few[..]) {
-        Err(Errno::OPNOTSUPP) => &[],
-        Err(Errno::RANGE) => {
-            many.resize(LARGEST, 0);
-            let length = llistxattr(path, &mut many[..])?;
-            &many[..length]
-        }
-        length => &few[..length?],
-    };
-    let mut xattrs = Xattrs::new();
-    for name in names.split(|byte| *byte == 0).filter(|name| !name.is_empty()) {
-        let mut value = vec![0; LARGEST];
-        let length = match lgetxattr(path, name, &mut value[..]) {
-            // Of another namespace.
-            Err(Errno::NODATA | Errno::OPNOTSUPP | Errno::PERM) => continue,
-            length => length?,
-        };
-        xattrs.insert(name.into(), value[..length].into());
-    }
-    Ok(xattrs)
 }

@@ -1,33 +1,24 @@
 //! What a step changed: its directory against what was noted of it.
 //!
-//! Whatever a file has as it was noted it is as the tree has it, whether or not the directory could show that; only what
-//! is different was changed. A file is followed by its inode: a new name of one that was there has all that the tree knows
+//! A file is followed by its inode: a new name of one that was there has all that the tree knows
 //! of it.
 
 use super::{
     failed,
     look::{Before, Changed, Walk},
-    stamps::{Noted, Stamp},
 };
-use crate::{error::Result, store::Store};
+use crate::{
+    error::{Error, Result},
+    folder,
+};
 use rayon::prelude::*;
-use rbuild_overlay::{clone_prefix, hash_file};
-use rbuild_tree::{
-    Editor, Entry, FoundKind, Kind, Metadata, ObjectId, Snapshot, Timestamp, Tree, TreePath, Xattrs,
-    entry::{image_value, is_kept_xattr},
-    lookup,
-};
-use rustix::fs::FileType;
+use rbuild_tree::{Editor, Entry, FoundKind, Kind, Metadata, Snapshot, Timestamp, Tree, TreePath, lookup};
 use std::{
     collections::{BTreeMap, HashMap},
-    fs::{File, OpenOptions},
-    io::{self, Read},
+    fs::OpenOptions,
     os::unix::fs::OpenOptionsExt,
-    path::Path,
+    sync::atomic::Ordering,
 };
-
-/// Files up to this size are read at once.
-const SMALL: u64 = 64 << 10;
 
 /// Reads what changed, and gives what later times than the epoch have become, in the directory too.
 ///
@@ -59,51 +50,28 @@ pub(super) fn read(before: &Before<'_>) -> Result<Snapshot> {
     Ok(edit.editor.finish()?)
 }
 
-/// Finds out the bytes of a file, and puts them into the store unless they are what was there.
+/// Finds out the bytes of a file, and puts them into the store.
 fn keep(before: &Before<'_>, changed: &mut Changed<'_>) -> Result<()> {
     let Kind::File { object, size } = &mut changed.kind else { return Ok(()) };
-    let was = match &changed.before {
-        Some((path, noted)) => {
-            let was = lookup(before.store, before.tree, path)?;
-            // What could not be made has an empty file in its place.
-            if let Some(Entry { kind: kind @ (Kind::CharDevice(_) | Kind::BlockDevice(_)), .. }) = &was
-                && *size == 0
-                && noted.stamp.size == 0
-            {
-                changed.kind = kind.clone();
-                return Ok(());
-            }
-            match was {
-                Some(Entry { kind: Kind::File { object, size }, .. }) => Some((object, size)),
-                _ => None,
-            }
-        }
-        None => None,
-    };
-    let kept = read_file(before.store, &changed.place, *size, was);
+    if let Some((path, noted)) = &changed.before
+        && (*size, noted.stamp.size) == (0, 0)
+        && let Some(Entry { kind: kind @ (Kind::CharDevice(_) | Kind::BlockDevice(_)), .. }) =
+            lookup(before.store, before.tree, path)?
+    {
+        // What could not be made has an empty file in its place.
+        changed.kind = kind;
+        return Ok(());
+    }
+    let flags = rustix::fs::OFlags::NOFOLLOW.bits().cast_signed();
+    let opened = OpenOptions::new().read(true).custom_flags(flags).open(&changed.place);
+    let kept = opened.and_then(|file| folder::keep(before.store, Some(file), *size, before.stopped));
+    if before.stopped.load(Ordering::SeqCst) {
+        return Err(Error::interrupted());
+    }
     *object = kept.map_err(|error| {
-        crate::error::Error::environment(format!("can't keep {} in the store", changed.path)).caused_by(error)
+        Error::environment(format!("can't keep {} in the store", changed.path)).caused_by(error)
     })?;
     Ok(())
-}
-
-fn read_file(store: &Store, place: &Path, size: u64, was: Option<(ObjectId, u64)>) -> io::Result<ObjectId> {
-    let flags = rustix::fs::OFlags::NOFOLLOW.bits().cast_signed();
-    let mut file = OpenOptions::new().read(true).custom_flags(flags).open(place)?;
-    if size <= SMALL {
-        let mut bytes = Vec::new();
-        file.read_to_end(&mut bytes)?;
-        return Ok(store.put_object(&bytes)?);
-    }
-    if let Some((object, old)) = was
-        && old == size
-        && hash_file(&file)? == object
-    {
-        return Ok(object);
-    }
-    let fresh = store.scratch().fresh();
-    clone_prefix(&file, &File::create_new(&fresh)?, size)?;
-    Ok(store.put_object_file(&fresh)?.0)
 }
 
 /// The tree becoming what the step left.
@@ -120,6 +88,7 @@ impl Edit<'_> {
     fn put(&mut self, changed: &Changed<'_>) -> Result<()> {
         let Changed { path, stamp, kind, .. } = changed;
         let is_directory = stamp.is_directory();
+        let found = stamp.metadata(&changed.xattrs);
         let known = match &changed.before {
             Some((old, noted)) => lookup(self.before.store, self.before.tree, old)?
                 .filter(|was| was.kind.is_directory() == is_directory)
@@ -127,8 +96,10 @@ impl Edit<'_> {
             None => None,
         };
         let metadata = match known {
-            Some((was, noted)) => self.left(&was, changed, noted),
-            None => self.fresh(stamp, &changed.xattrs),
+            Some((was, noted)) => {
+                folder::left(&was, &found, &noted.stamp.metadata(&noted.xattrs), self.before.epoch)
+            }
+            None => folder::written(&found, self.before.epoch),
         };
         let is_there = match self.editor.get(path)? {
             Some(found) => changed.stayed() && matches_kind(&found.kind, kind),
@@ -169,38 +140,6 @@ impl Edit<'_> {
             }
         }
         Ok(())
-    }
-
-    /// What became of `was`, of which the directory showed what was noted.
-    fn left(&self, was: &Metadata, changed: &Changed<'_>, noted: &Noted) -> Metadata {
-        let found = self.fresh(&changed.stamp, &changed.xattrs);
-        let shown = self.fresh(&noted.stamp, &noted.xattrs);
-        let mut now = was.clone();
-        for (value, before, target) in [
-            (found.mode, shown.mode, &mut now.mode),
-            (found.uid, shown.uid, &mut now.uid),
-            (found.gid, shown.gid, &mut now.gid),
-        ] {
-            if value != before {
-                *target = value;
-            }
-        }
-        if changed.stamp.mtime != noted.stamp.mtime {
-            now.mtime = found.mtime;
-        }
-        now.xattrs.retain(|name, _| found.xattrs.contains_key(name) || !shown.xattrs.contains_key(name));
-        let set = found.xattrs.into_iter().filter(|(name, value)| shown.xattrs.get(name) != Some(value));
-        now.xattrs.extend(set);
-        now
-    }
-
-    /// Metadata as a tree holds it, of something that the step wrote.
-    fn fresh(&self, stamp: &Stamp, xattrs: &Xattrs) -> Metadata {
-        let kept = xattrs.iter().filter(|(name, _)| is_kept_xattr(name));
-        let xattrs = kept.map(|(name, value)| (name.clone(), image_value(name, value).into())).collect();
-        let mode = if stamp.kind() == FileType::Symlink { 0o777 } else { stamp.mode & 0o7777 };
-        let mtime = stamp.mtime.min(self.before.epoch);
-        Metadata { mode, uid: stamp.uid, gid: stamp.gid, mtime, xattrs }
     }
 }
 

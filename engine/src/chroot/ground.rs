@@ -10,10 +10,10 @@ use crate::{
 };
 use rbuild_sandbox::Mount;
 use rbuild_tree::{Metadata, Timestamp, TreePath};
-use rustix::fs::{CWD, FileType, Mode, makedev, mknodat};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, Timespec, Timestamps, makedev, mknodat, utimensat};
 use std::{
     collections::HashSet,
-    fs,
+    fs, io,
     os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink},
     path::{Path, PathBuf},
 };
@@ -30,6 +30,15 @@ enum Done {
     Moved { place: PathBuf, home: PathBuf, inode: u64 },
 }
 
+impl Done {
+    fn place(&self) -> &Path {
+        match self {
+            Self::Made(place) | Self::OnTheWay(place) => place,
+            Self::Aside { place, .. } | Self::Moved { place, .. } => place,
+        }
+    }
+}
+
 /// The mounts of a step in its directory.
 pub(super) struct Ground<'a> {
     store: &'a Store,
@@ -39,8 +48,30 @@ pub(super) struct Ground<'a> {
     pub(super) hidden: HashSet<TreePath>,
     /// Directories that were made on the way to them.
     pub(super) lent: HashSet<TreePath>,
-    /// Directories whose time changed by that, with what they had.
-    touched: Vec<(PathBuf, fs::Metadata)>,
+}
+
+/// The times of a directory in which something is about to be put or taken away, of which they are not to tell.
+struct Times {
+    place: PathBuf,
+    found: fs::Metadata,
+}
+
+impl Times {
+    /// Those of what a path lies in.
+    fn above(path: &Path) -> io::Result<Self> {
+        let place = path.parent().unwrap_or(path).to_owned();
+        Ok(Self { found: fs::symlink_metadata(&place)?, place })
+    }
+
+    fn restore(&self) -> io::Result<()> {
+        let time = |tv_sec, tv_nsec| Timespec { tv_sec, tv_nsec };
+        let found = &self.found;
+        let times = Timestamps {
+            last_access: time(found.atime(), found.atime_nsec()),
+            last_modification: time(found.mtime(), found.mtime_nsec()),
+        };
+        Ok(utimensat(CWD, &self.place, &times, AtFlags::SYMLINK_NOFOLLOW)?)
+    }
 }
 
 /// The devices of every container, and their numbers (Documentation/admin-guide/devices.txt).
@@ -64,8 +95,8 @@ const LINKS: [(&str, &str); 4] = [
 impl<'a> Ground<'a> {
     /// None yet, in this directory.
     pub(super) fn new(store: &'a Store, folder: &Path) -> Self {
-        let (done, hidden, lent, touched) = Default::default();
-        Self { store, folder: folder.to_owned(), done, hidden, lent, touched }
+        let (done, hidden, lent) = Default::default();
+        Self { store, folder: folder.to_owned(), done, hidden, lent }
     }
 
     /// Puts one in place; `from` is what a filesystem of ours shows there.
@@ -76,55 +107,63 @@ impl<'a> Ground<'a> {
         let Some(target) = mount.target() else { return own(mount) };
         let target = TreePath::parse(target.as_bytes())?;
         let place = self.clear(&target)?;
-        let made = |error| failed("make", &place, error);
-        match (mount, from) {
-            (_, Some(from)) => self.bring(&place, from)?,
-            (Mount::Dev, _) => self.devices(&place)?,
-            (Mount::Tmpfs { mode, .. }, _) => self.directory(&place, *mode)?,
-            (Mount::Bind { source, .. }, _) if source.is_dir() => self.bring(&place, source)?,
-            (Mount::Bind { source, .. }, _) => {
-                self.done.push(Done::Made(place.clone()));
-                fs::copy(source, &place).map_err(made)?;
-                let mode = fs::metadata(source).map_err(made)?.mode();
-                fs::set_permissions(&place, fs::Permissions::from_mode(mode & 0o7777)).map_err(made)?;
-            }
-            _ => self.directory(&place, 0o555)?,
-        }
+        let times = Times::above(&place).map_err(|error| failed("look at", &place, error))?;
+        self.place(mount, from, &place)?;
+        times.restore().map_err(|error| failed("set the time of", &times.place, error))?;
         self.hidden.insert(target);
         Ok(())
+    }
+
+    fn place(&mut self, mount: &Mount, from: Option<&Path>, place: &Path) -> Result<()> {
+        let made = |error| failed("make", place, error);
+        match (mount, from) {
+            (_, Some(from)) => self.bring(place, from),
+            (Mount::Dev, _) => self.devices(place),
+            (Mount::Tmpfs { mode, .. }, _) => self.directory(place, *mode),
+            (Mount::Bind { source, .. }, _) if source.is_dir() => self.bring(place, source),
+            (Mount::Bind { source, .. }, _) => {
+                self.done.push(Done::Made(place.to_owned()));
+                fs::copy(source, place).map_err(made)?;
+                let mode = fs::metadata(source).map_err(made)?.mode();
+                fs::set_permissions(place, fs::Permissions::from_mode(mode & 0o7777)).map_err(made)
+            }
+            _ => self.directory(place, 0o555),
+        }
     }
 
     /// Makes the way to a target, and puts aside what is there.
     fn clear(&mut self, target: &TreePath) -> Result<PathBuf> {
         let mut here = TreePath::root();
         for name in target.parent().unwrap_or_default().names() {
-            let parent = below(&self.folder, &here);
             here.push(name);
             let place = below(&self.folder, &here);
             if fs::symlink_metadata(&place).is_err() {
-                self.touch(&parent)?;
-                self.directory(&place, 0o755)?;
-                self.done.pop();
-                self.done.push(Done::OnTheWay(place));
+                self.lend(&place).map_err(|error| failed("make", &place, error))?;
                 self.lent.insert(here.clone());
             }
         }
         let place = below(&self.folder, target);
-        self.touch(&below(&self.folder, &here))?;
         if fs::symlink_metadata(&place).is_ok() {
             let aside = self.store.scratch().fresh();
-            fs::rename(&place, &aside).map_err(|error| failed("put aside", &place, error))?;
+            let put = || {
+                let times = Times::above(&place)?;
+                fs::rename(&place, &aside)?;
+                times.restore()
+            };
+            put().map_err(|error| failed("put aside", &place, error))?;
             self.done.push(Done::Aside { place: place.clone(), aside });
         }
         Ok(place)
     }
 
-    fn touch(&mut self, place: &Path) -> Result<()> {
-        if self.touched.iter().all(|(known, _)| known != place) {
-            let found = fs::symlink_metadata(place).map_err(|error| failed("look at", place, error))?;
-            self.touched.push((place.to_owned(), found));
-        }
-        Ok(())
+    /// Makes a directory as other tiers show what is lent.
+    fn lend(&mut self, place: &Path) -> io::Result<()> {
+        let times = Times::above(place)?;
+        fs::create_dir(place)?;
+        self.done.push(Done::OnTheWay(place.to_owned()));
+        fs::set_permissions(place, fs::Permissions::from_mode(0o755))?;
+        super::lay::set_time(place, &Metadata::root(0o755, Timestamp::default()))?;
+        times.restore()
     }
 
     fn bring(&mut self, place: &Path, home: &Path) -> Result<()> {
@@ -167,70 +206,32 @@ impl<'a> Ground<'a> {
         Ok(())
     }
 
-    /// Gives directories the times that they had before mounts were put into them.
-    fn settle(&self) -> Result<()> {
-        use rustix::fs::{AtFlags, Timespec, Timestamps, utimensat};
-        for (place, found) in &self.touched {
-            let time = |tv_sec, tv_nsec| Timespec { tv_sec, tv_nsec };
-            let times = Timestamps {
-                last_access: time(found.atime(), found.atime_nsec()),
-                last_modification: time(found.mtime(), found.mtime_nsec()),
-            };
-            utimensat(CWD, place, &times, AtFlags::SYMLINK_NOFOLLOW)
-                .map_err(|error| failed("set the time of", place, error))?;
-        }
-        Ok(())
-    }
-
-    /// Gives directories the times that they are to show to the step.
-    ///
-    /// # Errors
-    /// What the machine says.
-    pub(super) fn settle_first(&self) -> Result<()> {
-        self.settle()?;
-        for done in &self.done {
-            if let Done::OnTheWay(place) = done {
-                // As other tiers show what is lent.
-                let lent = Metadata::root(0o755, Timestamp::default());
-                super::lay::set_time(place, &lent)
-                    .map_err(|error| failed("set the time of", place, error))?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Takes all out, and puts back what was there; the step must have ended. Directories get the times that they have
-    /// now, which they would lose by that.
+    /// Takes all out, and puts back what was there; the step must have ended.
     ///
     /// # Errors
     /// What the machine says; the rest is done all the same.
     pub(super) fn clear_all(&mut self) -> Result<()> {
-        for (place, found) in &mut self.touched {
-            if let Ok(now) = fs::symlink_metadata(place) {
-                *found = now;
-            }
-        }
         let mut outcome = Ok(());
         for done in std::mem::take(&mut self.done).into_iter().rev() {
-            let undone = match &done {
-                Done::Made(place) => remove(place),
-                // The step may have put something into it.
-                Done::OnTheWay(place) => fs::remove_dir(place).or(Ok(())),
-                Done::Aside { place, aside } => remove(place).and_then(|()| fs::rename(aside, place)),
-                Done::Moved { place, home, inode } => {
-                    // The step may have moved what it lies in.
-                    fs::rename(place, home)
-                        .or_else(|error| fs::rename(find(&self.folder, *inode).ok_or(error)?, home))
-                }
-            };
-            if let (Err(error), Done::Made(place) | Done::Aside { place, .. } | Done::Moved { place, .. }) =
-                (undone, &done)
-            {
-                outcome = outcome.and(Err(failed("take out of the step", place, error)));
-            }
+            let place = done.place();
+            // The step may have removed what it lies in.
+            let times = Times::above(place).ok();
+            let undone = self.undo(&done).and_then(|()| times.map_or(Ok(()), |times| times.restore()));
+            outcome = outcome.and(undone.map_err(|error| failed("take out of the step", place, error)));
         }
-        self.touched.retain(|(place, _)| fs::symlink_metadata(place).is_ok());
-        outcome.and_then(|()| self.settle())
+        outcome
+    }
+
+    fn undo(&self, done: &Done) -> io::Result<()> {
+        match done {
+            Done::Made(place) => remove(place),
+            // The step may have put something into it, or have removed it.
+            Done::OnTheWay(place) => fs::remove_dir(place).or(Ok(())),
+            Done::Aside { place, aside } => remove(place).and_then(|()| fs::rename(aside, place)),
+            // The step may have moved what it lies in.
+            Done::Moved { place, home, inode } => fs::rename(place, home)
+                .or_else(|error| fs::rename(find(&self.folder, *inode).ok_or(error)?, home)),
+        }
     }
 }
 
@@ -257,9 +258,9 @@ fn find(folder: &Path, inode: u64) -> Option<PathBuf> {
     None
 }
 
-fn remove(place: &Path) -> std::io::Result<()> {
+fn remove(place: &Path) -> io::Result<()> {
     match fs::symlink_metadata(place) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(error) => Err(error),
         Ok(found) if found.is_dir() => remove_all(place),
         Ok(_) => fs::remove_file(place),

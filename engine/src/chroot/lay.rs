@@ -3,6 +3,7 @@
 use super::failed;
 use crate::{
     error::{Error, Result},
+    folder::attributes,
     store::{Store, remove_all},
 };
 use rayon::prelude::*;
@@ -26,8 +27,6 @@ use std::{
     },
     path::{Path, PathBuf},
 };
-
-use super::stamps::attributes;
 
 /// Where a path of a tree is below a folder.
 pub(super) fn below(folder: &Path, path: &TreePath) -> PathBuf {

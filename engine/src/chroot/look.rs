@@ -3,9 +3,9 @@
 use super::{
     failed,
     lay::below,
-    stamps::{Noted, Stamp, Stamps, attributes, list},
+    stamps::{Noted, Stamp, Stamps, list},
 };
-use crate::{error::Result, store::Store};
+use crate::{error::Result, folder::attributes, store::Store};
 use rbuild_tree::{Device, Kind, ObjectId, Snapshot, Timestamp, Tree, TreePath, Xattrs};
 use rustix::fs::{FileType, major, minor};
 use std::{
@@ -14,6 +14,7 @@ use std::{
     fs, io,
     os::unix::ffi::{OsStrExt, OsStringExt},
     path::{Path, PathBuf},
+    sync::atomic::AtomicBool,
 };
 
 /// What was there before a step, and what counts.
@@ -28,6 +29,8 @@ pub(super) struct Before<'a> {
     pub(super) lent: &'a HashSet<TreePath>,
     /// Later times become this one.
     pub(super) epoch: Timestamp,
+    /// Whether the build is to stop.
+    pub(super) stopped: &'a AtomicBool,
 }
 
 /// A file that is not as it was noted.

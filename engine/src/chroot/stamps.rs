@@ -5,12 +5,9 @@
 //! [`Stamps::wait`] waits for the next.
 
 use super::failed;
-use crate::{error::Result, store::Store};
-use rbuild_tree::{Kind, Snapshot, Timestamp, TreePath, TreeStore, Xattrs};
-use rustix::{
-    fs::{FileType, lgetxattr, llistxattr},
-    io::Errno,
-};
+use crate::{error::Result, folder::attributes, store::Store};
+use rbuild_tree::{Kind, Metadata, Snapshot, Timestamp, TreePath, TreeStore, Xattrs};
+use rustix::fs::FileType;
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
     ffi::OsStr,
@@ -26,11 +23,6 @@ use std::{
 
 /// Longer than the clock of filesystems stands still, on any kernel.
 const TICK: Duration = Duration::from_millis(10);
-
-/// The kernel's limit of a list of names, and of a value.
-const LARGEST: usize = 64 << 10;
-/// Room for the names that most files have.
-const USUAL: usize = 512;
 
 /// What lstat(2) says of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -79,6 +71,13 @@ impl Stamp {
     /// Whether it is of the same file, whatever became of it.
     pub(super) fn is_same_file(&self, other: &Self) -> bool {
         self.file() == other.file() && self.kind() == other.kind() && self.born == other.born
+    }
+
+    /// The metadata that it tells of.
+    pub(super) fn metadata(&self, xattrs: &Xattrs) -> Metadata {
+        // A link has no mode of its own.
+        let mode = if self.kind() == FileType::Symlink { 0o777 } else { self.mode & 0o7777 };
+        Metadata { mode, uid: self.uid, gid: self.gid, mtime: self.mtime, xattrs: xattrs.clone() }
     }
 
     /// Which file it is.
@@ -195,29 +194,4 @@ pub(super) fn list(place: &Path) -> Result<Vec<(Box<[u8]>, Stamp)>> {
     let mut entries = entries.map_err(|error| failed("list", place, error))?;
     entries.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
     Ok(entries)
-}
-
-/// The extended attributes of a file.
-pub(super) fn attributes(path: &Path) -> io::Result<Xattrs> {
-    let (mut few, mut many) = ([0; USUAL], Vec::new());
-    let names = match llistxattr(path, &mut few[..]) {
-        Err(Errno::OPNOTSUPP) => &[],
-        Err(Errno::RANGE) => {
-            many.resize(LARGEST, 0);
-            let length = llistxattr(path, &mut many[..])?;
-            &many[..length]
-        }
-        length => &few[..length?],
-    };
-    let mut xattrs = Xattrs::new();
-    for name in names.split(|byte| *byte == 0).filter(|name| !name.is_empty()) {
-        let mut value = vec![0; LARGEST];
-        let length = match lgetxattr(path, name, &mut value[..]) {
-            // Of another namespace.
-            Err(Errno::NODATA | Errno::OPNOTSUPP | Errno::PERM) => continue,
-            length => length?,
-        };
-        xattrs.insert(name.into(), value[..length].into());
-    }
-    Ok(xattrs)
 }

@@ -57,7 +57,6 @@ impl<'a> StepRoot<'a> {
             };
             ground.put(mount, from.as_deref())?;
         }
-        ground.settle_first()?;
         let stamps = Stamps::note(&roots.store, &laid.tree, &laid.folder, &ground.hidden)?;
         Stamps::wait();
         Ok(Self { roots, laid: Some(laid), stamps, ground, others, left: None })
@@ -83,6 +82,7 @@ impl<'a> StepRoot<'a> {
             hidden: &self.ground.hidden,
             lent: &self.ground.lent,
             epoch,
+            stopped: &self.roots.stopped,
         };
         let left = changes::read(&before);
         let cleared = self.ground.clear_all();
@@ -106,6 +106,20 @@ impl<'a> StepRoot<'a> {
         Ok(())
     }
 
+    /// Takes out what mounts would have shown, without a look at what the step changed.
+    ///
+    /// # Errors
+    /// What the machine says; the rest is done all the same.
+    pub fn abandon(&mut self) -> Result<()> {
+        let cleared = self.ground.clear_all();
+        // What they hold nobody knows.
+        let others = self.others.drain(..).map(|(other, _)| other);
+        for laid in self.laid.take().into_iter().chain(others) {
+            let _ = remove_all(&laid.folder);
+        }
+        cleared
+    }
+
     /// What the step changed of the root: the difference to what it was shown.
     ///
     /// # Errors
@@ -121,12 +135,7 @@ fn note_all(roots: &Roots, laid: &Laid) -> Result<Stamps> {
 
 impl Drop for StepRoot<'_> {
     fn drop(&mut self) {
-        if let Some(laid) = self.laid.take() {
-            let _ = self.ground.clear_all();
-            let _ = remove_all(&laid.folder);
-        }
-        for (other, _) in self.others.drain(..) {
-            let _ = remove_all(&other.folder);
-        }
+        // What can't be put back is in the scratch folder, which goes with the build.
+        let _ = self.abandon();
     }
 }

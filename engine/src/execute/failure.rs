@@ -34,9 +34,9 @@ pub(super) fn failure(
     Failure { error: Box::new(error), last_lines: ran.last_lines, log: Some(ran.log) }
 }
 
-/// What this machine refused a command, with the command's place in the file.
+/// Why a command could not be run, with its place in the file.
 pub(super) fn refused(engine: &Engine, span: Span, failure: Failure) -> Failure {
-    if failure.error.kind() != Kind::Environment {
+    if !matches!(failure.error.kind(), Kind::Environment | Kind::Step) {
         return failure;
     }
     let error = failure.error.placed(&engine.session.loaded.warnings.files, span);

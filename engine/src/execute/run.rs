@@ -137,15 +137,19 @@ pub(super) fn run(
     let mut ground = machine.ground(engine, over, &mounts, &mut setup, &mut seen)?;
     let log = store.scratch().fresh();
     let ended = carry_out(engine, &setup, &mounts, (node, &limits), &log);
-    let settled = ground.leave(engine.session.epoch()).and_then(|()| times.settle(store));
+    let left = match ended {
+        Ok(_) => ground.leave(engine.session.epoch()),
+        Err(_) => ground.abandon(),
+    };
+    // Caches are where they live again.
+    let settled = times.settle(store);
     let ((exit, beyond), last_lines) = match ended {
         Ok(ended) => ended,
         Err(error) => return Err(Failure { log: kept(engine, &log), ..Failure::from(error) }),
     };
-    settled?;
     // Whatever the command made of it: what it read must have been there, and what it wrote must be.
     let commit = |()| ground.changes(&mounts, engine.session.epoch());
-    let changes = match mounts.check().and_then(commit) {
+    let changes = match left.and(settled).and_then(|()| mounts.check()).and_then(commit) {
         Ok(changes) => changes,
         Err(error) => return Err(Failure { last_lines, log: kept(engine, &log), ..Failure::from(error) }),
     };

@@ -150,6 +150,14 @@ impl Ground<'_> {
         }
     }
 
+    /// The same if what it changed is not wanted.
+    pub(super) fn abandon(&mut self) -> Result<()> {
+        match self {
+            Self::Directory(root) => root.abandon(),
+            Self::Served | Self::Folders(_) => Ok(()),
+        }
+    }
+
     /// What a command changed of its root.
     pub(super) fn changes(&mut self, mounts: &Mounts, epoch: Timestamp) -> Result<Changes> {
         let delta = match self {

@@ -11,7 +11,7 @@ use std::path::Path;
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, waitpid};
-use nix::unistd::{Pid, chdir, chroot, getpid};
+use nix::unistd::{Pid, chdir, chroot, geteuid, getpid};
 use rustix::process::{DumpableBehavior, set_child_subreaper, set_dumpable_behavior};
 
 use crate::control::{FromChild, send};
@@ -28,6 +28,10 @@ pub(super) fn set_up(control: &UnixStream, setup: &Setup, joined_output: bool) -
     set_dumpable_behavior(DumpableBehavior::NotDumpable).named(Part::Other, || "become non-dumpable")?;
     set_child_subreaper(rustix::process::Pid::from_raw(getpid().as_raw()))
         .named(Part::Other, || "become the parent of orphans")?;
+    if !geteuid().is_root() {
+        let name = || format!("chroot to {}", setup.chroot().unwrap_or(Path::new("/")).display());
+        return Err(Errno::EPERM).named(Part::Chroot, name);
+    }
     let (pipes, read_ends) = Pipes::make(setup, joined_output)?;
     // Without a pidfd: who killed this process would leave the others alive.
     let descriptors: Vec<_> = read_ends.iter().map(AsFd::as_fd).collect();

@@ -40,6 +40,8 @@ pub(super) enum Cause {
     ForeignFolder,
     /// `fs.mount-max`
     MountsUsedUp,
+    /// Only root may change its root, with the capability for it.
+    NoChroot { root: bool },
     /// A process has one supervisor of its system calls.
     Nested,
     /// A step's filter.
@@ -58,6 +60,7 @@ impl Cause {
     pub(super) fn of(failure: &Failure, facts: &Facts) -> Option<Self> {
         match (failure.part, failure.errno) {
             (Part::Namespace, errno) => namespace(errno, facts),
+            (Part::Chroot, libc::EPERM) => Some(Self::NoChroot { root: facts.root }),
             (Part::FuseDevice, errno) => Some(device(errno)),
             (Part::FuseMount, libc::ENODEV) => Some(Self::NoModule("fuse")),
             (Part::FuseMount, libc::EPERM | libc::EACCES) => filesystem(facts, (4, 18), "4.18"),

@@ -75,6 +75,14 @@ fn sentence(cause: &Cause, place: Place) -> String {
             let sysctl = on_the_machine(place, "sysctl fs.mount-max=100000 raises it");
             format!("the limit of mounts is reached: {sysctl}")
         }
+        Cause::NoChroot { root: false } => {
+            "without namespaces only root may change its root: run rbuild as root of the container, such as with \
+             docker run --user 0"
+                .to_owned()
+        }
+        Cause::NoChroot { root: true } => {
+            "this takes the capability SYS_CHROOT: start the container with --cap-add SYS_CHROOT".to_owned()
+        }
         Cause::Nested => "rbuild runs in a step of another rbuild, or under another supervisor of system calls, and \
                           there can be one only: run it outside, or with a range of ids (package uidmap, /etc/subuid \
                           and /etc/subgid)"

@@ -55,6 +55,8 @@ fn every_known_cause_has_its_cure() {
         (Part::Mount, libc::EPERM, &fedora, "SELinux"),
         (Part::Mount, libc::ENOSPC, &plain, "fs.mount-max"),
         (Part::Mount, libc::ENOENT, &docker, ""),
+        (Part::Chroot, libc::EPERM, &plain, "run rbuild as root"),
+        (Part::Chroot, libc::EPERM, &root, "--cap-add SYS_CHROOT"),
         (Part::Listener, libc::EBUSY, &plain, "there can be one only"),
         (Part::Listener, libc::EPERM, &plain, ""),
         (Part::Ids, libc::EPERM, &ubuntu, "AppArmor"),

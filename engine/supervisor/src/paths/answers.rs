@@ -4,7 +4,7 @@ use super::{
     Outcome,
     held::Held,
     mounts,
-    walk::{Place, Root, is_stubbed},
+    walk::{Place, Root},
     who::Who,
 };
 use crate::{Caller, owners::Shown, resolve::Name};
@@ -230,8 +230,7 @@ fn enter(root: &Root, path: &[u8], file: &Path) -> Result<Outcome, Errno> {
     let directory = openat(CWD, file, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
     accessat(&directory, ".", Access::EXEC_OK, AtFlags::EACCESS)?;
     let _own = Who::default().looks();
-    let stub = if is_stubbed(path) { path } else { b"" };
-    fs::create_dir_all(root.below(stub)).map_err(errno)?;
+    fs::create_dir_all(root.below(path)).map_err(errno)?;
     Ok(Outcome::Answer(Answer::Continue))
 }
 

@@ -94,8 +94,8 @@ impl PathSupervisor {
         }
         let Ok((kept, name)) = self.memories.read(&self.listener, notification) else { return go_on };
         let pid = notification.pid;
-        let as_caller = kept.is_foreign.then(|| Who::of(pid));
-        let _looking = as_caller.and_then(|who| Some(who.ok()?.looks()));
+        let foreign = kept.is_foreign.then(|| Who::of(pid));
+        let _looking = foreign.and_then(|who| Some(who.ok()?.looks()));
         let Some(path) = self.absolute(pid, &name.path) else { return go_on };
         let follow = name.follow || walk::is_of_directory(&path);
         let Some(path) = self.root.leads_out(&path, follow) else { return go_on };
@@ -103,7 +103,7 @@ impl PathSupervisor {
             return go_on;
         }
         let caller = Caller { listener: &self.listener, notification, memory: OnceCell::from(kept.memory) };
-        let answered = Who::of(pid).and_then(|who| {
+        let answered = foreign.unwrap_or_else(|| Who::of(pid)).and_then(|who| {
             let _looking = who.looks();
             let place = self.root.find(&path, follow, &who)?;
             if !self.listener.is_waiting(notification) {

@@ -165,7 +165,7 @@ impl Root {
 }
 
 /// Whether a path lies in a stub, or is one.
-pub(crate) fn is_stubbed(path: &[u8]) -> bool {
+fn is_stubbed(path: &[u8]) -> bool {
     STUBS.iter().any(|stub| path.strip_prefix(*stub).is_some_and(|rest| rest.is_empty() || rest[0] == b'/'))
 }
 
