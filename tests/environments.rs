@@ -1,8 +1,11 @@
 //! Machines that are not as usual: the same image comes out, or one sentence names what is missing and what helps.
 
 use crate::support::{
-    Build, MASKED, Mounted, NAME_SERVER, Output, Project, busybox, engine::Docker, in_empty_root,
-    registry::Registry, run, start_name_server,
+    Build, MASKED, Mounted, NAME_SERVER, Output, Project, busybox,
+    engine::{Docker, Podman},
+    in_empty_root,
+    registry::Registry,
+    run, start_name_server,
 };
 use rbuild::doctor::{Name, Report, State, Tier};
 use std::{
@@ -386,4 +389,26 @@ fn sandbox_docker_with_and_without_the_flags_that_help() {
     assert_eq!(build.digest("it"), usual_digest());
     let helped = report(&inside(&flags, &["doctor", "--json"]));
     assert_eq!((helped.place.as_str(), helped.tier, helped.ids), ("docker", Tier::Fuse, 65_536));
+}
+
+/// As `docker run --privileged`, which asks for more than a container gives that these tests may run in.
+#[test]
+fn sandbox_a_privileged_container() {
+    needs!(root, fuse, busybox, static_program, podman, runc);
+    let (project, root, podman) = (project(), Project::empty(), Podman::new());
+    root.write("rbuild", "");
+    let folder = project.path("").parent().expect("the project's folder").to_owned();
+    let inside = |arguments: &[&str]| {
+        let mut command = podman.client(&Podman::RUN);
+        command.args(["--privileged", "--env=RBUILD_STORE=/data/store", "--workdir=/data/work"]);
+        command.arg("--volume").arg(format!("{}:/rbuild:ro", static_program().display()));
+        command.arg("--volume").arg(format!("{}:/data", folder.display()));
+        command.arg("--rootfs").arg(root.path("")).arg("/rbuild").args(arguments);
+        let output = command.output().expect("podman can be started");
+        project.output(format!("podman run --privileged rbuild {}", arguments.join(" ")), &output)
+    };
+    let build = Build::read(inside(&APPLY)).success();
+    assert_eq!((build.digest("it"), build.warnings()), (usual_digest().as_str(), vec![]));
+    let found = report(&inside(&["doctor", "--json"]));
+    assert_eq!((found.place.as_str(), found.tier, found.ids), ("podman", Tier::Fuse, 65_536));
 }

@@ -98,6 +98,21 @@ fn sandbox_graph() {
 }
 
 #[test]
+fn sandbox_graph_on_every_tier() {
+    needs!(root, fuse);
+    let (spec, out) = (repository("specs/graph/build.toml"), Project::empty());
+    let [spec, out] = [spec, out.path("")].map(|path| path.display().to_string());
+    let line = ["apply", "--locked", "--progress", "json", "--out", &out, "-f", &spec];
+    let digests =
+        |build: &Build| ["release", "slim", "appliance"].map(|image| build.digest(image).to_owned());
+    let usual = digests(&apply(&Project::empty(), "specs/graph/build.toml").success());
+    for tier in ["fuse", "overlay", "chroot"] {
+        let build = Build::read(Project::empty().rbuild([&line[..], &["--tier", tier]].concat())).success();
+        assert_eq!((build.ran().len(), digests(&build)), (40, usual.clone()), "{tier}");
+    }
+}
+
+#[test]
 fn debian_moves() {
     needs!(fuse, base);
     let project = Project::empty();

@@ -27,7 +27,7 @@ impl Arguments {
     /// If the standard output can't be written to.
     pub fn run(self, shell: Shell) -> Result<u8> {
         // That nothing says where the store is, is one of the findings.
-        let report = doctor::examine(self.store.find().ok().map(|folders| folders.own).as_deref());
+        let report = doctor::examine(self.store.find().ok().as_ref());
         if self.json {
             // A struct of strings, numbers and lists can always be written.
             shell.print(&(serde_json::to_string_pretty(&report).unwrap_or_default() + "\n"))?;

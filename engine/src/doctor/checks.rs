@@ -1,6 +1,7 @@
 //! What was found -> what is told of it.
 
 use super::{
+    Surroundings,
     folder::Folder,
     report::{Check, Name, State, thousands},
 };
@@ -9,8 +10,8 @@ use rbuild_sandbox::{Error, Examination, Facts, MapMethod, Place, one_id_cure, p
 const WITHOUT_RUN: &str = "no command can run: no step or test with `run`, no `rbuild mount TREE -- COMMAND`";
 
 /// The other tier.
-const ON_OVERLAY: &str = "steps run on the kernel's overlayfs: a base is copied out once a build, and a step over \
-                          source.host can't run";
+const ON_OVERLAY: &str = "steps run on the kernel's overlayfs: the first build over a base lays its files out, \
+                          and a step over source.host can't run";
 
 /// The last one.
 const IN_CHROOT: &str = "steps run in a chroot, not isolated: they can read and signal what is around them, and \
@@ -19,14 +20,14 @@ const IN_CHROOT: &str = "steps run in a chroot, not isolated: they can read and 
 /// Newer parts of the kernel that rbuild uses, and what stands in for them.
 const KERNELS: [((u32, u32), &str); 5] = [
     ((4, 18), "FUSE in user namespaces (4.18)"),
-    ((5, 0), "system calls answered by a supervisor (5.0)"),
     ((5, 3), "process descriptors (5.3): steps are ended a little later"),
+    ((5, 9), "system calls answered by a supervisor (5.9)"),
     ((5, 11), "overlayfs in user namespaces (5.11)"),
     ((5, 12), "read-only mounts in one call (5.12): one by one instead"),
 ];
 
 /// Every check, in the order of its weight.
-pub(super) fn all(found: &Examination, folder: Option<&Folder>, has_home: bool) -> Vec<Check> {
+pub(super) fn all(found: &Examination, around: &Surroundings) -> Vec<Check> {
     let facts = &found.facts;
     let mut checks = vec![namespaces(found)];
     checks.extend(ids(found));
@@ -40,8 +41,9 @@ pub(super) fn all(found: &Examination, folder: Option<&Folder>, has_home: bool) 
         cgroup(found),
         seccomp(facts),
         kernel(facts),
-        store(folder),
-        home(has_home),
+        store(around.folder.as_ref()),
+        read_only_stores(around),
+        home(around.has_home),
     ]);
     checks
 }
@@ -225,6 +227,26 @@ fn store(folder: Option<&Folder>) -> Check {
                 "put it elsewhere with --store DIR or RBUILD_STORE",
             ),
             None => ok(Name::Store, folder.describe()),
+        },
+    }
+}
+
+fn read_only_stores(around: &Surroundings) -> Check {
+    let named = || {
+        let paths: Vec<String> = around.read_only.iter().map(|path| path.display().to_string()).collect();
+        paths.join(", ")
+    };
+    match (around.read_only.is_empty(), around.left_out.is_empty()) {
+        (true, _) => ok(Name::ReadOnlyStores, "RBUILD_STORES_RO names none"),
+        (_, true) => ok(Name::ReadOnlyStores, named()),
+        _ => Check {
+            state: State::Limited,
+            costs: Some("what it holds is fetched and built again".to_owned()),
+            remedy: Some(
+                "name stores of rbuild in RBUILD_STORES_RO; their owner opens them: chmod -R a+rX DIR"
+                    .to_owned(),
+            ),
+            ..ok(Name::ReadOnlyStores, around.left_out.join("; "))
         },
     }
 }

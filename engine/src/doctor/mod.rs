@@ -14,29 +14,43 @@ mod report;
 
 pub use report::{Check, Name, Report, State, Tier};
 
+use crate::store::{self, Folders};
 use folder::Folder;
 use rbuild_sandbox::{Examination, IdMap};
-use std::path::Path;
+use std::path::PathBuf;
 
 /// The format of the report.
 const VERSION: u32 = 1;
 
 /// Looks at everything. Nothing of it stays, not even a store that is not there yet.
 ///
-/// `store` is `None` if nothing says where it is.
-pub fn examine(store: Option<&Path>) -> Report {
-    let folder = store.map(Folder::look);
+/// `stores` is `None` if nothing says where the own one is.
+pub fn examine(stores: Option<&Folders>) -> Report {
+    let folder = stores.map(|stores| Folder::look(&stores.own));
     // Gone with this value.
     let tried = folder.as_ref().and_then(|folder| folder.temporary().ok());
     let found = rbuild_sandbox::examine(tried.as_ref().map(tempfile::TempDir::path));
     // The kernel leaves a folder in it that nobody may look into.
-    let _ = tried.as_ref().map(|tried| crate::store::remove_all(tried.path()));
+    let _ = tried.as_ref().map(|tried| store::remove_all(tried.path()));
     let has_home = std::env::var_os("HOME").is_some_and(|home| !home.is_empty());
-    report(&found, folder.as_ref(), has_home)
+    let (read_only, left_out) =
+        stores.map(|stores| (stores.read_only.clone(), stores.left_out())).unwrap_or_default();
+    report(&found, &Surroundings { folder, read_only, left_out, has_home })
 }
 
-fn report(found: &Examination, folder: Option<&Folder>, has_home: bool) -> Report {
-    let checks = checks::all(found, folder, has_home);
+/// What is there beside the kernel.
+struct Surroundings {
+    /// The own store's.
+    folder: Option<Folder>,
+    /// Stores that are only read.
+    read_only: Vec<PathBuf>,
+    /// Why some of them are not used.
+    left_out: Vec<String>,
+    has_home: bool,
+}
+
+fn report(found: &Examination, around: &Surroundings) -> Report {
+    let checks = checks::all(found, around);
     let tier = match (&found.namespaces, &found.fuse, &found.overlay) {
         (Ok(_), Some(Ok(())), _) => Tier::Fuse,
         (Ok(_), _, Some(Ok(()))) => Tier::Overlay,

@@ -93,6 +93,8 @@ pub enum Name {
     Kernel,
     /// The store's folder.
     Store,
+    /// Stores that are only read.
+    ReadOnlyStores,
     /// HOME.
     Home,
 }
@@ -113,6 +115,7 @@ impl Name {
             Self::Seccomp => "seccomp",
             Self::Kernel => "kernel",
             Self::Store => "store",
+            Self::ReadOnlyStores => "read-only-stores",
             Self::Home => "home",
         }
     }

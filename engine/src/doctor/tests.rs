@@ -54,19 +54,23 @@ fn facts(place: Place) -> Facts {
     }
 }
 
+fn around(folder: Option<Folder>, has_home: bool) -> Surroundings {
+    Surroundings { folder, read_only: Vec::new(), left_out: Vec::new(), has_home }
+}
+
 fn check(report: &Report, name: Name) -> &Check {
     report.checks.iter().find(|check| check.name == name).unwrap()
 }
 
 #[test]
 fn a_healthy_machine() {
-    let report = report(&healthy(facts(Place::Host)), Some(&folder()), true);
+    let report = report(&healthy(facts(Place::Host)), &around(Some(folder()), true));
     assert!(
         report.checks.iter().all(|check| check.state == State::Ok && check.remedy.is_none()),
         "{report:?}"
     );
     assert_eq!(report.verdict(), "tier: fuse, 65,536 ids");
-    assert_eq!((report.better.len(), report.checks.len()), (0, 13));
+    assert_eq!((report.better.len(), report.checks.len()), (0, 14));
     assert_eq!(check(&report, Name::Store).found, "/store, on overlayfs, no reflinks, 1.5 GiB free");
 }
 
@@ -105,7 +109,7 @@ fn plain_container(root: bool) -> Report {
         fresh_proc: None,
         facts,
     };
-    report(&found, Some(&folder()), true)
+    report(&found, &around(Some(folder()), true))
 }
 
 /// As on most machines of a CI service.
@@ -113,7 +117,7 @@ fn plain_container(root: bool) -> Report {
 fn a_container_without_the_device() {
     let facts = Facts { root: true, ..facts(Place::Podman) };
     let fuse = Some(refused(Part::FuseDevice, "open /dev/fuse", 2, &facts));
-    let report = report(&Examination { fuse, ..healthy(facts) }, Some(&folder()), true);
+    let report = report(&Examination { fuse, ..healthy(facts) }, &around(Some(folder()), true));
     assert_eq!(report.verdict(), "tier: overlay, 65,536 ids");
     let fuse = check(&report, Name::Fuse);
     assert!(fuse.costs.as_ref().unwrap().contains("source.host"), "{fuse:?}");
@@ -130,14 +134,14 @@ fn one_id_and_a_hidden_proc() {
         fresh_proc: Some(Ok(false)),
         ..healthy(facts)
     };
-    let report = report(&found, Some(&folder()), false);
+    let report = report(&found, &around(Some(folder()), false));
     assert_eq!(report.verdict(), "tier: fuse, one id");
     let one_id = "securityContext.allowPrivilegeEscalation: true for the container";
     assert_eq!(report.better, [one_id]);
     assert_eq!(check(&report, Name::Ids).state, State::Limited);
     assert!(check(&report, Name::Proc).remedy.as_ref().unwrap().contains("procMount: Unmasked"));
     assert!(check(&report, Name::Home).remedy.as_ref().unwrap().contains("RBUILD_STORE"));
-    let report = super::report(&found, None, true);
+    let report = super::report(&found, &around(None, true));
     assert_eq!(
         report.better,
         ["say --store DIR, or set RBUILD_STORE", one_id],
@@ -152,7 +156,7 @@ fn an_old_kernel_and_a_store_that_can_not_be_written() {
     let found = Examination { overlay: Some(failed), ..healthy(facts) };
     let full =
         Folder { refused: Some("cannot write to /store: Read-only file system".to_owned()), ..folder() };
-    let report = report(&found, Some(&full), true);
+    let report = report(&found, &around(Some(full), true));
     let kernel = check(&report, Name::Kernel);
     let costs = kernel.costs.as_ref().unwrap();
     assert_eq!(kernel.state, State::Limited);
@@ -167,7 +171,7 @@ fn an_old_kernel_and_a_store_that_can_not_be_written() {
 
 #[test]
 fn words_and_json_agree() {
-    let report = report(&healthy(facts(Place::Host)), None, true);
+    let report = report(&healthy(facts(Place::Host)), &around(None, true));
     for check in &report.checks {
         assert_eq!(serde_json::to_value(check.name).unwrap(), check.name.word());
         assert_eq!(serde_json::to_value(check.state).unwrap(), check.state.word());
@@ -194,7 +198,8 @@ fn limits_without_control_groups() {
     let cgroups = Cgroups { first: false, second: true };
     let facts = Facts { cgroups, ..facts(Place::Host) };
     let left = Limits { memory: Some(1), ..Limits::default() };
-    let report = report(&Examination { limits: Some(Ok(left)), ..healthy(facts) }, Some(&folder()), true);
+    let report =
+        report(&Examination { limits: Some(Ok(left)), ..healthy(facts) }, &around(Some(folder()), true));
     let found = check(&report, Name::Cgroup);
     assert_eq!(
         (found.state, found.found.as_str()),
@@ -202,4 +207,20 @@ fn limits_without_control_groups() {
     );
     assert!(found.remedy.as_ref().unwrap().contains("systemd-run --user --scope"));
     assert_eq!(report.better, [""; 0], "few steps have limits");
+}
+
+#[test]
+fn stores_that_are_only_read() {
+    let around = |left_out: &[&str]| Surroundings {
+        read_only: ["/a".into(), "/b".into()].into(),
+        left_out: left_out.iter().map(|reason| (*reason).to_owned()).collect(),
+        ..around(Some(folder()), true)
+    };
+    let healthy = healthy(facts(Place::Host));
+    let good = report(&healthy, &around(&[]));
+    assert_eq!(check(&good, Name::ReadOnlyStores).found, "/a, /b");
+    let bad = report(&healthy, &around(&["the read-only store /b is not used: it is no store"]));
+    let check = check(&bad, Name::ReadOnlyStores);
+    assert_eq!((check.state, bad.better.len()), (State::Limited, 0));
+    assert!(check.found.contains("/b is not used") && check.remedy.is_some(), "{check:?}");
 }

@@ -112,6 +112,12 @@ impl Folders {
     pub fn open(&self) -> Result<Arc<Store>> {
         Store::open_with(&self.own, &self.read_only)
     }
+
+    /// The read-only stores that would not be used, as [`Store::left_out`] tells them; nothing is made.
+    pub fn left_out(&self) -> Vec<String> {
+        let own = self.own.canonicalize();
+        Extras::open(&self.read_only, own.as_ref().unwrap_or(&self.own)).left_out().to_vec()
+    }
 }
 
 impl Store {
