@@ -189,6 +189,7 @@ fn links_of_an_image_lead_nowhere() {
 fn read_only_holds_below() {
     need_unshare();
     let script = r#"exec unshare -m sh -ec 'd=$(mktemp -d); chmod 755 $d; mount -t tmpfs -o nosuid,mode=777 x $d
+        mkdir -m 700 $d/closed; mkdir $d/closed/in; mount -t tmpfs z $d/closed/in
         mkdir "$d/a b"; mount -t tmpfs -o mode=777 y "$d/a b"; export DIRECTORY=$d; exec "$@"' sh "$@""#;
     inner(script, "read_only_holds_below");
 }
