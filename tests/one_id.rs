@@ -107,7 +107,7 @@ fn sandbox_a_step_may_be_anybody() {
 }
 
 /// A Debian root, as `specs/ci-java/make-base` made it.
-fn debian(keys: &str, script: &str) -> Project {
+pub(crate) fn debian(keys: &str, script: &str) -> Project {
     let project = Project::new(&format!(
         "version = 1\nepoch = 1764000000\n[source.base]\narchive = 'base.tar'\n\
          [step.it]\nfrom = 'base'\n{keys}\nrun = '''{script}'''\n[image.it]\nfrom = 'it'\n"
@@ -157,6 +157,16 @@ chroot / chown joe /srv/x && stat -c %U /srv/x
     assert_eq!(printed.iter().filter(|line| *line == "refused").count(), 1, "{printed:?}");
 }
 
+/// Of each entry of `step.it`: mode and owner, and the path with a link's target.
+pub(crate) fn owners(project: &Project) -> Vec<String> {
+    let columns = |line: &str| {
+        let (front, path) = line.split_at(line.find(" /").expect("a path"));
+        let words: Vec<&str> = front.split_whitespace().take(2).collect();
+        format!("{}{path}", words.join(" "))
+    };
+    project.tree("it").lines().map(columns).collect()
+}
+
 /// Owners and modes of every path are those of the same installation with a range of ids, and what was installed works.
 /// (Contents are not the same: keys, logs.)
 #[test]
@@ -200,16 +210,6 @@ done
             assert!(build.lines("test.works").contains(&line), "{line}: {}", build.output);
         }
     }
-    // Mode and owner, and the path with a link's target.
-    let owners = |project: &Project| -> Vec<String> {
-        let tree = project.tree("it");
-        let columns = |line: &str| {
-            let (front, path) = line.split_at(line.find(" /").expect("a path"));
-            let words: Vec<&str> = front.split_whitespace().take(2).collect();
-            format!("{}{path}", words.join(" "))
-        };
-        tree.lines().map(columns).collect()
-    };
     assert_eq!(owners(&user), owners(&root));
 }
 

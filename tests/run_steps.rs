@@ -387,8 +387,8 @@ run = "hostname; ls /sys/class/net"
     let none = build.lines("step.none");
     assert_eq!(none[..2], ["rbuild", "lo: <LOOPBACK,UP,LOWER_UP>"]);
     assert!(
-        none[2].starts_with("Iface") && none[3..] == ["group", "passwd"],
-        "no route, no file more: {none:?}"
+        none[2].starts_with("Iface") && none[3..] == ["group", "hosts", "passwd"],
+        "no route, no file of the machine: {none:?}"
     );
     let machine = names(std::path::Path::new("/sys/class/net"));
     assert_eq!(build.lines("step.host"), [&["rbuild".to_owned()], machine.as_slice()].concat());
@@ -423,10 +423,27 @@ run = "cat /etc/resolv.conf"
 [step.offline]
 from = "own"
 run = "cat /etc/resolv.conf /etc/hosts"
+[step.empty]
+from = "base"
+files = [{ path = "/etc/hosts", content = "" }]
+[step.local]
+from = "empty"
+run = "cat /etc/hosts"
+[step.over-none-local]
+from = "base"
+run = "cat /etc/hosts; hostname"
+[step.hosts]
+from = "own"
+network = "host"
+rerun-after = "1d"
+run = "cat /etc/hosts"
 "#,
     );
     let build = project
-        .apply(["over-none", "over-own", "over-linked", "offline"].map(|step| format!("step.{step}")))
+        .apply(
+            ["over-none", "over-own", "over-linked", "offline", "local", "over-none-local", "hosts"]
+                .map(|step| format!("step.{step}")),
+        )
         .success();
     let machine = std::fs::read_to_string("/etc/resolv.conf").expect("the machine's resolver");
     let machine: Vec<&str> = machine.lines().collect();
@@ -434,9 +451,22 @@ run = "cat /etc/resolv.conf /etc/hosts"
         assert_eq!(build.lines(step), machine, "{step}");
     }
     assert_eq!(build.lines("step.offline"), ["the image's", "its hosts"]);
-    for (over, under) in
-        [("over-none", "base"), ("over-own", "own"), ("over-linked", "linked"), ("offline", "own")]
-    {
+    let local = ["127.0.0.1 localhost", "::1 localhost", "127.0.0.1 rbuild"];
+    assert_eq!(build.lines("step.local"), local);
+    assert_eq!(build.lines("step.over-none-local"), [&local[..], &["rbuild"]].concat());
+    let machine = std::fs::read_to_string("/etc/hosts").expect("the machine's hosts");
+    let hosts = build.lines("step.hosts");
+    assert!(machine.lines().all(|line| hosts.contains(&line)), "{hosts:?}");
+    assert_eq!(hosts.last(), Some(&local[2]));
+    for (over, under) in [
+        ("over-none", "base"),
+        ("over-own", "own"),
+        ("over-linked", "linked"),
+        ("offline", "own"),
+        ("local", "empty"),
+        ("over-none-local", "base"),
+        ("hosts", "own"),
+    ] {
         assert_eq!(snapshot(&project, over), snapshot(&project, under), "{over} changes nothing of {under}");
     }
 }

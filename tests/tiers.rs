@@ -50,7 +50,7 @@ attrs = [{ path = "/large", owner = "1000:1000" }]       # whose own is in no sa
 from = "start"
 run = '''
 /bin/busybox --install -s /bin
-find / \( -path /proc -o -path /sys -o -path /dev \) -prune -o -exec touch -h -d @1000000000 {} +
+find / \( -path /proc -o -path /sys -o -path /dev -o -path /etc/hosts \) -prune -o -exec touch -h -d @1000000000 {} +
 '''
 [step.one]
 from = "old"
@@ -99,7 +99,7 @@ remove = ["/moved"]
 [step.three]
 from = "two"
 run = '''
-all() { find /* \( -path /proc -o -path /sys -o -path /dev -o -path /view -o -name disk -o -name null \) -prune -o "$@" | sort; }
+all() { find /* \( -path /proc -o -path /sys -o -path /dev -o -path /view -o -path /etc/hosts -o -name disk -o -name null \) -prune -o "$@" | sort; }
 all -type f -exec stat -c '%n %a %u:%g %Y %s %h' {} + > /view
 all ! -type f -exec stat -c '%n %F %a %u:%g %Y' {} + >> /view
 all -type f ! -path '/bin/*' -exec md5sum {} + >> /view

@@ -98,6 +98,16 @@ pub enum Mount {
         /// Whether mounts below `source` come along.
         recursive: bool,
     },
+    /// A read-only file of 0:0 in memory.
+    File {
+        /// Where.
+        target: String,
+        /// Its bytes.
+        #[serde(with = "text::one")]
+        content: OsString,
+        /// Whether it may be executed.
+        executable: bool,
+    },
     /// A filesystem in memory, owned by 0:0.
     Tmpfs {
         /// Where.
@@ -146,6 +156,7 @@ impl Mount {
             Self::Fuse { target, .. }
             | Self::Overlay { target, .. }
             | Self::Bind { target, .. }
+            | Self::File { target, .. }
             | Self::Tmpfs { target, .. } => Some(target),
             Self::Chroot { .. } | Self::Own { .. } => None,
             Self::Proc => Some("/proc"),
@@ -166,6 +177,7 @@ impl fmt::Display for Mount {
             }
             Self::Overlay { target, source, .. } => write!(f, "mount {source} of overlay on {target}"),
             Self::Bind { source, target, .. } => write!(f, "bind {} on {target}", source.display()),
+            Self::File { target, .. } => write!(f, "lend the file {target}"),
             Self::Tmpfs { target, .. } => write!(f, "mount tmpfs on {target}"),
             Self::Own { path, uid, gid, .. } => write!(f, "give {} to {uid}:{gid}", path.display()),
             Self::Proc => write!(f, "mount proc on /proc"),
@@ -295,6 +307,7 @@ mod tests {
                     read_only: true,
                     recursive: false,
                 },
+                Mount::File { target: "/f".into(), content: "x\n".into(), executable: true },
                 Mount::Tmpfs { target: "/t".into(), size: 4096, mode: 0o1777 },
             ],
             command: Command {
@@ -320,6 +333,7 @@ mod tests {
             r#"{"fuse":{"target":"/","source":"","read_only":false}},"proc","#,
             r#"{"own":{"path":"/store/m2","uid":0,"gid":0,"mode":493}},"#,
             r#"{"bind":{"source":"/store/m2","target":"/m2","read_only":true,"recursive":false}},"#,
+            r#"{"file":{"target":"/f","content":"x\n","executable":true}},"#,
             r#"{"tmpfs":{"target":"/t","size":4096,"mode":1023}}],"#,
             r#""command":{"argv":["sh","a\\xff\\\\"],"env":[["A","x=y\n"]],"directory":"/","uid":0,"gid":0,"groups":[],"umask":18},"#,
             r#""limits":{"open_files":1024,"core":0,"stack":8388608,"memory":null,"cpus":null},"supervised":false}"#,
@@ -338,6 +352,7 @@ mod tests {
                 "mount proc on /proc",
                 "give /store/m2 to 0:0",
                 "bind /store/m2 on /m2",
+                "lend the file /f",
                 "mount tmpfs on /t",
             ]
         );

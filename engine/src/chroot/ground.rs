@@ -14,7 +14,10 @@ use rustix::fs::{AtFlags, CWD, FileType, Mode, Timespec, Timestamps, makedev, mk
 use std::{
     collections::HashSet,
     fs, io,
-    os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink},
+    os::unix::{
+        ffi::OsStrExt,
+        fs::{MetadataExt, PermissionsExt, chown, symlink},
+    },
     path::{Path, PathBuf},
 };
 
@@ -120,12 +123,12 @@ impl<'a> Ground<'a> {
             (_, Some(from)) => self.bring(place, from),
             (Mount::Dev, _) => self.devices(place),
             (Mount::Tmpfs { mode, .. }, _) => self.directory(place, *mode),
-            (Mount::Bind { source, .. }, _) if source.is_dir() => self.bring(place, source),
-            (Mount::Bind { source, .. }, _) => {
+            (Mount::Bind { source, .. }, _) => self.bring(place, source),
+            (Mount::File { content, executable, .. }, _) => {
                 self.done.push(Done::Made(place.to_owned()));
-                fs::copy(source, place).map_err(made)?;
-                let mode = fs::metadata(source).map_err(made)?.mode();
-                fs::set_permissions(place, fs::Permissions::from_mode(mode & 0o7777)).map_err(made)
+                fs::write(place, content.as_bytes()).map_err(made)?;
+                let mode = if *executable { 0o755 } else { 0o644 };
+                fs::set_permissions(place, fs::Permissions::from_mode(mode)).map_err(made)
             }
             _ => self.directory(place, 0o555),
         }

@@ -28,7 +28,7 @@ pub(super) fn failure(
     let error = Error::step(code, message).placed(&engine.session.loaded.warnings.files, span);
     let hint = match &ran.exit {
         Exit::ExecFailed { what } => exec_hint(what),
-        _ => network_hint(body, &ran.last_lines),
+        _ => network_hint(body, &ran.last_lines).or_else(|| lent_hint(&ran.last_lines)),
     };
     let error = hint.into_iter().fold(error, Error::hint);
     Failure { error: Box::new(error), last_lines: ran.last_lines, log: Some(ran.log) }
@@ -76,6 +76,17 @@ fn network_hint(body: &Body, lines: &[String]) -> Option<&'static str> {
         .then_some("steps have no network unless they say so: network = \"private\" or \"host\"")
 }
 
+/// A file of the machine in place of the tree's is read-only, and can't be removed.
+fn lent_hint(lines: &[String]) -> Option<&'static str> {
+    let is_lent = |line: &String| {
+        ["/etc/hosts", "/etc/resolv.conf"].iter().any(|path| line.contains(path))
+            && ["Read-only file system", "resource busy"].iter().any(|words| line.contains(words))
+    };
+    lines.iter().any(is_lent).then_some(
+        "/etc/hosts, and /etc/resolv.conf with a network, are lent while a command runs: `files` writes those of the tree",
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -96,6 +107,9 @@ mod tests {
             assert!(network_hint(&open, &lines(line)).is_none(), "{line}");
         }
         assert!(network_hint(&closed, &lines("error: no such file")).is_none());
+        assert!(lent_hint(&lines("sh: can't create /etc/hosts: Read-only file system")).is_some());
+        assert!(lent_hint(&lines("tar: ./etc/hosts: Cannot open: Device or resource busy")).is_some());
+        assert!(lent_hint(&lines("touch: /srv: Read-only file system")).is_none());
         let failed = |what: &str| exec_hint(&ExecFailure::Other(what.to_owned()));
         assert!(failed("change directory to /x: ENOENT").is_some_and(|hint| hint.contains("workdir")));
         assert!(failed("execute /bin/x: EIO").is_none());

@@ -10,7 +10,7 @@ mod limits;
 mod lock;
 mod look;
 mod mounts;
-mod name_servers;
+mod names;
 mod output;
 mod run;
 mod scheduler;

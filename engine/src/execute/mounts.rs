@@ -8,7 +8,7 @@ use super::{
     cache_mount::Caches,
     filesystem::Filesystem,
     look::{self, Place, Stuck},
-    name_servers::for_private_network,
+    names,
 };
 use crate::{
     error::{Error, Result},
@@ -17,13 +17,10 @@ use crate::{
     spec::types::{Body, Mount as Declared, MountKind, Network},
     value::HostTree,
 };
-use rbuild_overlay::{Errno, Lower, Options, Overlay};
+use rbuild_overlay::{Errno, FileKind, Lower, Options, Overlay};
 use rbuild_sandbox::Mount;
 use rbuild_tree::{Snapshot, Tree, TreePath, TreeStore};
-use std::{
-    fs, io,
-    path::{Path, PathBuf},
-};
+use std::{fs, io, path::Path};
 
 /// What the root of a step is.
 pub(super) enum Root<'a> {
@@ -90,10 +87,8 @@ impl<'a> Builder<'a> {
             builder.mounts.list.push(mount);
         }
         builder.temporary()?;
-        if network.is_open() && !over_host {
-            let servers = builder.name_servers(network)?;
-            builder.machine_file("/etc/resolv.conf", servers)?;
-            builder.machine_file("/etc/hosts", fs::canonicalize("/etc/hosts").ok())?;
+        if !over_host {
+            builder.names(network)?;
         }
         Ok(builder)
     }
@@ -111,47 +106,47 @@ impl<'a> Builder<'a> {
         Ok(())
     }
 
-    /// The file of name servers for a command.
-    fn name_servers(&self, network: Network) -> Result<Option<PathBuf>> {
-        let path = "/etc/resolv.conf";
-        let text = fs::read_to_string(path).unwrap_or_default();
-        match for_private_network(&text).filter(|_| network == Network::Private) {
-            Some(text) => Ok(Some(self.engine.session.store.scratch().write(text.as_bytes())?)),
-            None => Ok(fs::canonicalize(path).ok()),
+    /// What names of hosts mean: where the network is open, what they mean to this machine; elsewhere what the tree says,
+    /// if it says anything. A command knows its own host.
+    fn names(&mut self, network: Network) -> Result<()> {
+        let (servers, hosts) = ("/etc/resolv.conf", "/etc/hosts");
+        let machine = |path| fs::read_to_string(path).ok();
+        if network.is_open() {
+            if let Some(text) = machine(servers) {
+                let private = names::for_private_network(&text).filter(|_| network == Network::Private);
+                self.file_in_place(servers, private.unwrap_or(text))?;
+            }
+            self.file_in_place(hosts, names::hosts(&machine(hosts).unwrap_or_default()))?;
+        } else if self.says_nothing(hosts)? {
+            self.file_in_place(hosts, names::hosts(""))?;
         }
+        Ok(())
+    }
+
+    /// Whether the tree has nothing in a file.
+    fn says_nothing(&self, path: &str) -> Result<bool> {
+        let found = self.follow(&TreePath::parse(path.as_bytes())?)?.found;
+        Ok(found.is_none_or(|stat| stat.kind == FileKind::File && stat.size == 0))
     }
 
     /// A file of this machine in place of the tree's, which stays as it is.
-    fn machine_file(&mut self, path: &str, source: Option<PathBuf>) -> Result<()> {
-        let Some(source) = source else { return Ok(()) };
+    fn file_in_place(&mut self, path: &str, text: String) -> Result<()> {
         let target = self.follow(&TreePath::parse(path.as_bytes())?)?.path;
         self.lend(&target, false)?;
-        self.mounts.list.push(Mount::Bind {
-            source,
-            target: target.to_string(),
-            read_only: true,
-            recursive: false,
-        });
+        let (target, content) = (target.to_string(), text.into());
+        self.mounts.list.push(Mount::File { target, content, executable: false });
         Ok(())
     }
 
     /// A script of the step that is to be executed; gives its path inside.
     ///
     /// # Errors
-    /// It can't be written.
+    /// There is something else.
     pub(super) fn script(&mut self, text: &str) -> Result<String> {
-        use std::os::unix::fs::PermissionsExt;
-        let path = self.engine.session.store.scratch().write(text.as_bytes())?;
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o755))
-            .map_err(|error| Error::io("make executable", &path, error))?;
         let target = "/.rbuild-run".to_owned();
         self.lend(&TreePath::parse(target.as_bytes())?, false)?;
-        self.mounts.list.push(Mount::Bind {
-            source: path,
-            target: target.clone(),
-            read_only: true,
-            recursive: false,
-        });
+        let content = text.to_owned().into();
+        self.mounts.list.push(Mount::File { target: target.clone(), content, executable: true });
         Ok(target)
     }
 

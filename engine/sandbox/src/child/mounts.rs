@@ -3,11 +3,11 @@
 //! What does not need a FUSE server is made while the engine starts one; parts of FUSE filesystems come after it.
 
 use std::ffi::{CString, OsString};
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, ErrorKind};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Component, Path, PathBuf};
 
 use nix::errno::Errno;
@@ -20,6 +20,9 @@ use crate::{Mount, Network, Part, Setup, sys};
 
 use super::staging::{NO_DATA, Staging, place_of};
 use super::{devices, procfs};
+
+/// Where files wait that are lent.
+const FILES: &str = "files";
 
 /// Makes the mounts of a set-up.
 pub(crate) struct Maker<'a> {
@@ -40,6 +43,10 @@ impl Maker<'_> {
                 Mount::Bind { .. } => {
                     let Some(source) = binds.next() else { continue };
                     self.bind(step, &source, &place)?;
+                }
+                Mount::File { content, executable, .. } => {
+                    let made = self.file(content.as_bytes(), *executable, &place);
+                    made.named(Part::Mount, || step.to_string())?;
                 }
                 Mount::Tmpfs { size, mode, .. } => {
                     let options = format!("size={size},mode={mode:o}");
@@ -84,6 +91,18 @@ impl Maker<'_> {
             self.set_read_only(place, *recursive).named(Part::Mount, || format!("make read-only: {step}"))?;
         }
         Ok(())
+    }
+
+    /// In a filesystem of its own, since nothing of the staging tmpfs can be bound.
+    fn file(&self, content: &[u8], executable: bool, place: &str) -> io::Result<()> {
+        if !Path::new(FILES).exists() {
+            mount_new(FILES, "tmpfs", MsFlags::MS_NOSUID | MsFlags::MS_NODEV, "mode=700")?;
+        }
+        let path = format!("{FILES}/{place}");
+        fs::write(&path, content)?;
+        fs::set_permissions(&path, Permissions::from_mode(if executable { 0o755 } else { 0o644 }))?;
+        bind_path(&path, place, false)?;
+        Ok(self.set_read_only(place, false)?)
     }
 
     /// A fresh one belongs to a network namespace, so only its owner may mount one; it is also refused where the
