@@ -23,7 +23,7 @@ pub(crate) fn same_on(tiers: &[&str], project: &Project, image: &str, step: &str
 
 /// Lines that differ are more use than two digests that do.
 #[track_caller]
-fn same_lines(tier: &str, fuse: &str, other: &str) {
+pub(crate) fn same_lines(tier: &str, fuse: &str, other: &str) {
     let [fuse, other] = [fuse, other].map(|tree| tree.lines().collect::<Vec<_>>());
     let lacks = |tree: &[&str], other: &[&str]| -> Vec<String> {
         tree.iter().filter(|line| !other.contains(line)).map(|line| (*line).to_owned()).collect()

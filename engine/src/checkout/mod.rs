@@ -29,6 +29,7 @@
 //! step     the folders of one step's mounts
 //! layer    a difference, and what mounts stand on, as trees that say literally what a folder holds
 //! hand     the engine's side of the worker            fill     making a folder
+//! foreign  what of a tree folders of one id can't show
 //! changes  from what the kernel left to a snapshot
 //! worker   the worker: dispatch        unpack  filling a folder        upper  reading changes
 //! place    directories by paths of any length
@@ -38,6 +39,7 @@
 mod changes;
 mod checks;
 mod fill;
+mod foreign;
 mod hand;
 mod kept;
 mod layer;
@@ -95,6 +97,8 @@ pub struct Checkouts {
     checks: Checks,
     /// What mounts stand on, by what it holds.
     grounds: Mutex<HashMap<SnapshotId, Arc<Mutex<Option<PathBuf>>>>>,
+    /// Trees in which there is nothing that folders of one id can't show.
+    plain: foreign::Plain,
     /// Workers that have nothing to do.
     idle: Arc<Mutex<Vec<Arc<Hand>>>>,
     /// Folders of steps being removed.
@@ -132,9 +136,23 @@ impl Checkouts {
     ) -> Self {
         let objects = share.then(|| store.objects_path());
         let (stacks, origins, folders, kept, checks) = Default::default();
-        let (grounds, removals) = Default::default();
+        let (grounds, plain, removals) = Default::default();
         let idle = Arc::new(Mutex::new(worker.with(&ids).into_iter().collect()));
-        Self { store, ids, objects, stopped, stacks, origins, folders, kept, checks, grounds, idle, removals }
+        Self {
+            store,
+            ids,
+            objects,
+            stopped,
+            stacks,
+            origins,
+            folders,
+            kept,
+            checks,
+            grounds,
+            plain,
+            idle,
+            removals,
+        }
     }
 
     /// Says what a snapshot was made from, if nobody has: its stack will be that one's and the difference.

@@ -63,6 +63,14 @@ pub enum Call {
     Fchmodat,
     Utimensat,
     Truncate,
+    Mkdir,
+    Mkdirat,
+    Symlink,
+    Symlinkat,
+    Bind,
+    Removexattr,
+    Lremovexattr,
+    Fremovexattr,
     /// Only as an attempt at RLIMIT_RTTIME, which the filter answers by itself.
     Setrlimit,
     /// The like.
@@ -85,6 +93,8 @@ pub enum Form {
 pub(crate) enum Topic {
     /// Ids and owners.
     Ids,
+    /// The same where nobody else sees who makes a file.
+    IdsAndMakers,
     /// Paths.
     Paths,
 }
@@ -100,6 +110,8 @@ pub(super) enum When {
     Capabilities,
     /// Those whose path begins in no directory that is open: that argument is AT_FDCWD.
     Here(u8),
+    /// Those that may make a file: the flags of open(2) are this argument.
+    Makes(u8),
     /// Those that ask a socket for its peer.
     Peer,
     /// Those that set RLIMIT_RTTIME: the resource is this argument, the new value is at the next one.
@@ -110,7 +122,7 @@ pub(super) enum When {
 pub(super) type Entry = (i64, Call, When);
 
 use Call::*;
-use When::{Always, Capabilities, Device, Here, Peer, RealTime};
+use When::{Always, Capabilities, Device, Here, Makes, Peer, RealTime};
 
 /// The frequent ones first: the filter looks at one after the other.
 pub(super) const NATIVE_CALLS: &[Entry] = &[
@@ -131,9 +143,6 @@ pub(super) const NATIVE_CALLS: &[Entry] = &[
     (libc::SYS_chown, Chown, Always),
     #[cfg(target_arch = "x86_64")]
     (libc::SYS_lchown, Lchown, Always),
-    #[cfg(target_arch = "x86_64")]
-    (libc::SYS_mknod, Mknod, Device(1)),
-    (libc::SYS_mknodat, Mknodat, Device(2)),
     (libc::SYS_setuid, Setuid, Always),
     (libc::SYS_setgid, Setgid, Always),
     (libc::SYS_setreuid, Setreuid, Always),
@@ -189,8 +198,6 @@ pub(super) const I386_CALLS: &[Entry] = &[
     (215, Setfsuid, Always),
     (216, Setfsgid, Always),
     (298, Fchownat, Always),
-    (14, Mknod, Device(1)),
-    (297, Mknodat, Device(2)),
     (172, Prctl, Capabilities),
     (185, Capset, Always),
     (365, Getsockopt, Peer),
@@ -202,6 +209,59 @@ pub(super) const I386_CALLS: &[Entry] = &[
     (231, Fgetxattr, Always),
     (75, Setrlimit, RealTime(0)),
     (340, Prlimit, RealTime(1)),
+];
+
+/// Those that make devices.
+const NATIVE_DEVICE_CALLS: &[Entry] = &[
+    #[cfg(target_arch = "x86_64")]
+    (libc::SYS_mknod, Mknod, Device(1)),
+    (libc::SYS_mknodat, Mknodat, Device(2)),
+];
+
+/// The same of 32-bit x86.
+#[cfg(target_arch = "x86_64")]
+const I386_DEVICE_CALLS: &[Entry] = &[(14, Mknod, Device(1)), (297, Mknodat, Device(2))];
+
+/// Those that make anything, or take an ACL away.
+const NATIVE_MAKERS: &[Entry] = &[
+    (libc::SYS_openat, Openat, Makes(2)),
+    #[cfg(target_arch = "x86_64")]
+    (libc::SYS_open, Open, Makes(1)),
+    #[cfg(target_arch = "x86_64")]
+    (libc::SYS_creat, Creat, Always),
+    (libc::SYS_openat2, Openat2, Always),
+    #[cfg(target_arch = "x86_64")]
+    (libc::SYS_mkdir, Mkdir, Always),
+    (libc::SYS_mkdirat, Mkdirat, Always),
+    #[cfg(target_arch = "x86_64")]
+    (libc::SYS_symlink, Symlink, Always),
+    (libc::SYS_symlinkat, Symlinkat, Always),
+    #[cfg(target_arch = "x86_64")]
+    (libc::SYS_mknod, Mknod, Always),
+    (libc::SYS_mknodat, Mknodat, Always),
+    (libc::SYS_bind, Bind, Always),
+    (libc::SYS_removexattr, Removexattr, Always),
+    (libc::SYS_lremovexattr, Lremovexattr, Always),
+    (libc::SYS_fremovexattr, Fremovexattr, Always),
+];
+
+/// The same of 32-bit x86.
+#[cfg(target_arch = "x86_64")]
+const I386_MAKERS: &[Entry] = &[
+    (295, Openat, Makes(2)),
+    (5, Open, Makes(1)),
+    (8, Creat, Always),
+    (437, Openat2, Always),
+    (39, Mkdir, Always),
+    (296, Mkdirat, Always),
+    (83, Symlink, Always),
+    (304, Symlinkat, Always),
+    (14, Mknod, Always),
+    (297, Mknodat, Always),
+    (361, Bind, Always),
+    (235, Removexattr, Always),
+    (236, Lremovexattr, Always),
+    (237, Fremovexattr, Always),
 ];
 
 /// Those with ids of 16 bits.
@@ -306,8 +366,22 @@ pub(super) type Table = (u32, Form, &'static [Entry]);
 
 const ID_TABLES: &[Table] = &[
     (NATIVE, Form::Native, NATIVE_CALLS),
+    (NATIVE, Form::Native, NATIVE_DEVICE_CALLS),
     #[cfg(target_arch = "x86_64")]
     (I386, Form::Compatible, I386_CALLS),
+    #[cfg(target_arch = "x86_64")]
+    (I386, Form::Compatible, I386_DEVICE_CALLS),
+    #[cfg(target_arch = "x86_64")]
+    (I386, Form::Short, I386_SHORT_CALLS),
+];
+
+const MAKER_TABLES: &[Table] = &[
+    (NATIVE, Form::Native, NATIVE_CALLS),
+    (NATIVE, Form::Native, NATIVE_MAKERS),
+    #[cfg(target_arch = "x86_64")]
+    (I386, Form::Compatible, I386_CALLS),
+    #[cfg(target_arch = "x86_64")]
+    (I386, Form::Compatible, I386_MAKERS),
     #[cfg(target_arch = "x86_64")]
     (I386, Form::Short, I386_SHORT_CALLS),
 ];
@@ -323,6 +397,7 @@ impl Topic {
     pub(super) fn tables(self) -> &'static [Table] {
         match self {
             Self::Ids => ID_TABLES,
+            Self::IdsAndMakers => MAKER_TABLES,
             Self::Paths => PATH_TABLES,
         }
     }
@@ -330,7 +405,7 @@ impl Topic {
 
 /// What a number of an architecture means; nothing if no filter knows it.
 pub(super) fn find(architecture: u32, number: i64) -> Option<(Call, Form)> {
-    let tables = ID_TABLES.iter().chain(PATH_TABLES).filter(|(known, ..)| *known == architecture);
+    let tables = MAKER_TABLES.iter().chain(PATH_TABLES).filter(|(known, ..)| *known == architecture);
     let mut entries = tables.flat_map(|(_, form, table)| table.iter().map(move |entry| (entry, *form)));
     entries.find(|((known, ..), _)| *known == number).map(|((_, call, _), form)| (*call, form))
 }
