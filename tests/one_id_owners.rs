@@ -3,7 +3,7 @@
 use crate::{
     one_id::by_user,
     support::{Build, Project, busybox},
-    tiers::same_lines,
+    tiers::{odd_with_busybox, same_lines},
 };
 
 /// Builds as a user with one id on the kernel's overlay filesystem; what `usual` builds on FUSE is the same.
@@ -97,4 +97,18 @@ fn sandbox_owners_are_those_of_a_range_of_ids() {
     let steps =
         KINDS.replace("mknod -m 640 device$n c 1 $n", ": > device$n").replace("mknod shared/null c 1 3", ":");
     same_beside(|| busybox(&steps), Project::build, "two");
+}
+
+/// All kinds of entries, and what can be done to them.
+#[test]
+fn sandbox_odd_entries_are_the_same_with_one_id() {
+    needs!(root, fuse, busybox, setpriv, unshare);
+    let (other, user) = (odd_with_busybox(), odd_with_busybox());
+    std::fs::copy(other.path("odd.tar"), user.path("odd.tar")).expect("the same archive");
+    let apply = ["apply", "--progress", "json", "image.last"];
+    let expected = Build::read(other.rbuild(apply)).success();
+    let build = Build::read(user.as_user(&[&apply[..], &["--tier", "overlay"]].concat())).success();
+    same_lines("overlay", &other.tree("three"), &user.tree("three"));
+    assert_eq!(build.digest("last"), expected.digest("last"));
+    user.nothing_is_left();
 }

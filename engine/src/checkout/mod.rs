@@ -12,7 +12,8 @@
 //!
 //! **What a folder can't hold** is known from the tree itself: an attribute that a step left as the folder has it is as
 //! the tree has it. So owners outside the range of ids, devices (an empty file stands for each), attributes that the
-//! filesystem refuses, and times that it can't keep reach the image as they are.
+//! filesystem refuses, and times that it can't keep reach the image as they are. What a step does to owners where there is
+//! one id is known to the supervisor ([`rbuild_supervisor::OwnerTable`]).
 //!
 //! **What is different from the `fuse` tier**, since the kernel's overlay does it so. `rename` of a directory that was
 //! there before is EXDEV, for which programs copy: as new files those get the epoch where the tree has a later time. What

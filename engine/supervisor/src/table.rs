@@ -37,7 +37,7 @@ pub(crate) const NEEDED: StatxFlags = StatxFlags::TYPE
     .union(StatxFlags::BTIME);
 
 /// Files that are held open at once, and how long a tick of the clock takes at most.
-const MOST_HELD: usize = 256;
+const MOST_HELD: usize = 64;
 const TICK: Duration = Duration::from_millis(10);
 
 /// What a file is that its filesystem can't show.

@@ -1,8 +1,13 @@
 //! The calls that a supervisor answers, by their numbers.
 
 #[cfg(target_arch = "x86_64")]
+mod i386;
+
+#[cfg(target_arch = "x86_64")]
 use crate::seccomp::I386;
 use crate::seccomp::NATIVE;
+#[cfg(target_arch = "x86_64")]
+use i386::{I386_CALLS, I386_DEVICE_CALLS, I386_MAKERS, I386_PATH_CALLS, I386_SHORT_CALLS};
 
 /// A call, whatever its number is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -169,58 +174,12 @@ pub(super) const NATIVE_CALLS: &[Entry] = &[
     (libc::SYS_prlimit64, Prlimit, RealTime(1)),
 ];
 
-/// The same calls by their 32-bit x86 numbers (`arch/x86/entry/syscalls/syscall_32.tbl`), without those of before large
-/// files.
-#[cfg(target_arch = "x86_64")]
-pub(super) const I386_CALLS: &[Entry] = &[
-    (195, Stat, Always),
-    (196, Lstat, Always),
-    (197, Fstat, Always),
-    (300, Newfstatat, Always),
-    (383, Statx, Always),
-    (198, Lchown, Always),
-    (199, Getuid, Always),
-    (200, Getgid, Always),
-    (201, Geteuid, Always),
-    (202, Getegid, Always),
-    (203, Setreuid, Always),
-    (204, Setregid, Always),
-    (205, Getgroups, Always),
-    (206, Setgroups, Always),
-    (207, Fchown, Always),
-    (208, Setresuid, Always),
-    (209, Getresuid, Always),
-    (210, Setresgid, Always),
-    (211, Getresgid, Always),
-    (212, Chown, Always),
-    (213, Setuid, Always),
-    (214, Setgid, Always),
-    (215, Setfsuid, Always),
-    (216, Setfsgid, Always),
-    (298, Fchownat, Always),
-    (172, Prctl, Capabilities),
-    (185, Capset, Always),
-    (365, Getsockopt, Peer),
-    (226, Setxattr, Always),
-    (227, Lsetxattr, Always),
-    (228, Fsetxattr, Always),
-    (229, Getxattr, Always),
-    (230, Lgetxattr, Always),
-    (231, Fgetxattr, Always),
-    (75, Setrlimit, RealTime(0)),
-    (340, Prlimit, RealTime(1)),
-];
-
 /// Those that make devices.
 const NATIVE_DEVICE_CALLS: &[Entry] = &[
     #[cfg(target_arch = "x86_64")]
     (libc::SYS_mknod, Mknod, Device(1)),
     (libc::SYS_mknodat, Mknodat, Device(2)),
 ];
-
-/// The same of 32-bit x86.
-#[cfg(target_arch = "x86_64")]
-const I386_DEVICE_CALLS: &[Entry] = &[(14, Mknod, Device(1)), (297, Mknodat, Device(2))];
 
 /// Those that make anything, or take an ACL away.
 const NATIVE_MAKERS: &[Entry] = &[
@@ -243,49 +202,6 @@ const NATIVE_MAKERS: &[Entry] = &[
     (libc::SYS_removexattr, Removexattr, Always),
     (libc::SYS_lremovexattr, Lremovexattr, Always),
     (libc::SYS_fremovexattr, Fremovexattr, Always),
-];
-
-/// The same of 32-bit x86.
-#[cfg(target_arch = "x86_64")]
-const I386_MAKERS: &[Entry] = &[
-    (295, Openat, Makes(2)),
-    (5, Open, Makes(1)),
-    (8, Creat, Always),
-    (437, Openat2, Always),
-    (39, Mkdir, Always),
-    (296, Mkdirat, Always),
-    (83, Symlink, Always),
-    (304, Symlinkat, Always),
-    (14, Mknod, Always),
-    (297, Mknodat, Always),
-    (361, Bind, Always),
-    (235, Removexattr, Always),
-    (236, Lremovexattr, Always),
-    (237, Fremovexattr, Always),
-];
-
-/// Those with ids of 16 bits.
-#[cfg(target_arch = "x86_64")]
-pub(super) const I386_SHORT_CALLS: &[Entry] = &[
-    (16, Lchown, Always),
-    (23, Setuid, Always),
-    (24, Getuid, Always),
-    (46, Setgid, Always),
-    (47, Getgid, Always),
-    (49, Geteuid, Always),
-    (50, Getegid, Always),
-    (70, Setreuid, Always),
-    (71, Setregid, Always),
-    (80, Getgroups, Always),
-    (81, Setgroups, Always),
-    (95, Fchown, Always),
-    (138, Setfsuid, Always),
-    (139, Setfsgid, Always),
-    (164, Setresuid, Always),
-    (165, Getresuid, Always),
-    (170, Setresgid, Always),
-    (171, Getresgid, Always),
-    (182, Chown, Always),
 ];
 
 /// Calls that name a file by its path alone, native. What names it from an open directory is the kernel's: such a directory
@@ -328,37 +244,6 @@ pub(super) const NATIVE_PATH_CALLS: &[Entry] = &[
     (libc::SYS_lchown, Lchown, Always),
     (libc::SYS_fchownat, Fchownat, Here(0)),
     (libc::SYS_utimensat, Utimensat, Here(0)),
-];
-
-/// The same calls by their 32-bit x86 numbers.
-#[cfg(target_arch = "x86_64")]
-pub(super) const I386_PATH_CALLS: &[Entry] = &[
-    (295, Openat, Here(0)),
-    (300, Newfstatat, Here(0)),
-    (383, Statx, Here(0)),
-    (305, Readlinkat, Here(0)),
-    (307, Faccessat, Here(0)),
-    (439, Faccessat2, Here(0)),
-    (11, Execve, Always),
-    (5, Open, Always),
-    (195, Stat, Always),
-    (196, Lstat, Always),
-    (33, Access, Always),
-    (85, Readlink, Always),
-    (8, Creat, Always),
-    (437, Openat2, Here(0)),
-    (12, Chdir, Always),
-    (61, Chroot, Always),
-    (92, Truncate, Always),
-    (229, Getxattr, Always),
-    (230, Lgetxattr, Always),
-    (232, Listxattr, Always),
-    (233, Llistxattr, Always),
-    (15, Chmod, Always),
-    (306, Fchmodat, Here(0)),
-    (212, Chown, Always),
-    (198, Lchown, Always),
-    (298, Fchownat, Here(0)),
 ];
 
 /// Calls of an architecture.
