@@ -384,6 +384,14 @@ fn sandbox_docker_with_and_without_the_flags_that_help() {
     let told = build.warnings().join("\n");
     assert!(told.contains("steps run on the kernel's overlay filesystem: open /dev/fuse"), "{told}");
     assert_eq!(report(&inside(&no_device, &["doctor", "--json"])).tier, Tier::Overlay);
+    // The same for a user of no particular kind: owners are kept beside that filesystem.
+    let folder = project.path("").parent().expect("the project's folder").to_owned();
+    run(Command::new("chown").args(["-R", "1000:1000"]).arg(&folder));
+    let user = ["--user=1000:1000", flags[0], "--env=RBUILD_STORE=/data/fourth", "--env=HOME=/data/home"];
+    let build = Build::read(inside(&user, &APPLY)).success();
+    assert_eq!(build.digest("it"), usual_digest());
+    let found = report(&inside(&user, &["doctor", "--json"]));
+    assert_eq!((found.tier, found.ids), (Tier::Overlay, 1));
     let flags = [&flags[..], &["--env=RBUILD_STORE=/data/other"]].concat();
     let build = Build::read(inside(&flags, &APPLY)).success();
     assert_eq!(build.digest("it"), usual_digest());

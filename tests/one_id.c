@@ -258,6 +258,100 @@ static void privileges(void) {
     owner("program");
 }
 
+static void named_socket(const char *path) {
+    struct sockaddr_un address = {AF_UNIX, ""}, told = {0};
+    socklen_t length = sizeof told;
+    int own = socket(AF_UNIX, SOCK_STREAM, 0);
+    strcpy(address.sun_path, path);
+    result("bind", bind(own, (struct sockaddr *)&address, sizeof address));
+    if (!getsockname(own, (struct sockaddr *)&told, &length)) printf("%s\n", told.sun_path);
+    close(own);
+    owner(path);
+    unlink(path);
+}
+
+/* What another one than root makes, in each way. */
+static void makers(void) {
+    char content[8] = "";
+    struct open_how { unsigned long long flags, mode, resolve; } how = {O_CREAT | O_WRONLY, 0666, 0};
+    mkdir("makers", 0777);
+    chmod("makers", 0777);
+    chdir("makers");
+    mkdir("shared", 0777);
+    chown("shared", 5, 9);
+    chmod("shared", 02777);
+    touch("of-root");
+    chmod("of-root", 0666);
+    setgid(12);
+    setuid(6);
+    umask(027);
+    close(creat("by-creat", 0666));
+    owner("by-creat");
+    result("openat2", syscall(SYS_openat2, AT_FDCWD, "by-openat2", &how, sizeof how));
+    owner("by-openat2");
+    result("exclusive", open("by-creat", O_CREAT | O_EXCL | O_RDWR, 0600));
+    result("existing", open("of-root", O_CREAT | O_RDWR, 0600));
+    owner("of-root");
+    int file = open("read-and-write", O_CREAT | O_RDWR | O_APPEND | O_CLOEXEC, 06755);
+    printf("%zd %zd %s %d %d\n", write(file, "text", 4), pread(file, content, 4, 0), content,
+           fcntl(file, F_GETFD), fcntl(file, F_GETFL) & O_APPEND);
+    owner("read-and-write");
+    symlink("behind-a-link", "dangling");
+    owner("dangling");
+    close(open("dangling", O_CREAT | O_WRONLY, 0644));
+    owner("behind-a-link");
+    result("not behind a link", open("dangling", O_CREAT | O_NOFOLLOW | O_WRONLY, 0644));
+    symlink("/tmp/makers/absolute", "dangling-too");
+    close(open("dangling-too", O_CREAT | O_WRONLY, 0644));
+    owner("absolute");
+    symlink("round", "round");
+    result("in circles", open("round", O_CREAT | O_WRONLY, 0644));
+    result("slash", open("none/", O_CREAT | O_WRONLY, 0644));
+    result("nowhere", open("no/such", O_CREAT | O_WRONLY, 0644));
+    result("empty", open("", O_CREAT | O_WRONLY, 0644));
+    result("bad address", open((char *)8, O_CREAT | O_WRONLY, 0644));
+    result("mkdir", mkdir("folder//", 0777));
+    owner("folder");
+    result("mkdir again", mkdir("folder", 0777));
+    result("mkdir .", mkdir(".", 0777));
+    result("mknod", mknod("plain", S_IFREG | 0666, 0));
+    owner("plain");
+    result("fifo", mkfifo("fifo", 0666));
+    owner("fifo");
+    result("device", mknod("device", S_IFCHR | 0666, makedev(1, 3)));
+    result("symlink", symlink("x", "fifo"));
+    int directory = open("folder", O_DIRECTORY);
+    close(openat(directory, "inside", O_CREAT | O_WRONLY, 0666));
+    result("mkdirat", mkdirat(directory, "below", 0755));
+    result("symlinkat", symlinkat("x", directory, "link"));
+    owner("folder/inside");
+    owner("folder/below");
+    owner("folder/link");
+    rename("folder/inside", "folder/moved");
+    owner("folder/moved");
+    mkdir("shared/sub", 0755);
+    touch("shared/sub/file");
+    owner("shared/sub");
+    owner("shared/sub/file");
+    named_socket("own-socket");
+    named_socket("/tmp/makers/absolute-socket");
+    result("bind over", mknod("taken", S_IFREG | 0600, 0));
+    named_socket("taken");
+    close(creat("program", 0755));
+    file = open("program", O_WRONLY);
+    write(file, "#!/bin/true\n", 12);
+    close(file);
+    char *const none[] = {NULL};
+    pid_t pid = vfork();
+    if (pid == 0) {
+        execve("./program", none, none);
+        _exit(126);
+    }
+    int status;
+    waitpid(pid, &status, 0);
+    printf("executed: %d\n", WEXITSTATUS(status));
+}
+
 int main(int count, char **arguments) {
     if (count > 1 && !strcmp(arguments[1], "afterwards")) {
         ids("another program");
@@ -276,6 +370,7 @@ int main(int count, char **arguments) {
     in_child("sockets", sockets);
     in_child("lists", lists);
     in_child("privileges", privileges);
+    in_child("makers", makers);
     in_child("limits", limits);
     ids("in the end");
     return 0;

@@ -6,19 +6,31 @@ use crate::{
 };
 use std::{fs, path::Path, process::Command};
 
-/// Builds as root and as a user with one id. The image is the same; what the user's step printed comes back.
+/// How a user gets a root: where the owners are in our own filesystem, and where they are beside the kernel's.
+pub(crate) const TIERS: [&str; 2] = ["fuse", "overlay"];
+
+/// Builds as a user with one id.
+pub(crate) fn by_user(project: &Project, tier: &str) -> Build {
+    Build::read(project.as_user(&["apply", "--progress", "json", "--tier", tier])).success()
+}
+
+/// Builds as root and as a user with one id on each tier. The image is the same; what the user's step printed comes back.
 #[track_caller]
 fn same_for_both(project: impl Fn() -> Project) -> (Project, Vec<String>) {
-    let (root, user) = (project(), project());
+    let root = project();
     let by_root = root.build();
-    let by_user = Build::read(user.as_user(&["apply", "--progress", "json"])).success();
     let said =
         |build: &Build| -> Vec<String> { build.lines("step.it").into_iter().map(str::to_owned).collect() };
-    let printed = said(&by_user);
-    assert_eq!(printed, said(&by_root));
-    assert_eq!(user.tree("it"), root.tree("it"));
-    assert_eq!(by_user.digest("it"), by_root.digest("it"));
-    (user, printed)
+    let [_, last] = TIERS.map(|tier| {
+        let user = project();
+        let by_user = by_user(&user, tier);
+        let printed = said(&by_user);
+        assert_eq!(printed, said(&by_root), "--tier {tier}");
+        assert_eq!(user.tree("it"), root.tree("it"), "--tier {tier}");
+        assert_eq!(by_user.digest("it"), by_root.digest("it"), "--tier {tier}");
+        (user, printed)
+    });
+    last
 }
 
 fn step(script: &str) -> Project {
@@ -202,15 +214,19 @@ done
         project.write("build.toml", format!("{spec}[test.works]\nimage = 'it'\nrun = '''{works}'''\n"));
         project
     };
-    let (root, user) = (project(), project());
-    for build in [root.build(), Build::read(user.as_user(&["apply", "--progress", "json"])).success()] {
+    let root = project();
+    let users = TIERS.map(|tier| (tier, project()));
+    let by_users = users.iter().map(|(tier, user)| by_user(user, tier));
+    for build in [root.build()].into_iter().chain(by_users) {
         let listed = "listed: user:5:r-- /srv/file cap_net_raw=ep";
         assert!(build.lines("step.it").contains(&listed), "{}", build.output);
         for line in ["logged in as root", "logged in as joe"] {
             assert!(build.lines("test.works").contains(&line), "{line}: {}", build.output);
         }
     }
-    assert_eq!(owners(&user), owners(&root));
+    for (tier, user) in &users {
+        assert_eq!(owners(user), owners(&root), "--tier {tier}");
+    }
 }
 
 #[test]
@@ -235,15 +251,22 @@ cat x || echo refused
 rm y
 test ! -e y
 "#;
-    let project = step(script);
-    let build = Build::read(project.as_user(&["apply", "--progress", "json"])).success();
-    let printed = build.lines("step.it");
-    assert_eq!(printed.iter().filter(|line| **line == "refused").count(), 3, "{printed:?}");
-    assert!(printed.contains(&"x character special file 640 1:3 0"), "{printed:?}");
-    assert!(printed.contains(&"y block special file 600 8:1 0"), "{printed:?}");
-    assert!(printed.contains(&"null"), "{printed:?}");
-    let tree = project.tree("it");
-    assert!(tree.contains(" /tmp/x") && tree.contains(" /tmp/d/null") && !tree.contains(" /tmp/y"), "{tree}");
+    let [fuse, overlay] = TIERS.map(|tier| {
+        let project = step(script);
+        let build = by_user(&project, tier);
+        let printed = build.lines("step.it");
+        assert_eq!(printed.iter().filter(|line| **line == "refused").count(), 3, "{tier}: {printed:?}");
+        assert!(printed.contains(&"x character special file 640 1:3 0"), "{tier}: {printed:?}");
+        assert!(printed.contains(&"y block special file 600 8:1 0"), "{tier}: {printed:?}");
+        assert!(printed.contains(&"null"), "{tier}: {printed:?}");
+        let tree = project.tree("it");
+        assert!(
+            tree.contains(" /tmp/x") && tree.contains(" /tmp/d/null") && !tree.contains(" /tmp/y"),
+            "{tree}"
+        );
+        build.digest("it").to_owned()
+    });
+    assert_eq!(overlay, fuse);
 }
 
 /// Every call, by a program that prints what the kernel says.
@@ -306,9 +329,11 @@ fn sandbox_a_step_ends_with_its_engine() {
 "$@" > out & engine=$!
 until grep -q ready out; do kill -0 $engine; done
 kill -KILL $engine"#;
-    let output = step(ASKING).elsewhere_as_user(killed, &["apply", "--progress", "json"]);
-    assert_eq!(output.code, Some(0), "the step ran until it was killed: {output}");
-    nothing_runs();
+    for tier in TIERS {
+        let output = step(ASKING).elsewhere_as_user(killed, &["apply", "--progress", "json", "--tier", tier]);
+        assert_eq!(output.code, Some(0), "the step ran until it was killed: {output}");
+        nothing_runs();
+    }
 }
 
 /// The same if only the supervisor fails: strace makes each further ioctl of a thread fail that has made fifty, as only
@@ -318,12 +343,15 @@ fn sandbox_a_step_ends_with_its_supervisor() {
     needs!(fuse, busybox, root, setpriv, unshare, strace);
     adopt_orphans();
     let failing = "exec strace -f -qqq -o /dev/null -e trace=ioctl -e inject=ioctl:error=EIO:when=50+ \"$@\"";
-    let output = step(ASKING).elsewhere_as_user(failing, &["apply", "--progress", "json"]);
-    let build = Build::read(output).failure(70);
-    assert_eq!(build.lines("step.it"), ["ready"]);
-    let failed = build.failed("step.it");
-    assert!(failed.message.contains("calls can't be answered: Input/output error"), "{failed:?}");
-    nothing_runs();
+    for tier in TIERS {
+        let output =
+            step(ASKING).elsewhere_as_user(failing, &["apply", "--progress", "json", "--tier", tier]);
+        let build = Build::read(output).failure(70);
+        assert_eq!(build.lines("step.it"), ["ready"], "--tier {tier}");
+        let failed = build.failed("step.it");
+        assert!(failed.message.contains("calls can't be answered: Input/output error"), "{failed:?}");
+        nothing_runs();
+    }
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //! sudo, rotated logs. All is as with a range of ids.
 
 use crate::{
-    one_id::{debian, owners},
+    one_id::{TIERS, by_user, debian, owners},
     support::Build,
 };
 
@@ -75,14 +75,15 @@ fn debian_services_are_installed_and_run() {
         project.write("build.toml", format!("{spec}[test.serves]\nimage = 'it'\nrun = '''{SERVE}'''\n"));
         project
     };
-    let (root, user) = (project(), project());
-    let builds = [root.build(), Build::read(user.as_user(&["apply", "--progress", "json"])).success()];
-    let told = builds.each_ref().map(|build| -> Vec<&str> {
-        build.lines("step.it").into_iter().filter(|line| line.starts_with("told: ")).collect()
-    });
-    assert_eq!(told[1], told[0]);
+    let root = project();
+    let by_root = root.build();
+    let told = |build: &Build| -> Vec<String> {
+        let lines = build.lines("step.it").into_iter().filter(|line| line.starts_with("told: "));
+        lines.map(str::to_owned).collect()
+    };
+    serves(&by_root);
     assert_eq!(
-        told[1][..4],
+        told(&by_root)[..4],
         [
             "told: joe L joe:x:1000:1000:Joe Doe,,,:/home/joe:/bin/sh",
             "told: joe daemon",
@@ -90,13 +91,21 @@ fn debian_services_are_installed_and_run() {
             "told: .....UG.. /srv/it/b",
         ]
     );
-    for build in &builds {
-        assert_eq!(
-            build.lines("test.serves"),
-            ["I am postgres", "I am joe", "role \"root\" does not exist", "Peer authentication failed"],
-            "{}",
-            build.output
-        );
+    for tier in TIERS {
+        let user = project();
+        let build = by_user(&user, tier);
+        assert_eq!(told(&build), told(&by_root), "--tier {tier}");
+        serves(&build);
+        assert_eq!(owners(&user), owners(&root), "--tier {tier}");
     }
-    assert_eq!(owners(&user), owners(&root));
+}
+
+#[track_caller]
+fn serves(build: &Build) {
+    assert_eq!(
+        build.lines("test.serves"),
+        ["I am postgres", "I am joe", "role \"root\" does not exist", "Peer authentication failed"],
+        "{}",
+        build.output
+    );
 }

@@ -31,6 +31,7 @@ mod mounts;
 mod networks;
 mod old_kernels;
 mod one_id;
+mod one_id_owners;
 mod one_id_services;
 mod outputs;
 mod overlay_tier;

@@ -8,7 +8,7 @@
 
 use std::fs;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 
 use nix::errno::Errno;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -104,23 +104,26 @@ impl Listener {
         self.send(notification.id, answer)
     }
 
-    /// Lets the caller go on with a copy of `file` as the descriptor that its call gives.
+    /// Lets the caller go on with a copy of `file` as the descriptor that its call gives. By then it is the only one: a
+    /// file that is open for writing can't be executed.
     ///
     /// # Errors
     /// The caller may open no more; it is gone.
     pub fn answer_with(
         &self,
         notification: &Notification,
-        file: BorrowedFd<'_>,
+        file: OwnedFd,
         close_on_exec: bool,
     ) -> io::Result<()> {
-        loop {
-            match sys::hand_over(self.descriptor.as_fd(), notification.id, file, close_on_exec) {
+        let number = loop {
+            match sys::hand_over(self.descriptor.as_fd(), notification.id, file.as_fd(), close_on_exec) {
                 Err(Errno::EINTR) => {}
-                Ok(number) => return self.send(notification.id, Answer::Value(number.into())),
                 Err(errno) => return Err(errno.into()),
+                Ok(number) => break number,
             }
-        }
+        };
+        drop(file);
+        self.send(notification.id, Answer::Value(number.into()))
     }
 
     fn send(&self, id: u64, answer: Answer) -> io::Result<()> {

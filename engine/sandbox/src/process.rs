@@ -143,7 +143,7 @@ impl Running {
         &self.warnings
     }
 
-    /// The device numbers of the FUSE filesystems, in order, if the command is supervised.
+    /// The device numbers of the FUSE and overlay filesystems, in order, if the command is supervised.
     pub fn devices(&self) -> &[u64] {
         &self.devices
     }

@@ -31,8 +31,8 @@ pub struct Setup {
     /// Resource limits of the command.
     pub limits: Limits,
     /// Whether calls stop in the command and are answered by whoever has the [`Listener`](crate::notify::Listener): in
-    /// a [`Mount::Chroot`] those that name a path; else those about ids and owners, and then the command may be anybody,
-    /// whatever the ids are.
+    /// a [`Mount::Chroot`] those that name a path; else those about ids and owners, over a [`Mount::Overlay`] those that
+    /// make files, too, and then the command may be anybody, whatever the ids are.
     pub supervised: bool,
 }
 

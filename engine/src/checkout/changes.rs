@@ -4,6 +4,9 @@
 //! what is different was changed. What bears the mark of a copy is a file that was there, at the place that its time of
 //! reading tells ([`place_mark`]), or here if a program has set that. Without it a file of several names is taken for
 //! that if its bytes are the same, since the kernel breaks its links and leaves no mark.
+//!
+//! Where there is one id a table says whose each is that a step made or gave away ([`OwnerTable`]). All links, pipes and
+//! sockets that were made are in it; others were copied, which the kernel can't mark on them.
 
 use super::{
     hand::Hand,
@@ -11,13 +14,14 @@ use super::{
     step::Changes,
     unpack::WHITEOUT,
     upper::is_opaque,
-    wire::{self, INODE, ORIGIN, READ_AT, place_mark},
+    wire::{self, IDENTITY, INODE, ORIGIN, READ_AT, place_mark},
 };
 use crate::{
     error::{Error, Result},
     folder,
     store::Store,
 };
+use rbuild_supervisor::{Owned, OwnerTable};
 use rbuild_tree::{
     Delta, Editor, Entry, FoundKind, Kind, Metadata, Snapshot, Timestamp, Tree, TreePath, diff,
     encoding::{decode_snapshot, decode_tree},
@@ -50,6 +54,8 @@ struct Replay<'a> {
     keeps_links: bool,
     /// A path of each file of several names.
     inodes: HashMap<Box<[u8]>, TreePath>,
+    /// Whose what is, where the folder can't say.
+    owners: Option<&'a OwnerTable>,
     /// New names of files that were there, for the end: what such a file is shows where it was.
     new_names: Vec<(TreePath, Entry)>,
 }
@@ -65,7 +71,7 @@ pub(super) fn read(
     epoch: Timestamp,
     stopped: &AtomicBool,
 ) -> Result<Delta> {
-    let Changes { shown, stack, folder, keeps_links } = changes;
+    let Changes { shown, stack, folder, keeps_links, owners } = changes;
     let mut editor = Editor::new(store, &shown.tree);
     let mut lent = BTreeMap::new();
     for (path, _) in &shown.lent {
@@ -93,12 +99,14 @@ pub(super) fn read(
         lent,
         keeps_links,
         inodes,
+        owners: owners.as_deref(),
         new_names,
     };
     let folders = [folder].into_iter().chain(stack).map(|path| open_folder(path));
     let folders = folders.collect::<Result<Vec<_>>>()?;
     let folders: Vec<_> = folders.iter().map(AsFd::as_fd).collect();
-    let (roots, _) = hand.ask(&[b"read"], &folders)?;
+    let question: &[&[u8]] = if owners.is_some() { &[b"read", b"identities"] } else { &[b"read"] };
+    let (roots, _) = hand.ask(question, &folders)?;
     replay.root(&roots)?;
     loop {
         replay.check_stopped()?;
@@ -147,10 +155,13 @@ impl Replay<'_> {
                     let kept = folder::keep(self.store, file, *size, self.stopped);
                     self.check_stopped()?;
                     let object = kept.map_err(|error| keeping(&path, error))?;
-                    let kind = Kind::File { object, size: *size };
+                    let kind = self.stood_for(&found).unwrap_or(Kind::File { object, size: *size });
                     self.name(&path, Entry { kind, ..found }, shown)?;
                 }
-                _ => self.name(&path, found, shown)?,
+                _ => {
+                    let kind = self.stood_for(&found).unwrap_or_else(|| found.kind.clone());
+                    self.name(&path, Entry { kind, ..found }, shown)?;
+                }
             }
         }
         Ok(())
@@ -164,7 +175,7 @@ impl Replay<'_> {
             }
             // Only what is put into it makes it a part of the tree.
             Some(_) => {
-                let metadata = folder::written(&found.metadata, self.epoch);
+                let metadata = self.written(&found.metadata);
                 self.lent.insert(path.clone(), metadata);
                 Ok(())
             }
@@ -203,9 +214,9 @@ impl Replay<'_> {
         let is_copied_up = found.metadata.xattrs.contains_key(ORIGIN);
         let is_linked = !self.keeps_links && !self.editor.linked(path).is_empty();
         match (kind, &found.kind) {
-            (Kind::CharDevice(_) | Kind::BlockDevice(_), Kind::File { size: 0, .. }) => {}
+            (Kind::CharDevice(_) | Kind::BlockDevice(_), Kind::File { size: 0, .. }) if is_copied_up => {}
             (Kind::File { .. }, Kind::File { .. }) if is_copied_up && kind != &found.kind => {
-                let metadata = folder::left(&was.metadata, &found.metadata, &shown.metadata, self.epoch);
+                let metadata = self.left(&was.metadata, &found.metadata, &shown.metadata);
                 return Ok(self.editor.insert(path, Entry { metadata, kind: found.kind })?);
             }
             (Kind::File { .. }, _) if !(is_copied_up || is_linked) => return self.insert(path, &found),
@@ -219,6 +230,9 @@ impl Replay<'_> {
     fn moved_from(&mut self, path: &TreePath, found: &Entry) -> Result<Option<TreePath>> {
         let read_at = found.metadata.xattrs.get(READ_AT).and_then(|time| time.split_first_chunk());
         let Some((seconds, mark)) = read_at else { return Ok(None) };
+        if !found.metadata.xattrs.contains_key(ORIGIN) && self.owned(&found.metadata).is_some() {
+            return Ok(None);
+        }
         let mark = u32::from_le_bytes(mark.try_into().map_err(|_| malformed())?);
         let first = self.first_names.get(path).copied().unwrap_or(path);
         if mark == place_mark(first.as_bytes()) && self.was_there(first, seconds)? {
@@ -242,9 +256,8 @@ impl Replay<'_> {
     fn all_places(&self) -> Result<HashMap<u32, TreePath>> {
         let mut places = HashMap::new();
         walk(self.store, &self.before.tree, &mut |path, entry| {
-            let is_file =
-                matches!(entry.kind, Kind::File { .. } | Kind::CharDevice(_) | Kind::BlockDevice(_));
-            if is_file && self.first_names.get(path).is_none_or(|first| *first == path) {
+            let is_leaf = !entry.kind.is_directory();
+            if is_leaf && self.first_names.get(path).is_none_or(|first| *first == path) {
                 places.insert(place_mark(path.as_bytes()), path.clone());
             }
             Ok(())
@@ -266,14 +279,14 @@ impl Replay<'_> {
             (_, kind) => kind,
         };
         self.make_parents(path)?;
-        let metadata = folder::left(&was.metadata, &found.metadata, &shown.metadata, self.epoch);
+        let metadata = self.left(&was.metadata, &found.metadata, &shown.metadata);
         Ok(self.editor.insert(path, Entry { metadata, kind })?)
     }
 
     /// Puts what is new.
     fn insert(&mut self, path: &TreePath, found: &Entry) -> Result<()> {
         self.make_parents(path)?;
-        let metadata = folder::written(&found.metadata, self.epoch);
+        let metadata = self.written(&found.metadata);
         Ok(self.editor.insert(path, Entry { metadata, kind: found.kind.clone() })?)
     }
 
@@ -296,11 +309,44 @@ impl Replay<'_> {
     /// Gives what was there the metadata that it has now, under all its names.
     fn set_metadata(&mut self, path: &TreePath, found: &Metadata, shown: &Metadata) -> Result<()> {
         let Some(was) = self.editor.get(path)? else { return Err(malformed()) };
-        let metadata = folder::left(&was.metadata, found, shown, self.epoch);
+        let metadata = self.left(&was.metadata, found, shown);
         if metadata != was.metadata {
             self.editor.set_metadata(path, metadata)?;
         }
         Ok(())
+    }
+
+    /// What the table knows of something that was found.
+    fn owned(&self, found: &Metadata) -> Option<Owned> {
+        let (number, born) = found.xattrs.get(IDENTITY)?.split_first_chunk()?;
+        let (seconds, nanoseconds) = born.split_first_chunk()?;
+        let seconds = i64::from_le_bytes(*seconds);
+        let nanoseconds = u32::from_le_bytes(nanoseconds.try_into().ok()?);
+        self.owners?.of(u64::from_le_bytes(*number), Timestamp { seconds, nanoseconds })
+    }
+
+    /// The device that an empty file or a socket stands for.
+    fn stood_for(&self, found: &Entry) -> Option<Kind> {
+        let may_stand = matches!(found.kind, Kind::Socket | Kind::File { size: 0, .. });
+        self.owned(&found.metadata).filter(|_| may_stand)?.device
+    }
+
+    /// As [`folder::written`].
+    fn written(&self, found: &Metadata) -> Metadata {
+        self.told(folder::written(found, self.epoch), found)
+    }
+
+    /// As [`folder::left`].
+    fn left(&self, was: &Metadata, found: &Metadata, shown: &Metadata) -> Metadata {
+        self.told(folder::left(was, found, shown, self.epoch), found)
+    }
+
+    /// What the table says of something that was found, in the place of what the folder shows.
+    fn told(&self, mut metadata: Metadata, found: &Metadata) -> Metadata {
+        if let Some(owned) = self.owned(found) {
+            owned.tell(&mut metadata);
+        }
+        metadata
     }
 
     fn check_stopped(&self) -> Result<()> {

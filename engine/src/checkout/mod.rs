@@ -12,7 +12,8 @@
 //!
 //! **What a folder can't hold** is known from the tree itself: an attribute that a step left as the folder has it is as
 //! the tree has it. So owners outside the range of ids, devices (an empty file stands for each), attributes that the
-//! filesystem refuses, and times that it can't keep reach the image as they are.
+//! filesystem refuses, and times that it can't keep reach the image as they are. What a step does to owners where there is
+//! one id is known to the supervisor ([`rbuild_supervisor::OwnerTable`]).
 //!
 //! **What is different from the `fuse` tier**, since the kernel's overlay does it so. `rename` of a directory that was
 //! there before is EXDEV, for which programs copy: as new files those get the epoch where the tree has a later time. What
@@ -29,6 +30,7 @@
 //! step     the folders of one step's mounts
 //! layer    a difference, and what mounts stand on, as trees that say literally what a folder holds
 //! hand     the engine's side of the worker            fill     making a folder
+//! foreign  what of a tree folders of one id can't show
 //! changes  from what the kernel left to a snapshot
 //! worker   the worker: dispatch        unpack  filling a folder        upper  reading changes
 //! place    directories by paths of any length
@@ -38,6 +40,7 @@
 mod changes;
 mod checks;
 mod fill;
+mod foreign;
 mod hand;
 mod kept;
 mod layer;
@@ -95,6 +98,8 @@ pub struct Checkouts {
     checks: Checks,
     /// What mounts stand on, by what it holds.
     grounds: Mutex<HashMap<SnapshotId, Arc<Mutex<Option<PathBuf>>>>>,
+    /// Trees in which there is nothing that folders of one id can't show.
+    plain: foreign::Plain,
     /// Workers that have nothing to do.
     idle: Arc<Mutex<Vec<Arc<Hand>>>>,
     /// Folders of steps being removed.
@@ -132,9 +137,23 @@ impl Checkouts {
     ) -> Self {
         let objects = share.then(|| store.objects_path());
         let (stacks, origins, folders, kept, checks) = Default::default();
-        let (grounds, removals) = Default::default();
+        let (grounds, plain, removals) = Default::default();
         let idle = Arc::new(Mutex::new(worker.with(&ids).into_iter().collect()));
-        Self { store, ids, objects, stopped, stacks, origins, folders, kept, checks, grounds, idle, removals }
+        Self {
+            store,
+            ids,
+            objects,
+            stopped,
+            stacks,
+            origins,
+            folders,
+            kept,
+            checks,
+            grounds,
+            plain,
+            idle,
+            removals,
+        }
     }
 
     /// Says what a snapshot was made from, if nobody has: its stack will be that one's and the difference.

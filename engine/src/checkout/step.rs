@@ -1,13 +1,17 @@
 //! The folders of one step's mounts.
 
 use super::{
-    Bytes, Checkouts, Hand, Stack, changes,
+    Bytes, Checkouts, Hand, Stack, changes, foreign,
     layer::{self, Trees},
 };
-use crate::error::Result;
+use crate::error::{Error, Result};
 use rbuild_sandbox::{Mount, Upper};
+use rbuild_supervisor::OwnerTable;
 use rbuild_tree::{Delta, Snapshot, Timestamp, TreePath};
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 /// What a mount shows.
 pub struct Shown {
@@ -24,6 +28,8 @@ pub struct StepFolders<'a> {
     folders: Vec<PathBuf>,
     /// The first is the root.
     uppers: Vec<Changes>,
+    /// Of each mount, where there is one id.
+    tables: Vec<Arc<OwnerTable>>,
 }
 
 /// Where the changes of a mount go.
@@ -33,6 +39,8 @@ pub(super) struct Changes {
     pub(super) folder: PathBuf,
     /// Whether files of several names lay in it from the start.
     pub(super) keeps_links: bool,
+    /// Who owns what of it, if the folder can't say.
+    pub(super) owners: Option<Arc<OwnerTable>>,
 }
 
 impl<'a> StepFolders<'a> {
@@ -42,7 +50,7 @@ impl<'a> StepFolders<'a> {
     /// The machine refuses, the store lacks something, the disk is full.
     pub fn make(checkouts: &'a Checkouts, mounts: &mut [Mount], shown: Vec<Shown>) -> Result<Self> {
         let hand = checkouts.hand()?;
-        let mut step = Self { checkouts, hand, folders: Vec::new(), uppers: Vec::new() };
+        let mut step = Self { checkouts, hand, folders: Vec::new(), uppers: Vec::new(), tables: Vec::new() };
         let mut shown = shown.into_iter();
         for mount in mounts {
             if let Mount::Fuse { target, source, read_only } = mount
@@ -61,7 +69,9 @@ impl<'a> StepFolders<'a> {
         let mut lower = vec![self.checkouts.ground(&self.hand, &trees, &ground)?];
         lower.extend(self.checkouts.stack(&self.hand, &shown.tree)?);
         let mut upper = None;
-        if !read_only {
+        if read_only {
+            self.table(&trees, &shown.tree, (&target, &source), None)?;
+        } else {
             let linked = layer::upper(&trees, &shown.tree)?;
             let keeps_links = linked.is_some();
             // The root directory that is seen is the uppermost one.
@@ -69,12 +79,40 @@ impl<'a> StepFolders<'a> {
             let changes = self.folder(&trees, &linked.unwrap_or_else(empty))?;
             let work = self.checkouts.empty_folder()?;
             self.folders.push(work.clone());
+            let owners =
+                self.table(&trees, &shown.tree, (&target, &source), Some((&changes, keeps_links)))?;
             let (stack, folder) = (lower.clone(), changes.clone());
-            self.uppers.push(Changes { shown, stack, folder, keeps_links });
+            self.uppers.push(Changes { shown, stack, folder, keeps_links, owners });
             upper = Some(Upper { changes, work });
         }
         let data = self.checkouts.objects.clone();
         Ok(Mount::Overlay { target, source, lower, data, upper })
+    }
+
+    /// Where the owners of a mount are kept, if folders can't keep them; of one that can be changed with the folder for that,
+    /// and whether files of several names lie in it.
+    fn table(
+        &mut self,
+        trees: &Trees<'_>,
+        tree: &Snapshot,
+        place: (&str, &str),
+        changes: Option<(&Path, bool)>,
+    ) -> Result<Option<Arc<OwnerTable>>> {
+        if !self.checkouts.ids.is_single() {
+            return Ok(None);
+        }
+        let keeps_links = changes.is_some_and(|(_, keeps_links)| keeps_links);
+        let foreign = foreign::all(trees, tree, keeps_links, &self.checkouts.plain)?;
+        let folder = changes.map(|(folder, _)| folder);
+        let table = OwnerTable::new(place, folder, foreign)
+            .map_err(|error| Error::io("open", folder.unwrap_or(Path::new("")), error))?;
+        self.tables.push(Arc::new(table));
+        Ok(self.tables.last().cloned())
+    }
+
+    /// Where the owners of each mount are kept, in order; none where the folders keep them.
+    pub fn tables(&self) -> &[Arc<OwnerTable>] {
+        &self.tables
     }
 
     fn folder(&mut self, trees: &Trees<'_>, tree: &Snapshot) -> Result<PathBuf> {

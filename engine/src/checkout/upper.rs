@@ -7,7 +7,7 @@
 use super::{
     place,
     unpack::WHITEOUT,
-    wire::{self, INODE, MANY_BYTES, MOST_ENTRIES, OPAQUE, ORIGIN, READ_AT, weight},
+    wire::{self, IDENTITY, INODE, MANY_BYTES, MOST_ENTRIES, OPAQUE, ORIGIN, READ_AT, weight},
     worker::{Doing, Outcome},
 };
 use crate::folder::attributes;
@@ -15,7 +15,9 @@ use rbuild_tree::{
     Device, Entry, Kind, Metadata, ObjectId, Snapshot, Timestamp, Tree,
     encoding::{encode_snapshot, encode_tree},
 };
-use rustix::fs::{OFlags, major, minor};
+use rustix::fs::{
+    AtFlags, CWD, OFlags, StatxFlags, StatxTimestamp, Timespec, Timestamps, major, minor, statx, utimensat,
+};
 use std::{
     ffi::{OsStr, OsString},
     fs::{self, OpenOptions},
@@ -41,6 +43,8 @@ pub(super) struct Upper {
     names: Vec<OsString>,
     now: PathBuf,
     below: Vec<Layer>,
+    /// Whether it tells which file each is.
+    identities: bool,
 }
 
 struct Directory {
@@ -57,18 +61,19 @@ struct Layer {
 
 impl Upper {
     /// Gives the root directory too, as it is and as the stack shows it: two snapshots.
-    pub(super) fn begin(folder: OwnedFd, roots: Vec<OwnedFd>) -> Outcome<(Self, Vec<u8>)> {
+    pub(super) fn begin(folder: OwnedFd, roots: Vec<OwnedFd>, identities: bool) -> Outcome<(Self, Vec<u8>)> {
         let all = (0..roots.len()).collect();
         let uppermost = roots.first().ok_or("no stack came along")?;
         let root = |folder: &OwnedFd| {
             let path = PathBuf::from(format!("/proc/self/fd/{}/.", folder.as_raw_fd()));
-            let root = entry(&path).doing("look at", Path::new(""))?.metadata;
+            let found = if identities { identified(&path) } else { entry(&path) };
+            let root = found.doing("look at", Path::new(""))?.metadata;
             Ok::<_, String>(encode_snapshot(&Snapshot { root, ..Snapshot::scratch() }))
         };
         let answer = wire::join(&[&root(&folder)?, &root(uppermost)?]);
         let open = vec![Directory { path: PathBuf::new(), below: all }];
         let (names, now, below) = Default::default();
-        Ok((Self { folder, roots, open, names, now, below }, answer))
+        Ok((Self { folder, roots, open, names, now, below, identities }, answer))
     }
 
     /// The next message; an empty one at the end.
@@ -84,7 +89,8 @@ impl Upper {
             && let Some(name) = self.names.pop()
         {
             let path = Path::new(&name);
-            let found = entry(path).doing_in("look at", &self.now, path)?;
+            let found = if self.identities { identified(path) } else { entry(path) };
+            let found = found.doing_in("look at", &self.now, path)?;
             let shown = shown(&self.below, &name).doing_in("look below", &self.now, path)?;
             if matches!(found.kind, Kind::File { size: 1.., .. }) {
                 files.push(open_file(path).doing_in("open", &self.now, path)?);
@@ -180,6 +186,34 @@ fn open_file(path: &Path) -> io::Result<OwnedFd> {
     open.map(OwnedFd::from)
 }
 
+/// The target of a link, whose time of reading stays what it is: it tells where the link was.
+fn target(path: &Path, found: &fs::Metadata) -> io::Result<Box<[u8]>> {
+    let target = fs::read_link(path)?.into_os_string().into_vec();
+    let time = |tv_sec, tv_nsec| Timespec { tv_sec, tv_nsec };
+    let times = Timestamps {
+        last_access: time(found.atime(), found.atime_nsec()),
+        last_modification: time(found.mtime(), found.mtime_nsec()),
+    };
+    // Somebody else's can't be moved either.
+    let _ = utimensat(CWD, path, &times, AtFlags::SYMLINK_NOFOLLOW);
+    Ok(target.into())
+}
+
+/// What is at a path, and which file it is.
+fn identified(path: &Path) -> io::Result<Entry> {
+    let mut entry = entry(path)?;
+    let asked = StatxFlags::INO | StatxFlags::BTIME | StatxFlags::ATIME;
+    let found = statx(CWD, path, AtFlags::SYMLINK_NOFOLLOW, asked)?;
+    let time = |time: StatxTimestamp| [&time.tv_sec.to_le_bytes()[..], &time.tv_nsec.to_le_bytes()].concat();
+    let identity = [&found.stx_ino.to_le_bytes()[..], &time(found.stx_btime)].concat();
+    let xattrs = &mut entry.metadata.xattrs;
+    xattrs.insert(IDENTITY.into(), identity.into());
+    if matches!(entry.kind, Kind::Symlink(_) | Kind::Fifo | Kind::Socket) {
+        xattrs.insert(READ_AT.into(), time(found.stx_atime).into());
+    }
+    Ok(entry)
+}
+
 /// What is at a path; the bytes of a file and the names in a directory are not looked at.
 fn entry(path: &Path) -> io::Result<Entry> {
     let found = fs::symlink_metadata(path)?;
@@ -195,7 +229,7 @@ fn entry(path: &Path) -> io::Result<Entry> {
     let device = Device { major: major(found.rdev()), minor: minor(found.rdev()) };
     let kind = match () {
         () if kind.is_dir() => Kind::Directory(Tree::default().id()),
-        () if kind.is_symlink() => Kind::Symlink(fs::read_link(path)?.into_os_string().into_vec().into()),
+        () if kind.is_symlink() => Kind::Symlink(target(path, &found)?),
         () if kind.is_char_device() => Kind::CharDevice(device),
         () if kind.is_block_device() => Kind::BlockDevice(device),
         () if kind.is_fifo() => Kind::Fifo,

@@ -7,8 +7,10 @@ use rbuild_tree::{Entry, Kind, ObjectId};
 
 /// Which inode it is, of what has several names: 8 bytes.
 pub(super) const INODE: &[u8] = b"rbuild.inode";
-/// When a file that bears [`ORIGIN`] was read last: 8 bytes of seconds, 4 of nanoseconds.
+/// When a file that bears [`ORIGIN`], or what can't bear it, was read last: 8 bytes of seconds, 4 of nanoseconds.
 pub(super) const READ_AT: &[u8] = b"rbuild.read-at";
+/// Which file it is, where that is asked for: 8 bytes of its number; when it was born, 8 bytes of seconds, 4 of nanoseconds.
+pub(super) const IDENTITY: &[u8] = b"rbuild.identity";
 /// The kernel's mark of a directory that hides what lies below it.
 pub(super) const OPAQUE: &[u8] = b"user.overlay.opaque";
 /// The kernel's mark of what it copied up, where a file has one name only.

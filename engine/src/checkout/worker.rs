@@ -92,11 +92,12 @@ impl Worker {
             }
             [b"link", paths @ ..] => self.unpack.as_ref().ok_or("nothing was begun")?.link(paths)?,
             [b"finish"] => self.unpack.take().ok_or("nothing was begun")?.finish()?,
-            // The folder of the changes comes along, and those of the stack below it.
-            [b"read"] => {
+            // The folder of the changes comes along, and those of the stack below it. Perhaps who is who must be told.
+            [b"read", identities @ ..] => {
                 let mut descriptors = descriptors.into_iter();
                 let folder = descriptors.next().ok_or("no folder came along")?;
-                let (upper, roots) = Upper::begin(folder, descriptors.collect())?;
+                let identities = *identities == [b"identities"];
+                let (upper, roots) = Upper::begin(folder, descriptors.collect(), identities)?;
                 self.upper = Some(upper);
                 return Ok((roots, Vec::new()));
             }

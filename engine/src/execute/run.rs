@@ -136,7 +136,8 @@ pub(super) fn run(
     let mounts = builder.finish();
     let mut ground = machine.ground(engine, over, &mounts, &mut setup, &mut seen)?;
     let log = store.scratch().fresh();
-    let ended = carry_out(engine, &setup, &mounts, (node, &limits), &log);
+    let supervision = Supervision::of(&setup, ground.tables());
+    let ended = carry_out(engine, (&setup, supervision), &mounts, (node, &limits), &log);
     let left = match ended {
         Ok(_) => ground.leave(engine.session.epoch()),
         Err(_) => ground.abandon(),
@@ -227,7 +228,7 @@ fn command(
 
 fn carry_out(
     engine: &Engine,
-    setup: &Setup,
+    (setup, mut supervision): (&Setup, Supervision),
     mounts: &Mounts,
     (node, limits): (&str, &Limits),
     log: &Path,
@@ -238,7 +239,6 @@ fn carry_out(
     let mut started = Sandbox::spawn(setup, Output::Joined)?;
     let _watched = engine.cancel.watch(started.killer());
     let devices = std::mem::take(&mut started.fuse);
-    let mut supervision = Supervision::of(setup);
     let mut sessions: Vec<Session> = Vec::new();
     for (filesystem, device) in mounts.filesystems.iter().zip(devices) {
         let overlay = &filesystem.overlay;

@@ -1,8 +1,8 @@
 //! A command whose calls stop, and who answers them: about ids where there is one, about paths where there are no mounts.
 
-use rbuild_overlay::{Error as OverlayError, Overlay, Session, fuse::Notifier};
+use rbuild_overlay::{Error as OverlayError, Overlay, Session};
 use rbuild_sandbox::{Killer, Mount, Running, Setup, notify::Listener};
-use rbuild_supervisor::{Mounted, PathSupervisor, Supervisor, Tokens};
+use rbuild_supervisor::{Files, Mounted, OwnerTable, PathSupervisor, Supervisor, Tokens};
 use std::{
     io,
     os::fd::OwnedFd,
@@ -17,18 +17,21 @@ pub(super) enum Supervision {
     /// Nobody needs to.
     None,
     /// What is known of its ids and files; filesystems are in the order of the sandbox's.
-    Ids { tokens: Arc<Tokens>, mounts: Vec<(Overlay, Notifier)> },
+    Ids { tokens: Arc<Tokens>, mounts: Vec<Files> },
     /// Where its root is.
     Paths(PathBuf),
 }
 
 impl Supervision {
-    /// What a set-up says.
-    pub(super) fn of(setup: &Setup) -> Self {
+    /// What a set-up says; `tables` are those of its overlay mounts, in order.
+    pub(super) fn of(setup: &Setup, tables: &[Arc<OwnerTable>]) -> Self {
         match &setup.mounts[..] {
             _ if !setup.supervised => Self::None,
             [Mount::Chroot { path }] => Self::Paths(path.clone()),
-            _ => Self::Ids { tokens: Arc::default(), mounts: Vec::new() },
+            _ => {
+                let mounts = tables.iter().cloned().map(Files::Kernel).collect();
+                Self::Ids { tokens: Arc::default(), mounts }
+            }
         }
     }
 
@@ -49,7 +52,7 @@ impl Supervision {
             (who.user.filesystem, who.group.filesystem)
         };
         let session = overlay.serve_one_id(device, threads, Arc::new(maker))?;
-        mounts.push((overlay.clone(), session.notifier()));
+        mounts.push(Files::Served { overlay: overlay.clone(), notifier: session.notifier() });
         Ok(session)
     }
 
@@ -80,11 +83,7 @@ impl Supervision {
             }
             Self::Ids { tokens, mounts } => {
                 let mounts = devices.iter().zip(mounts);
-                let mounts = mounts.map(|(device, (overlay, notifier))| Mounted {
-                    device: *device,
-                    overlay,
-                    notifier,
-                });
+                let mounts = mounts.map(|(device, files)| Mounted { device: *device, files });
                 let supervisor = Supervisor::new(listener, tokens, mounts);
                 guarded(killer, || supervisor.run())
             }

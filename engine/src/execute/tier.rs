@@ -12,8 +12,10 @@ use rbuild_overlay::Changes;
 use rbuild_sandbox::{
     Capabilities, EnvironmentError, IdMap, Mount, Setup, overlay_trial, probe, probe_chroot, probe_with,
 };
+use rbuild_supervisor::OwnerTable;
 use rbuild_tree::{Snapshot, Timestamp};
 use rustix::process::{DumpableBehavior, set_dumpable_behavior};
+use std::sync::Arc;
 
 /// How a step gets its root.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,11 +70,10 @@ impl Machine {
         }
     }
 
-    /// Whether calls about other ids are answered by rbuild: there is one only, and owners are kept by our own filesystem.
+    /// Whether calls are answered by rbuild: there is one id only, or there are no mounts.
     pub(super) fn supervises(&self) -> bool {
         match self.roots {
-            Roots::Served => self.ids.is_single(),
-            Roots::Checkouts(_) => false,
+            Roots::Served | Roots::Checkouts(_) => self.ids.is_single(),
             Roots::Directories(_) => true,
         }
     }
@@ -142,6 +143,14 @@ impl Machine {
 }
 
 impl Ground<'_> {
+    /// Where the owners are kept that the filesystems can't keep.
+    pub(super) fn tables(&self) -> &[Arc<OwnerTable>] {
+        match self {
+            Self::Folders(folders) => folders.tables(),
+            Self::Served | Self::Directory(_) => &[],
+        }
+    }
+
     /// To be called when the command has ended: caches go back to where they live.
     pub(super) fn leave(&mut self, epoch: Timestamp) -> Result<()> {
         match self {

@@ -1,7 +1,7 @@
-//! Devices: data in the overlay, which a user namespace could not make.
+//! Devices: data in our overlay, which a user namespace could not make.
 
 use crate::{
-    Caller, Mounted, Supervisor,
+    Caller, Files, Supervisor,
     resolve::{Name, look},
 };
 use rbuild_overlay::{Caller as Maker, Errno, NodeId, ops::Special};
@@ -28,7 +28,10 @@ impl Supervisor {
         let above = Name { directory, path: above.to_vec(), follow: true }.open(caller.pid())?;
         let stat = look(&above, AtFlags::empty(), StatxFlags::TYPE | StatxFlags::INO)?;
         let maker = self.maker(caller)?;
-        let Mounted { overlay, notifier, .. } = self.mount(&stat).ok_or(Errno::PERM)?;
+        let Some(Files::Served { overlay, notifier }) = self.mount(&stat).map(|mounted| &mounted.files)
+        else {
+            return Err(Errno::PERM);
+        };
         let above = NodeId(stat.stx_ino);
         caller.still_waits()?;
         let made = overlay.mknod(above, name, special, mode, &maker)?;
@@ -50,7 +53,7 @@ impl Supervisor {
 }
 
 /// The directory of a path and the name in it.
-fn split(path: &[u8]) -> Result<(&[u8], &[u8]), Errno> {
+pub(crate) fn split(path: &[u8]) -> Result<(&[u8], &[u8]), Errno> {
     let at = path.iter().rposition(|byte| *byte == b'/').map_or(0, |slash| slash + 1);
     match path.split_at(at) {
         (_, b"") => Err(Errno::NOENT),
@@ -60,12 +63,12 @@ fn split(path: &[u8]) -> Result<(&[u8], &[u8]), Errno> {
 }
 
 /// The device of mknod(2)'s argument (linux/kdev_t.h).
-fn decode(number: u32) -> Device {
+pub(crate) fn decode(number: u32) -> Device {
     Device { major: number >> 8 & 0xfff, minor: number & 0xff | number >> 12 & 0xfff00 }
 }
 
 /// The file mode creation mask of a process (proc(5)).
-fn umask(pid: u32) -> Result<u32, Errno> {
+pub(crate) fn umask(pid: u32) -> Result<u32, Errno> {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).map_err(|_| Errno::SRCH)?;
     mask(&status).ok_or(Errno::SRCH)
 }

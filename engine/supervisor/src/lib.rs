@@ -8,7 +8,8 @@
 //!   ([`Tokens`]); the rules of changing it are the kernel's.
 //! - **Who owns a file** is data in the overlay, as it is anyway. The kernel is told that all is 0:0, so that it refuses
 //!   nothing; `chown` changes the overlay, `stat` is answered from it, and what is new belongs to whoever its maker takes
-//!   itself for.
+//!   itself for. On the kernel's own overlay filesystem it is data in a table beside it ([`OwnerTable`]), and who makes
+//!   something is seen by the calls that do.
 //!
 //! A path is resolved here, and what is done is done to what was found; the caller goes on by itself only with calls that
 //! show something ("continue" in seccomp_unotify(2)), never with one that changes something.
@@ -16,7 +17,9 @@
 //! **Limits.** Permissions stay those of root: a process that became somebody else may still read and write everything,
 //! signal everybody, and is shown as root in /proc, `ps` and SCM_CREDENTIALS. Set-id programs change nothing, so `su` and
 //! `sudo` work from root only. Threads of a process have one set of credentials. Owners
-//! of files outside of the overlays (memory, caches) are taken for set, and not kept.
+//! of files outside of the overlays (memory, caches) are taken for set, and not kept. In a table ACLs that name others are
+//! not inherited, listings show a device as a socket, and what a step makes where the owner of a directory may not write
+//! is root's.
 //!
 //! | module | what |
 //! |---|---|
@@ -24,6 +27,9 @@
 //! | `tokens` | from a process to its credentials |
 //! | `identity` | the calls that tell and change them |
 //! | `owners` | chown, and the stat that shows it |
+//! | `files` | a filesystem, and where its owners are kept |
+//! | `table`, `upper` | owners beside the kernel's overlay filesystem |
+//! | `make` | calls that make files there |
 //! | `devices` | mknod |
 //! | `acl` | ACLs |
 //! | `sockets` | who is at the other end |
@@ -33,23 +39,38 @@
 mod acl;
 mod credentials;
 mod devices;
+mod files;
 mod identity;
 mod layout;
+mod make;
 mod memory;
 mod owners;
 mod paths;
 mod resolve;
 mod sockets;
+mod table;
 mod tokens;
+mod upper;
 
 pub use credentials::{Credentials, Ids};
+pub use files::{Files, Mounted};
 pub use paths::PathSupervisor;
+pub use table::{Foreign, Owned, OwnerTable};
 pub use tokens::Tokens;
 
 use memory::Memory;
-use rbuild_overlay::{Errno, Overlay, fuse::Notifier};
+use nix::sched::{CloneFlags, unshare};
+use rbuild_overlay::Errno;
 use rbuild_sandbox::notify::{Answer, Call, Form, Listener, Notification};
-use std::{cell::OnceCell, collections::HashMap, io, sync::Arc};
+use rustix::fs::StatxFlags;
+use sockets::Names;
+use std::{
+    cell::{OnceCell, RefCell},
+    collections::HashMap,
+    io,
+    os::fd::OwnedFd,
+    sync::Arc,
+};
 
 /// Answers the calls of one command.
 #[derive(Debug)]
@@ -57,17 +78,34 @@ pub struct Supervisor {
     listener: Listener,
     tokens: Arc<Tokens>,
     mounts: HashMap<u64, Mounted>,
+    /// What must be known of a file to find its owner.
+    needed: StatxFlags,
+    /// Of sockets, being made by the kernel.
+    names: RefCell<Names>,
 }
 
-/// A filesystem of the command.
-#[derive(Debug)]
-pub struct Mounted {
-    /// The device number that stat(2) shows of its files.
-    pub device: u64,
-    /// Who owns them.
-    pub overlay: Overlay,
-    /// What the kernel remembers of them.
-    pub notifier: Notifier,
+/// What a call comes back with.
+enum Outcome {
+    Answer(Answer),
+    File { file: OwnedFd, close_on_exec: bool },
+}
+
+impl Outcome {
+    const CONTINUE: Self = Self::Answer(Answer::Continue);
+
+    /// Lets the caller go on.
+    fn tell(self, listener: &Listener, notification: &Notification) -> io::Result<()> {
+        match self {
+            Self::Answer(answer) => listener.answer(notification, answer),
+            Self::File { file, close_on_exec } => {
+                let Err(error) = listener.answer_with(notification, file, close_on_exec) else {
+                    return Ok(());
+                };
+                let errno = error.raw_os_error().unwrap_or(libc::EIO);
+                listener.answer(notification, Answer::Error(errno))
+            }
+        }
+    }
 }
 
 /// A call, and who makes it.
@@ -80,8 +118,12 @@ struct Caller<'a> {
 impl Supervisor {
     /// For the calls that arrive at `listener`, of processes with `tokens`, about the files of `mounts`.
     pub fn new(listener: Listener, tokens: Arc<Tokens>, mounts: impl IntoIterator<Item = Mounted>) -> Self {
-        let mounts = mounts.into_iter().map(|mounted| (mounted.device, mounted)).collect();
-        Self { listener, tokens, mounts }
+        let mounts: HashMap<_, _> = mounts.into_iter().map(|mounted| (mounted.device, mounted)).collect();
+        let is_kernels = mounts.values().any(|mounted| matches!(mounted.files, Files::Kernel(_)));
+        // Of our own filesystem no more: the kernel may have to ask for it.
+        let few = StatxFlags::TYPE | StatxFlags::INO | StatxFlags::UID | StatxFlags::GID;
+        let needed = if is_kernels { few | table::NEEDED } else { few };
+        Self { listener, tokens, mounts, needed, names: RefCell::default() }
     }
 
     /// Answers until every process of the command has ended.
@@ -89,15 +131,57 @@ impl Supervisor {
     /// # Errors
     /// The kernel gives no calls any more. The command must be ended then: its calls would be refused as unknown.
     pub fn run(&self) -> io::Result<()> {
-        while let Some(notification) = self.listener.receive()? {
-            let answer = self.answer(&notification);
-            self.listener.answer(&notification, answer)?;
+        let mut next = self.listener.receive()?;
+        if let Some(first) = &next {
+            self.begin(first)?;
+        }
+        while let Some(notification) = next {
+            self.settle_names(Some(notification.pid));
+            let outcome = match notification.call {
+                call if make::makes(call) && self.has_tables() => self.make(&self.caller(&notification)),
+                _ => Outcome::Answer(self.answer(&notification)),
+            };
+            outcome.tell(&self.listener, &notification)?;
+            next = self.listener.receive()?;
+        }
+        self.settle_names(None);
+        self.tables().for_each(OwnerTable::release);
+        Ok(())
+    }
+
+    /// To be done when the command makes its first call.
+    fn begin(&self, first: &Notification) -> io::Result<()> {
+        if !self.has_tables() {
+            return Ok(());
+        }
+        // With a mask of its own for what it makes.
+        unshare(CloneFlags::CLONE_FS)?;
+        let root = resolve::root(first.pid)?;
+        for mounted in self.mounts.values() {
+            if let Files::Kernel(table) = &mounted.files {
+                table.load(&root, |stat| mounted.has(stat));
+            }
         }
         Ok(())
     }
 
+    fn has_tables(&self) -> bool {
+        self.tables().next().is_some()
+    }
+
+    fn tables(&self) -> impl Iterator<Item = &OwnerTable> {
+        self.mounts.values().filter_map(|mounted| match &mounted.files {
+            Files::Kernel(table) => Some(&**table),
+            Files::Served { .. } => None,
+        })
+    }
+
+    fn caller<'a>(&'a self, notification: &'a Notification) -> Caller<'a> {
+        Caller { listener: &self.listener, notification, memory: OnceCell::new() }
+    }
+
     fn answer(&self, notification: &Notification) -> Answer {
-        let caller = Caller { listener: &self.listener, notification, memory: OnceCell::new() };
+        let caller = self.caller(notification);
         let result = match notification.call {
             Call::Stat | Call::Lstat | Call::Fstat | Call::Newfstatat | Call::Statx => {
                 return self.show(&caller);
@@ -105,7 +189,9 @@ impl Supervisor {
             Call::Prctl | Call::Capset => return self.change_capabilities(&caller),
             Call::Setxattr | Call::Lsetxattr | Call::Fsetxattr => return self.attribute(&caller),
             Call::Getxattr | Call::Lgetxattr | Call::Fgetxattr => return self.attribute(&caller),
+            Call::Removexattr | Call::Lremovexattr | Call::Fremovexattr => return self.attribute(&caller),
             Call::Getsockopt => return self.tell_peer(&caller),
+            Call::Bind => return self.name_socket(&caller),
             Call::Setrlimit | Call::Prlimit => return Answer::Continue,
             Call::Chown | Call::Lchown | Call::Fchown | Call::Fchownat => self.give(&caller),
             Call::Mknod | Call::Mknodat => self.make_device(&caller),

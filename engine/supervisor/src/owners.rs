@@ -1,23 +1,22 @@
 //! Owners: the calls that give a file away, and those that show whose it is.
 
 use crate::{
-    Caller, Credentials, Mounted, Supervisor,
+    Caller, Credentials, Files, Mounted, Supervisor,
     layout::Layout,
     resolve::{Name, look},
+    table::Owned,
 };
-use rbuild_overlay::{Errno, NodeId, Overlay, Stat, ops::SetAttributes};
+use rbuild_overlay::{Errno, NodeId, ops::SetAttributes};
 use rbuild_sandbox::notify::{Answer, Call, Form};
 use rustix::{
     fs::{AtFlags, Statx, StatxFlags, chownat},
+    io::fcntl_dupfd_cloexec,
     process::{getegid, geteuid},
 };
+use std::os::fd::OwnedFd;
 
 /// An argument that leaves an owner as it is.
 const UNCHANGED: u32 = u32::MAX;
-
-/// What must be known of a file to find its owner.
-const NEEDED: StatxFlags =
-    StatxFlags::TYPE.union(StatxFlags::INO).union(StatxFlags::UID).union(StatxFlags::GID);
 
 /// AT_STATX_FORCE_SYNC and AT_STATX_DONT_SYNC.
 const SYNC: u32 = 0x6000;
@@ -31,14 +30,26 @@ impl Supervisor {
         let (name, first) = given(caller)?;
         let [uid, gid] = [first, first + 1].map(|at| Some(caller.id(at)).filter(|id| *id != UNCHANGED));
         let file = name.open(caller.pid())?;
-        let stat = look(&file, AtFlags::empty(), NEEDED)?;
-        let Some((overlay, id)) = self.node(&stat) else { return Ok(0) };
-        check(&self.credentials(caller), &overlay.getattr(id)?, uid, gid)?;
+        let stat = look(&file, AtFlags::empty(), self.needed)?;
+        let Some(mounted) = self.mount(&stat) else { return Ok(0) };
+        let old = mounted.owned(&stat, || fcntl_dupfd_cloexec(&file, 0))?;
+        let known = old.clone().unwrap_or_default();
+        check(&self.credentials(caller), (known.uid, known.gid), uid, gid)?;
         caller.still_waits()?;
-        let set = SetAttributes { uid, gid, ..SetAttributes::default() };
-        overlay.setattr(id, &set, &rbuild_overlay::Caller::default())?;
-        // To whom it belongs for the kernel already, so that it forgets set-id bits and times that it remembers.
-        chownat(&file, "", Some(geteuid()), Some(getegid()), AtFlags::EMPTY_PATH)?;
+        match &mounted.files {
+            Files::Served { overlay, .. } => {
+                let set = SetAttributes { uid, gid, ..SetAttributes::default() };
+                overlay.setattr(NodeId(stat.stx_ino), &set, &rbuild_overlay::Caller::default())?;
+                to_own(&file)?;
+            }
+            Files::Kernel(table) => {
+                to_own(&file)?;
+                let new = Owned { uid: uid.unwrap_or(known.uid), gid: gid.unwrap_or(known.gid), ..known };
+                if old.is_some() || new != Owned::default() {
+                    table.set(file, &new)?;
+                }
+            }
+        }
         Ok(0)
     }
 
@@ -53,32 +64,30 @@ impl Supervisor {
     /// Whether it was answered.
     fn shown(&self, caller: &Caller<'_>) -> Result<bool, Errno> {
         let shown = Shown::of(caller)?;
-        let mut stat = shown.name.look(caller.pid(), shown.flags, shown.mask | NEEDED)?;
-        let Some(owner) = self.owner(&stat)? else { return Ok(false) };
-        (stat.stx_uid, stat.stx_gid) = owner;
+        let mut stat = shown.name.look(caller.pid(), shown.flags, shown.mask | self.needed)?;
+        let owned = match self.mount(&stat) {
+            Some(mounted) => mounted.owned(&stat, || shown.name.open(caller.pid()))?,
+            // Of this machine's ids a sandbox has one; all others would be 65534.
+            None if (stat.stx_uid, stat.stx_gid) != (geteuid().as_raw(), getegid().as_raw()) => {
+                Some(Owned::default())
+            }
+            None => None,
+        };
+        let Some(owned) = owned else { return Ok(false) };
+        owned.show(&mut stat);
         caller.memory()?.write(shown.buffer, &shown.layout.bytes(&stat))?;
         Ok(true)
-    }
-
-    /// Owner and group of a file, if the kernel would say something else.
-    fn owner(&self, stat: &Statx) -> Result<Option<(u32, u32)>, Errno> {
-        if let Some((overlay, id)) = self.node(stat) {
-            return Ok(Some(overlay.owner(id)?).filter(|owner| *owner != (0, 0)));
-        }
-        // Of this machine's ids a sandbox has one; all others would be 65534.
-        let is_own = (stat.stx_uid, stat.stx_gid) == (geteuid().as_raw(), getegid().as_raw());
-        Ok((!is_own).then_some((0, 0)))
-    }
-
-    /// The overlay and the node that a file is.
-    fn node(&self, stat: &Statx) -> Option<(&Overlay, NodeId)> {
-        Some((&self.mount(stat)?.overlay, NodeId(stat.stx_ino)))
     }
 
     /// The filesystem that a file is of.
     pub(crate) fn mount(&self, stat: &Statx) -> Option<&Mounted> {
         self.mounts.get(&rustix::fs::makedev(stat.stx_dev_major, stat.stx_dev_minor))
     }
+}
+
+/// Gives a file to whom it belongs for the kernel already, so that it forgets set-id bits and times that it remembers.
+pub(crate) fn to_own(file: &OwnedFd) -> Result<(), Errno> {
+    chownat(file, "", Some(geteuid()), Some(getegid()), AtFlags::EMPTY_PATH)
 }
 
 /// What a call gives away, and which argument is the new owner; the group follows.
@@ -98,13 +107,13 @@ fn given(caller: &Caller<'_>) -> Result<(Name, usize), Errno> {
 }
 
 /// Whether a process may give a file that belongs to `owner` to these.
-fn check(who: &Credentials, owner: &Stat, uid: Option<u32>, gid: Option<u32>) -> Result<(), Errno> {
+fn check(who: &Credentials, owner: (u32, u32), uid: Option<u32>, gid: Option<u32>) -> Result<(), Errno> {
     if who.is_privileged() {
         return Ok(());
     }
-    let is_owner = who.user.filesystem == owner.uid;
-    let keeps_user = uid.is_none_or(|uid| is_owner && uid == owner.uid);
-    let takes_group = gid.is_none_or(|gid| is_owner && (gid == owner.gid || who.is_in_group(gid)));
+    let is_owner = who.user.filesystem == owner.0;
+    let keeps_user = uid.is_none_or(|uid| is_owner && uid == owner.0);
+    let takes_group = gid.is_none_or(|gid| is_owner && (gid == owner.1 || who.is_in_group(gid)));
     if keeps_user && takes_group { Ok(()) } else { Err(Errno::PERM) }
 }
 
@@ -160,24 +169,6 @@ impl Shown {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use rbuild_overlay::FileKind;
-
-    fn owned(uid: u32, gid: u32) -> Stat {
-        Stat {
-            id: NodeId(7),
-            kind: FileKind::File,
-            mode: 0o644,
-            links: 1,
-            uid,
-            gid,
-            device: rbuild_tree::Device { major: 0, minor: 0 },
-            size: 0,
-            blocks: 0,
-            atime: Default::default(),
-            mtime: Default::default(),
-            ctime: Default::default(),
-        }
-    }
 
     #[test]
     fn an_owner_gives_to_own_groups_only() {
@@ -185,17 +176,17 @@ mod tests {
         user.set_groups(vec![27]).unwrap();
         user.set_group(1001).unwrap();
         user.set_user(1000).unwrap();
-        let (own, other) = (owned(1000, 50), owned(0, 0));
+        let (own, other) = ((1000, 50), (0, 0));
         for (file, uid, gid, expected) in [
-            (&own, None, None, true),
-            (&own, Some(1000), Some(50), true),
-            (&own, None, Some(27), true),
-            (&own, None, Some(1001), true),
-            (&own, None, Some(28), false),
-            (&own, Some(0), None, false),
-            (&other, None, Some(27), false),
-            (&other, Some(1000), None, false),
-            (&other, None, None, true),
+            (own, None, None, true),
+            (own, Some(1000), Some(50), true),
+            (own, None, Some(27), true),
+            (own, None, Some(1001), true),
+            (own, None, Some(28), false),
+            (own, Some(0), None, false),
+            (other, None, Some(27), false),
+            (other, Some(1000), None, false),
+            (other, None, None, true),
         ] {
             assert_eq!(check(&user, file, uid, gid).is_ok(), expected, "{uid:?} {gid:?}");
             assert_eq!(check(&Credentials::root(), file, uid, gid), Ok(()));

@@ -160,7 +160,11 @@ fn start(pid: u32, directory: i32) -> Result<OwnedFd, Errno> {
     opened.map_err(|errno| if errno == Errno::NOENT { missing } else { errno })
 }
 
-fn root(pid: u32) -> Result<OwnedFd, Errno> {
+/// The root of a process.
+///
+/// # Errors
+/// It is gone.
+pub(crate) fn root(pid: u32) -> Result<OwnedFd, Errno> {
     openat(CWD, format!("/proc/{pid}/root"), OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
 }
 

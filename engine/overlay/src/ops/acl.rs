@@ -8,9 +8,9 @@ use crate::{Caller, node::Inode};
 use rbuild_tree::Xattrs;
 
 /// Who may do what.
-pub(crate) const ACCESS: &[u8] = b"system.posix_acl_access";
+pub const ACCESS: &[u8] = b"system.posix_acl_access";
 /// What new entries of a directory start with.
-pub(crate) const DEFAULT: &[u8] = b"system.posix_acl_default";
+pub const DEFAULT: &[u8] = b"system.posix_acl_default";
 
 const VERSION: [u8; 4] = [2, 0, 0, 0];
 const ENTRY: usize = 8;
@@ -84,7 +84,7 @@ fn bits(mode: u32, shift: u32) -> u16 {
 
 /// Whether a value is an ACL that a kernel would accept: known tags in order, one of each that is no list, a mask if
 /// somebody is named.
-pub(super) fn is_valid(value: &[u8]) -> bool {
+pub fn is_valid(value: &[u8]) -> bool {
     let Some(acl) = Acl::parse(value) else { return false };
     let count = |wanted: u16| acl.0.iter().filter(|(tag, ..)| *tag == wanted).count();
     let named = count(USER) + count(GROUP);
@@ -115,10 +115,16 @@ pub(super) fn set_access(inode: &mut Inode, value: &[u8], caller: &Caller) {
 /// Lets the access ACL follow a mode that was just set.
 pub(super) fn change_mode(inode: &mut Inode) {
     let mode = inode.mode;
-    let Some(value) = inode.xattrs.get_mut(ACCESS) else { return };
-    let Some(mut acl) = Acl::parse(value) else { return };
+    if let Some(value) = inode.xattrs.get_mut(ACCESS) {
+        *value = with_mode(value, mode);
+    }
+}
+
+/// An access ACL that agrees with a mode.
+pub fn with_mode(value: &[u8], mode: u32) -> Box<[u8]> {
+    let Some(mut acl) = Acl::parse(value) else { return value.into() };
     acl.each_class(|permissions, shift| *permissions = bits(mode, shift));
-    *value = acl.bytes();
+    acl.bytes()
 }
 
 /// What a new entry gets from its directory's default ACL and the mode that was asked for: the access ACL, unless the

@@ -14,7 +14,7 @@
 //! | `file` | read, write, fallocate, lseek, copy_file_range |
 //! | `xattr`, `acl` | extended attributes and those with a meaning |
 
-mod acl;
+pub mod acl;
 mod attributes;
 mod create;
 mod file;

@@ -16,7 +16,7 @@ use rustix::thread::{
 
 use crate::control::{FromChild, send};
 use crate::error::{Named, Outcome};
-use crate::{Limits, Part, Setup, notify, seccomp, sys};
+use crate::{Limits, Mount, Part, Setup, notify, seccomp, sys};
 
 /// The usual set of containers.
 const KEPT: CapabilitySet = CapabilitySet::CHOWN
@@ -119,10 +119,7 @@ fn listen(setup: &Setup, control: &UnixStream) -> Outcome<bool> {
     };
     // Behind chroot(2) there is no /proc that would say; the probe has tried.
     let installed = match setup.chroot().is_some() || notify::is_possible() {
-        true => sys::notify::install_listening_filter(&notify::filter::program(match setup.chroot() {
-            Some(_) => notify::Topic::Paths,
-            None => notify::Topic::Ids,
-        })),
+        true => sys::notify::install_listening_filter(&notify::filter::program(topic(setup))),
         false => Err(Errno::ENOSYS),
     };
     match installed.named(Part::Listener, || "install the filter of the supervisor") {
@@ -140,6 +137,15 @@ fn listen(setup: &Setup, control: &UnixStream) -> Outcome<bool> {
             tell(&FromChild::Failed(failure.clone()), &[])?;
             Err(failure)
         }
+    }
+}
+
+/// What the supervisor answers for.
+fn topic(setup: &Setup) -> notify::Topic {
+    match setup.mounts.first() {
+        Some(Mount::Chroot { .. }) => notify::Topic::Paths,
+        Some(Mount::Overlay { .. }) => notify::Topic::IdsAndMakers,
+        _ => notify::Topic::Ids,
     }
 }
 

@@ -74,14 +74,14 @@ impl Maker<'_> {
         Ok(())
     }
 
-    /// The device numbers of the FUSE filesystems, as stat(2) shows them of their files.
+    /// The device numbers of the FUSE and overlay filesystems, as stat(2) shows them of their files.
     pub(crate) fn devices(&self) -> Outcome<Vec<u64>> {
         let mounts = self.setup.mounts.iter().enumerate();
-        let fuse = mounts.filter(|(_, step)| matches!(step, Mount::Fuse { .. }));
+        let own = mounts.filter(|(_, step)| matches!(step, Mount::Fuse { .. } | Mount::Overlay { .. }));
         let device = |(index, step): (usize, &Mount)| {
             fs::metadata(index.to_string()).map(|root| root.dev()).named(Part::Mount, || step.to_string())
         };
-        fuse.map(device).collect()
+        own.map(device).collect()
     }
 
     fn bind(&self, step: &Mount, source: &OwnedFd, place: &str) -> Outcome<()> {

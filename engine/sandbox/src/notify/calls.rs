@@ -1,8 +1,13 @@
 //! The calls that a supervisor answers, by their numbers.
 
 #[cfg(target_arch = "x86_64")]
+mod i386;
+
+#[cfg(target_arch = "x86_64")]
 use crate::seccomp::I386;
 use crate::seccomp::NATIVE;
+#[cfg(target_arch = "x86_64")]
+use i386::{I386_CALLS, I386_DEVICE_CALLS, I386_MAKERS, I386_PATH_CALLS, I386_SHORT_CALLS};
 
 /// A call, whatever its number is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,6 +68,14 @@ pub enum Call {
     Fchmodat,
     Utimensat,
     Truncate,
+    Mkdir,
+    Mkdirat,
+    Symlink,
+    Symlinkat,
+    Bind,
+    Removexattr,
+    Lremovexattr,
+    Fremovexattr,
     /// Only as an attempt at RLIMIT_RTTIME, which the filter answers by itself.
     Setrlimit,
     /// The like.
@@ -85,6 +98,8 @@ pub enum Form {
 pub(crate) enum Topic {
     /// Ids and owners.
     Ids,
+    /// The same where nobody else sees who makes a file.
+    IdsAndMakers,
     /// Paths.
     Paths,
 }
@@ -100,6 +115,8 @@ pub(super) enum When {
     Capabilities,
     /// Those whose path begins in no directory that is open: that argument is AT_FDCWD.
     Here(u8),
+    /// Those that may make a file: the flags of open(2) are this argument.
+    Makes(u8),
     /// Those that ask a socket for its peer.
     Peer,
     /// Those that set RLIMIT_RTTIME: the resource is this argument, the new value is at the next one.
@@ -110,7 +127,7 @@ pub(super) enum When {
 pub(super) type Entry = (i64, Call, When);
 
 use Call::*;
-use When::{Always, Capabilities, Device, Here, Peer, RealTime};
+use When::{Always, Capabilities, Device, Here, Makes, Peer, RealTime};
 
 /// The frequent ones first: the filter looks at one after the other.
 pub(super) const NATIVE_CALLS: &[Entry] = &[
@@ -131,9 +148,6 @@ pub(super) const NATIVE_CALLS: &[Entry] = &[
     (libc::SYS_chown, Chown, Always),
     #[cfg(target_arch = "x86_64")]
     (libc::SYS_lchown, Lchown, Always),
-    #[cfg(target_arch = "x86_64")]
-    (libc::SYS_mknod, Mknod, Device(1)),
-    (libc::SYS_mknodat, Mknodat, Device(2)),
     (libc::SYS_setuid, Setuid, Always),
     (libc::SYS_setgid, Setgid, Always),
     (libc::SYS_setreuid, Setreuid, Always),
@@ -160,72 +174,34 @@ pub(super) const NATIVE_CALLS: &[Entry] = &[
     (libc::SYS_prlimit64, Prlimit, RealTime(1)),
 ];
 
-/// The same calls by their 32-bit x86 numbers (`arch/x86/entry/syscalls/syscall_32.tbl`), without those of before large
-/// files.
-#[cfg(target_arch = "x86_64")]
-pub(super) const I386_CALLS: &[Entry] = &[
-    (195, Stat, Always),
-    (196, Lstat, Always),
-    (197, Fstat, Always),
-    (300, Newfstatat, Always),
-    (383, Statx, Always),
-    (198, Lchown, Always),
-    (199, Getuid, Always),
-    (200, Getgid, Always),
-    (201, Geteuid, Always),
-    (202, Getegid, Always),
-    (203, Setreuid, Always),
-    (204, Setregid, Always),
-    (205, Getgroups, Always),
-    (206, Setgroups, Always),
-    (207, Fchown, Always),
-    (208, Setresuid, Always),
-    (209, Getresuid, Always),
-    (210, Setresgid, Always),
-    (211, Getresgid, Always),
-    (212, Chown, Always),
-    (213, Setuid, Always),
-    (214, Setgid, Always),
-    (215, Setfsuid, Always),
-    (216, Setfsgid, Always),
-    (298, Fchownat, Always),
-    (14, Mknod, Device(1)),
-    (297, Mknodat, Device(2)),
-    (172, Prctl, Capabilities),
-    (185, Capset, Always),
-    (365, Getsockopt, Peer),
-    (226, Setxattr, Always),
-    (227, Lsetxattr, Always),
-    (228, Fsetxattr, Always),
-    (229, Getxattr, Always),
-    (230, Lgetxattr, Always),
-    (231, Fgetxattr, Always),
-    (75, Setrlimit, RealTime(0)),
-    (340, Prlimit, RealTime(1)),
+/// Those that make devices.
+const NATIVE_DEVICE_CALLS: &[Entry] = &[
+    #[cfg(target_arch = "x86_64")]
+    (libc::SYS_mknod, Mknod, Device(1)),
+    (libc::SYS_mknodat, Mknodat, Device(2)),
 ];
 
-/// Those with ids of 16 bits.
-#[cfg(target_arch = "x86_64")]
-pub(super) const I386_SHORT_CALLS: &[Entry] = &[
-    (16, Lchown, Always),
-    (23, Setuid, Always),
-    (24, Getuid, Always),
-    (46, Setgid, Always),
-    (47, Getgid, Always),
-    (49, Geteuid, Always),
-    (50, Getegid, Always),
-    (70, Setreuid, Always),
-    (71, Setregid, Always),
-    (80, Getgroups, Always),
-    (81, Setgroups, Always),
-    (95, Fchown, Always),
-    (138, Setfsuid, Always),
-    (139, Setfsgid, Always),
-    (164, Setresuid, Always),
-    (165, Getresuid, Always),
-    (170, Setresgid, Always),
-    (171, Getresgid, Always),
-    (182, Chown, Always),
+/// Those that make anything, or take an ACL away.
+const NATIVE_MAKERS: &[Entry] = &[
+    (libc::SYS_openat, Openat, Makes(2)),
+    #[cfg(target_arch = "x86_64")]
+    (libc::SYS_open, Open, Makes(1)),
+    #[cfg(target_arch = "x86_64")]
+    (libc::SYS_creat, Creat, Always),
+    (libc::SYS_openat2, Openat2, Always),
+    #[cfg(target_arch = "x86_64")]
+    (libc::SYS_mkdir, Mkdir, Always),
+    (libc::SYS_mkdirat, Mkdirat, Always),
+    #[cfg(target_arch = "x86_64")]
+    (libc::SYS_symlink, Symlink, Always),
+    (libc::SYS_symlinkat, Symlinkat, Always),
+    #[cfg(target_arch = "x86_64")]
+    (libc::SYS_mknod, Mknod, Always),
+    (libc::SYS_mknodat, Mknodat, Always),
+    (libc::SYS_bind, Bind, Always),
+    (libc::SYS_removexattr, Removexattr, Always),
+    (libc::SYS_lremovexattr, Lremovexattr, Always),
+    (libc::SYS_fremovexattr, Fremovexattr, Always),
 ];
 
 /// Calls that name a file by its path alone, native. What names it from an open directory is the kernel's: such a directory
@@ -270,44 +246,27 @@ pub(super) const NATIVE_PATH_CALLS: &[Entry] = &[
     (libc::SYS_utimensat, Utimensat, Here(0)),
 ];
 
-/// The same calls by their 32-bit x86 numbers.
-#[cfg(target_arch = "x86_64")]
-pub(super) const I386_PATH_CALLS: &[Entry] = &[
-    (295, Openat, Here(0)),
-    (300, Newfstatat, Here(0)),
-    (383, Statx, Here(0)),
-    (305, Readlinkat, Here(0)),
-    (307, Faccessat, Here(0)),
-    (439, Faccessat2, Here(0)),
-    (11, Execve, Always),
-    (5, Open, Always),
-    (195, Stat, Always),
-    (196, Lstat, Always),
-    (33, Access, Always),
-    (85, Readlink, Always),
-    (8, Creat, Always),
-    (437, Openat2, Here(0)),
-    (12, Chdir, Always),
-    (61, Chroot, Always),
-    (92, Truncate, Always),
-    (229, Getxattr, Always),
-    (230, Lgetxattr, Always),
-    (232, Listxattr, Always),
-    (233, Llistxattr, Always),
-    (15, Chmod, Always),
-    (306, Fchmodat, Here(0)),
-    (212, Chown, Always),
-    (198, Lchown, Always),
-    (298, Fchownat, Here(0)),
-];
-
 /// Calls of an architecture.
 pub(super) type Table = (u32, Form, &'static [Entry]);
 
 const ID_TABLES: &[Table] = &[
     (NATIVE, Form::Native, NATIVE_CALLS),
+    (NATIVE, Form::Native, NATIVE_DEVICE_CALLS),
     #[cfg(target_arch = "x86_64")]
     (I386, Form::Compatible, I386_CALLS),
+    #[cfg(target_arch = "x86_64")]
+    (I386, Form::Compatible, I386_DEVICE_CALLS),
+    #[cfg(target_arch = "x86_64")]
+    (I386, Form::Short, I386_SHORT_CALLS),
+];
+
+const MAKER_TABLES: &[Table] = &[
+    (NATIVE, Form::Native, NATIVE_CALLS),
+    (NATIVE, Form::Native, NATIVE_MAKERS),
+    #[cfg(target_arch = "x86_64")]
+    (I386, Form::Compatible, I386_CALLS),
+    #[cfg(target_arch = "x86_64")]
+    (I386, Form::Compatible, I386_MAKERS),
     #[cfg(target_arch = "x86_64")]
     (I386, Form::Short, I386_SHORT_CALLS),
 ];
@@ -323,6 +282,7 @@ impl Topic {
     pub(super) fn tables(self) -> &'static [Table] {
         match self {
             Self::Ids => ID_TABLES,
+            Self::IdsAndMakers => MAKER_TABLES,
             Self::Paths => PATH_TABLES,
         }
     }
@@ -330,7 +290,7 @@ impl Topic {
 
 /// What a number of an architecture means; nothing if no filter knows it.
 pub(super) fn find(architecture: u32, number: i64) -> Option<(Call, Form)> {
-    let tables = ID_TABLES.iter().chain(PATH_TABLES).filter(|(known, ..)| *known == architecture);
+    let tables = MAKER_TABLES.iter().chain(PATH_TABLES).filter(|(known, ..)| *known == architecture);
     let mut entries = tables.flat_map(|(_, form, table)| table.iter().map(move |entry| (entry, *form)));
     entries.find(|((known, ..), _)| *known == number).map(|((_, call, _), form)| (*call, form))
 }

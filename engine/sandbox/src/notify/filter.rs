@@ -15,6 +15,9 @@ const NOTIFY: u32 = 0x7FC0_0000;
 /// In the modes of both kinds of devices and of nothing else that can be made.
 const DEVICE_BIT: u32 = libc::S_IFCHR;
 
+/// The flags with which open(2) may make a file: O_CREAT, and O_TMPFILE without O_DIRECTORY, which is in it.
+const MAKING: u32 = (libc::O_CREAT | libc::O_TMPFILE & !libc::O_DIRECTORY) as u32;
+
 /// RLIMIT_RTTIME, whose type C libraries do not agree on.
 const REAL_TIME: u32 = 15;
 
@@ -54,6 +57,9 @@ fn case(when: When) -> Vec<sock_filter> {
         When::Always => vec![notify],
         When::Device(mode) => {
             vec![statement(LOAD, argument(mode)), jump(IF_BITS, DEVICE_BIT, 0, 1), notify, allow]
+        }
+        When::Makes(flags) => {
+            vec![statement(LOAD, argument(flags)), jump(IF_BITS, MAKING, 0, 1), notify, allow]
         }
         When::Capabilities => vec![
             statement(LOAD, argument(0)),
@@ -113,6 +119,8 @@ mod tests {
             When::Device(_) => {
                 &[(2, 0o020_644, NOTIFY), (2, 0o100_644, ALLOW), (2, 0o140_000, ALLOW), (2, 0, ALLOW)]
             }
+            When::Makes(1) => &[(1, 0o101, NOTIFY), (1, 0o20_200_002, NOTIFY), (1, 0o200_001, ALLOW)],
+            When::Makes(_) => &[(2, 0o301, NOTIFY), (2, 0o20_200_002, NOTIFY), (2, 0o2_000_000, ALLOW)],
             When::Capabilities => &[(0, 8, NOTIFY), (0, 28, NOTIFY), (0, 38, ALLOW), (0, 15, ALLOW)],
             When::Here(_) => &[(0, 0xffff_ff9c, NOTIFY), (0, -100_i64 as u64, NOTIFY), (0, 3, ALLOW)],
             When::Peer => &[(1, 1, ALLOW), (2, 17, ALLOW)],
@@ -126,7 +134,7 @@ mod tests {
 
     #[test]
     fn what_is_in_the_tables_is_notified() {
-        for topic in [Topic::Ids, Topic::Paths] {
+        for topic in [Topic::Ids, Topic::IdsAndMakers, Topic::Paths] {
             for (architecture, form, table) in topic.tables() {
                 for (number, call, when) in *table {
                     check(topic, *architecture, *number, *call, *when);

@@ -1,13 +1,12 @@
 //! What the calls do with a place of this machine. The thread looks as the caller meanwhile.
 
 use super::{
-    Outcome,
     held::Held,
     mounts,
     walk::{Place, Root},
     who::Who,
 };
-use crate::{Caller, owners::Shown, resolve::Name};
+use crate::{Caller, Outcome, owners::Shown, resolve::Name};
 use rbuild_overlay::Errno;
 use rbuild_sandbox::notify::{Answer, Call};
 use rustix::fs::{

@@ -25,7 +25,7 @@ mod mounts;
 mod walk;
 mod who;
 
-use crate::Caller;
+use crate::{Caller, Outcome};
 use memories::Memories;
 use rbuild_overlay::Errno;
 use rbuild_sandbox::notify::{Answer, Call, Listener, Notification};
@@ -49,12 +49,6 @@ pub struct PathSupervisor {
     has_chroots: bool,
 }
 
-/// What a call comes back with.
-enum Outcome {
-    Answer(Answer),
-    File { file: std::os::fd::OwnedFd, close_on_exec: bool },
-}
-
 impl PathSupervisor {
     /// For the calls that arrive at `listener`, of a command whose root is the directory at `root`.
     ///
@@ -71,23 +65,13 @@ impl PathSupervisor {
     /// The kernel gives no calls any more. The command must be ended then: its calls would be refused as unknown.
     pub fn run(&mut self) -> io::Result<()> {
         while let Some(notification) = self.listener.receive()? {
-            match self.answer(&notification) {
-                Outcome::Answer(answer) => self.listener.answer(&notification, answer)?,
-                Outcome::File { file, close_on_exec } => {
-                    use std::os::fd::AsFd;
-                    let handed = self.listener.answer_with(&notification, file.as_fd(), close_on_exec);
-                    if let Err(error) = handed {
-                        let errno = error.raw_os_error().unwrap_or(libc::EIO);
-                        self.listener.answer(&notification, Answer::Error(errno))?;
-                    }
-                }
-            }
+            self.answer(&notification).tell(&self.listener, &notification)?;
         }
         Ok(())
     }
 
     fn answer(&mut self, notification: &Notification) -> Outcome {
-        let go_on = Outcome::Answer(Answer::Continue);
+        let go_on = Outcome::CONTINUE;
         if notification.call == Call::Chroot {
             self.has_chroots = true;
             return go_on;

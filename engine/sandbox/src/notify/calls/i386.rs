@@ -1,0 +1,121 @@
+//! The calls by their 32-bit x86 numbers (`arch/x86/entry/syscalls/syscall_32.tbl`).
+
+use super::{
+    Call::*,
+    Entry,
+    When::{Always, Capabilities, Device, Here, Makes, Peer, RealTime},
+};
+
+/// Those about ids and owners, without those of before large files.
+pub(super) const I386_CALLS: &[Entry] = &[
+    (195, Stat, Always),
+    (196, Lstat, Always),
+    (197, Fstat, Always),
+    (300, Newfstatat, Always),
+    (383, Statx, Always),
+    (198, Lchown, Always),
+    (199, Getuid, Always),
+    (200, Getgid, Always),
+    (201, Geteuid, Always),
+    (202, Getegid, Always),
+    (203, Setreuid, Always),
+    (204, Setregid, Always),
+    (205, Getgroups, Always),
+    (206, Setgroups, Always),
+    (207, Fchown, Always),
+    (208, Setresuid, Always),
+    (209, Getresuid, Always),
+    (210, Setresgid, Always),
+    (211, Getresgid, Always),
+    (212, Chown, Always),
+    (213, Setuid, Always),
+    (214, Setgid, Always),
+    (215, Setfsuid, Always),
+    (216, Setfsgid, Always),
+    (298, Fchownat, Always),
+    (172, Prctl, Capabilities),
+    (185, Capset, Always),
+    (365, Getsockopt, Peer),
+    (226, Setxattr, Always),
+    (227, Lsetxattr, Always),
+    (228, Fsetxattr, Always),
+    (229, Getxattr, Always),
+    (230, Lgetxattr, Always),
+    (231, Fgetxattr, Always),
+    (75, Setrlimit, RealTime(0)),
+    (340, Prlimit, RealTime(1)),
+];
+
+/// Those that make devices.
+pub(super) const I386_DEVICE_CALLS: &[Entry] = &[(14, Mknod, Device(1)), (297, Mknodat, Device(2))];
+
+/// Those that make anything, or take an ACL away.
+pub(super) const I386_MAKERS: &[Entry] = &[
+    (295, Openat, Makes(2)),
+    (5, Open, Makes(1)),
+    (8, Creat, Always),
+    (437, Openat2, Always),
+    (39, Mkdir, Always),
+    (296, Mkdirat, Always),
+    (83, Symlink, Always),
+    (304, Symlinkat, Always),
+    (14, Mknod, Always),
+    (297, Mknodat, Always),
+    (361, Bind, Always),
+    (235, Removexattr, Always),
+    (236, Lremovexattr, Always),
+    (237, Fremovexattr, Always),
+];
+
+/// Those with ids of 16 bits.
+pub(super) const I386_SHORT_CALLS: &[Entry] = &[
+    (16, Lchown, Always),
+    (23, Setuid, Always),
+    (24, Getuid, Always),
+    (46, Setgid, Always),
+    (47, Getgid, Always),
+    (49, Geteuid, Always),
+    (50, Getegid, Always),
+    (70, Setreuid, Always),
+    (71, Setregid, Always),
+    (80, Getgroups, Always),
+    (81, Setgroups, Always),
+    (95, Fchown, Always),
+    (138, Setfsuid, Always),
+    (139, Setfsgid, Always),
+    (164, Setresuid, Always),
+    (165, Getresuid, Always),
+    (170, Setresgid, Always),
+    (171, Getresgid, Always),
+    (182, Chown, Always),
+];
+
+/// Those that name a file by its path.
+pub(super) const I386_PATH_CALLS: &[Entry] = &[
+    (295, Openat, Here(0)),
+    (300, Newfstatat, Here(0)),
+    (383, Statx, Here(0)),
+    (305, Readlinkat, Here(0)),
+    (307, Faccessat, Here(0)),
+    (439, Faccessat2, Here(0)),
+    (11, Execve, Always),
+    (5, Open, Always),
+    (195, Stat, Always),
+    (196, Lstat, Always),
+    (33, Access, Always),
+    (85, Readlink, Always),
+    (8, Creat, Always),
+    (437, Openat2, Here(0)),
+    (12, Chdir, Always),
+    (61, Chroot, Always),
+    (92, Truncate, Always),
+    (229, Getxattr, Always),
+    (230, Lgetxattr, Always),
+    (232, Listxattr, Always),
+    (233, Llistxattr, Always),
+    (15, Chmod, Always),
+    (306, Fchmodat, Here(0)),
+    (212, Chown, Always),
+    (198, Lchown, Always),
+    (298, Fchownat, Here(0)),
+];
