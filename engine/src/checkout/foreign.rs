@@ -7,6 +7,10 @@ use rbuild_tree::{
 };
 use std::{
     collections::{HashMap, HashSet},
+    ffi::OsStr,
+    fs,
+    os::unix::{ffi::OsStrExt, fs::DirEntryExt},
+    path::{Path, PathBuf},
     sync::{Arc, Mutex},
 };
 
@@ -42,7 +46,8 @@ pub(super) fn all(
         let mark = place_mark(first.copied().unwrap_or(path).as_bytes());
         let read = Timestamp { nanoseconds: mark, ..entry.metadata.mtime };
         let read = (!entry.kind.is_directory()).then_some(read);
-        found.push(Foreign { path: path.clone(), owned, read, is_copy: keeps_links && first.is_some() });
+        let (path, is_copy) = (path.clone(), keeps_links && first.is_some());
+        found.push(Foreign { path, owned, read, number: None, is_copy });
         true
     };
     let root = Entry { metadata: snapshot.root.clone(), kind: Kind::Directory(snapshot.tree) };
@@ -76,4 +81,30 @@ pub(super) fn all(
         }
     }
     Ok(found)
+}
+
+/// Finds out the numbers of what is no directory, by the listings of a stack's folders: thousands of looks through a new
+/// mount would take longer than many a step.
+pub(super) fn number(stack: &[PathBuf], found: &mut [Foreign]) {
+    let mut directories: HashMap<TreePath, HashMap<Vec<u8>, &mut Foreign>> = HashMap::new();
+    for entry in found.iter_mut().filter(|entry| entry.read.is_some() && !entry.is_copy) {
+        if let (Some(directory), Some(name)) = (entry.path.parent(), entry.path.name().map(<[u8]>::to_vec)) {
+            directories.entry(directory).or_default().insert(name, entry);
+        }
+    }
+    for (directory, mut wanted) in directories {
+        let inside = Path::new(OsStr::from_bytes(directory.as_bytes()));
+        let inside = inside.strip_prefix("/").unwrap_or(inside);
+        // The uppermost of a name is the one that is seen.
+        for folder in stack {
+            for listed in fs::read_dir(folder.join(inside)).into_iter().flatten().flatten() {
+                if let Some(entry) = wanted.remove(listed.file_name().as_bytes()) {
+                    entry.number = Some(listed.ino());
+                }
+            }
+            if wanted.is_empty() {
+                break;
+            }
+        }
+    }
 }

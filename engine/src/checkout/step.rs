@@ -70,7 +70,7 @@ impl<'a> StepFolders<'a> {
         lower.extend(self.checkouts.stack(&self.hand, &shown.tree)?);
         let mut upper = None;
         if read_only {
-            self.table(&trees, &shown.tree, (&target, &source), None)?;
+            self.table(&trees, &shown.tree, (&target, &source), &lower, None)?;
         } else {
             let linked = layer::upper(&trees, &shown.tree)?;
             let keeps_links = linked.is_some();
@@ -80,7 +80,7 @@ impl<'a> StepFolders<'a> {
             let work = self.checkouts.empty_folder()?;
             self.folders.push(work.clone());
             let owners =
-                self.table(&trees, &shown.tree, (&target, &source), Some((&changes, keeps_links)))?;
+                self.table(&trees, &shown.tree, (&target, &source), &lower, Some((&changes, keeps_links)))?;
             let (stack, folder) = (lower.clone(), changes.clone());
             self.uppers.push(Changes { shown, stack, folder, keeps_links, owners });
             upper = Some(Upper { changes, work });
@@ -96,13 +96,15 @@ impl<'a> StepFolders<'a> {
         trees: &Trees<'_>,
         tree: &Snapshot,
         place: (&str, &str),
+        stack: &[PathBuf],
         changes: Option<(&Path, bool)>,
     ) -> Result<Option<Arc<OwnerTable>>> {
         if !self.checkouts.ids.is_single() {
             return Ok(None);
         }
         let keeps_links = changes.is_some_and(|(_, keeps_links)| keeps_links);
-        let foreign = foreign::all(trees, tree, keeps_links, &self.checkouts.plain)?;
+        let mut foreign = foreign::all(trees, tree, keeps_links, &self.checkouts.plain)?;
+        foreign::number(stack, &mut foreign);
         let folder = changes.map(|(folder, _)| folder);
         let table = OwnerTable::new(place, folder, foreign)
             .map_err(|error| Error::io("open", folder.unwrap_or(Path::new("")), error))?;

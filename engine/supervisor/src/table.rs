@@ -62,6 +62,8 @@ pub struct Foreign {
     pub owned: Owned,
     /// When its file was read last, which the kernel takes along; none of a directory.
     pub read: Option<Timestamp>,
+    /// The number of its file in a folder that is only read, if that is known already.
+    pub number: Option<u64>,
     /// Whether it lies in the folder of changes from the start.
     pub is_copy: bool,
 }
@@ -146,14 +148,17 @@ impl OwnerTable {
     ) -> std::io::Result<Self> {
         let upper = changes.map(|folder| Upper::open(folder, target)).transpose()?;
         let read = foreign.iter().filter_map(|entry| Some((entry.read?, entry.owned.clone()))).collect();
-        let state = Mutex::new(State { read, ..State::default() });
+        let known = |entry: &Foreign| Some((entry.number?, File { born: None, owned: entry.owned.clone() }));
+        let files = foreign.iter().filter_map(known).collect();
+        let state = Mutex::new(State { read, files, ..State::default() });
         Ok(Self { target: target.into(), source: source.into(), foreign, upper, state })
     }
 
-    /// Looks up the numbers of what was there from the start, in the root of the command, which has not begun.
+    /// Looks up the numbers that are not known, in the root of the command, which has not begun.
     pub(crate) fn load(&self, root: &OwnedFd, is_ours: impl Fn(&Statx) -> bool) {
         let mut state = self.state();
-        for Foreign { path, owned, is_copy, .. } in &self.foreign {
+        let unknown = self.foreign.iter().filter(|entry| entry.number.is_none());
+        for Foreign { path, owned, is_copy, .. } in unknown {
             let Some(place) = self.place(path) else { continue };
             let Ok(stat) = statx(root, &place, AtFlags::SYMLINK_NOFOLLOW, NEEDED) else { continue };
             // Another mount may hide it.
