@@ -32,7 +32,7 @@ fn same_lines(tier: &str, fuse: &str, other: &str) {
 }
 
 /// All kinds of entries, and what can be done to them; each step looks at what the last one left.
-const ODD: &str = r#"
+pub(crate) const ODD: &str = r#"
 [source.busybox]
 path = "busybox"
 [step.start]
@@ -50,7 +50,7 @@ attrs = [{ path = "/large", owner = "1000:1000" }]       # whose own is in no sa
 from = "start"
 run = '''
 /bin/busybox --install -s /bin
-find / \( -path /proc -o -path /sys -o -path /dev \) -prune -o -exec touch -h -d @1000000000 {} +
+find / \( -path /proc -o -path /sys -o -path /dev -o -path /data -o -path '/.rbuild*' -o -path '/etc/host*' -o -path /etc/resolv.conf \) -prune -o -exec touch -h -d @1000000000 {} +
 '''
 [step.one]
 from = "old"
@@ -99,7 +99,7 @@ remove = ["/moved"]
 [step.three]
 from = "two"
 run = '''
-all() { find /* \( -path /proc -o -path /sys -o -path /dev -o -path /view -o -name disk -o -name null \) -prune -o "$@" | sort; }
+all() { find /* \( -path /proc -o -path /sys -o -path /dev -o -path /data -o -path /view -o -name disk -o -name null -o -name 'host*' -o -name resolv.conf \) -prune -o "$@" | sort; }
 all -type f -exec stat -c '%n %a %u:%g %Y %s %h' {} + > /view
 all ! -type f -exec stat -c '%n %F %a %u:%g %Y' {} + >> /view
 all -type f ! -path '/bin/*' -exec md5sum {} + >> /view
@@ -133,7 +133,7 @@ fn sandbox_directories_that_take_each_others_places() {
     same_on(&["chroot"], &project, "it", "after");
 }
 
-const MOUNTS: &str = r#"
+pub(crate) const MOUNTS: &str = r#"
 [source.code]
 path = "code"
 [step.it]
