@@ -135,6 +135,8 @@ fn help_of_apply() {
                                   for this process]
           --tier <TIER>           How steps get their root [default: the first that this machine has]
                                   [possible values: fuse, overlay, chroot, none]
+          --in-place              Run steps in the place of this container's own files, which are aside
+                                  meanwhile: one at a time, on any kernel
       -k, --keep-going            After a failure, go on with what does not need what failed
           --out <DIR>             Write outputs and artifacts below this folder instead of the build
                                   file's

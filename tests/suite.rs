@@ -20,6 +20,7 @@ mod faults;
 mod graph;
 mod host;
 mod images;
+mod in_place;
 mod judges;
 mod layering;
 mod limits;

@@ -32,7 +32,7 @@ pub(crate) fn same_lines(tier: &str, fuse: &str, other: &str) {
 }
 
 /// All kinds of entries, and what can be done to them; each step looks at what the last one left.
-const ODD: &str = r#"
+pub(crate) const ODD: &str = r#"
 [source.busybox]
 path = "busybox"
 [step.start]
@@ -50,7 +50,7 @@ attrs = [{ path = "/large", owner = "1000:1000" }]       # whose own is in no sa
 from = "start"
 run = '''
 /bin/busybox --install -s /bin
-find / \( -path /proc -o -path /sys -o -path /dev -o -path /etc/hosts \) -prune -o -exec touch -h -d @1000000000 {} +
+find / \( -path /proc -o -path /sys -o -path /dev -o -path /data -o -path '/.rbuild*' -o -path '/etc/host*' -o -path /etc/resolv.conf \) -prune -o -exec touch -h -d @1000000000 {} +
 '''
 [step.one]
 from = "old"
@@ -99,7 +99,7 @@ remove = ["/moved"]
 [step.three]
 from = "two"
 run = '''
-all() { find /* \( -path /proc -o -path /sys -o -path /dev -o -path /view -o -path /etc/hosts -o -name disk -o -name null \) -prune -o "$@" | sort; }
+all() { find /* \( -path /proc -o -path /sys -o -path /dev -o -path /data -o -path /view -o -name disk -o -name null -o -name 'host*' -o -name resolv.conf \) -prune -o "$@" | sort; }
 all -type f -exec stat -c '%n %a %u:%g %Y %s %h' {} + > /view
 all ! -type f -exec stat -c '%n %F %a %u:%g %Y' {} + >> /view
 all -type f ! -path '/bin/*' -exec md5sum {} + >> /view
@@ -137,7 +137,7 @@ fn sandbox_directories_that_take_each_others_places() {
     same_on(&["chroot"], &project, "it", "after");
 }
 
-const MOUNTS: &str = r#"
+pub(crate) const MOUNTS: &str = r#"
 [source.code]
 path = "code"
 [step.it]
@@ -282,7 +282,7 @@ fn a_user_without_fuse_gets_the_same_images() {
     // With one id, too, and of two mounts the owners of one are not the other's.
     let one = "[step.owned]\nfrom = 'base'\nfiles = [{ path = '/own/file', content = 'x', owner = '7:8', mode = '0640' }]\n\
                [step.it]\nfrom = 'owned'\nmounts = [{ from = 'owned:/own', target = '/seen' }, { from = 'owned:/own', target = '/thrown', write = 'discard' }]\n\
-               run = '''\necho more >> /own/file; touch /own/new; chmod 600 /etc/group; mv /etc/passwd /etc/moved; chown -R 9:9 /etc\n\
+               run = '''\necho more >> /own/file; touch /own/new; chmod 600 /etc/group; mv /etc/passwd /etc/moved; chown 9:9 /etc /etc/moved /etc/group\n\
                chown 5 /thrown/file; chown 6 /seen/file 2> /dev/null || stat -c %u:%g /seen/file /thrown/file /own/file > /view'''\n\
                [image.it]\nfrom = 'it'\noutput = [{ oci = 'dist/it' }]\n";
     let digest = busybox(one).build().digest("it").to_owned();

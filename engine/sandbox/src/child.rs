@@ -25,7 +25,7 @@ use crate::control::{FromChild, ToChild, receive, send};
 use crate::error::{Named, Outcome};
 use crate::{Channel, MapMethod, Mount, Network, Part, Setup, sys};
 
-mod chroot;
+mod bare;
 mod confine;
 mod devices;
 mod execute;
@@ -68,8 +68,8 @@ fn run(work: fn(&Channel)) -> Option<()> {
     let _ = std::ffi::CString::new(NAME).map(|name| rustix::thread::set_name(&name));
     let control = UnixStream::from(sys::take_descriptor(0).ok()?);
     let done = match receive(&control).ok()??.0 {
-        ToChild::Setup { setup, joined_output } if setup.chroot().is_some() => {
-            chroot::set_up(&control, &setup, joined_output)
+        ToChild::Setup { setup, joined_output } if setup.is_bare() => {
+            bare::set_up(&control, &setup, joined_output)
         }
         ToChild::Setup { setup, joined_output } => set_up(&control, &setup, joined_output),
         ToChild::Work { single } => match work::prepare(&control, single) {
@@ -245,7 +245,7 @@ impl Pipes {
     fn make(setup: &Setup, joined: bool) -> Outcome<(Self, Vec<OwnedFd>)> {
         let pipe = || {
             let (read, write) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC)?;
-            if !setup.supervised || setup.chroot().is_some() {
+            if !setup.supervised || setup.is_bare() {
                 let owner = (Uid::from_raw(setup.command.uid), Gid::from_raw(setup.command.gid));
                 nix::unistd::fchown(&write, Some(owner.0), Some(owner.1))?;
             }

@@ -85,6 +85,8 @@ pub struct Failure {
 pub enum Part {
     /// Changing the root without a namespace.
     Chroot,
+    /// Moving the entries of a root.
+    InPlace,
     /// Making the namespaces.
     Namespace,
     /// Writing the id maps or taking the ids.

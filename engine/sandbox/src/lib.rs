@@ -32,6 +32,8 @@
 //! | [`setup`](Setup) | the set-up as data |
 //! | [`ids`](IdMap) | which ids a sandbox gets, and how they are mapped |
 //! | `process` | the engine's side: spawn, proceed, wait, kill |
+//! | `swap` | a root whose entries are others while a command runs |
+//! | `processes` | who else is there |
 //! | `guard` | the program that children are started from |
 //! | `groups` | control groups for its limits |
 //! | `control` | the messages between the two sides |
@@ -54,22 +56,26 @@ mod guard;
 mod ids;
 pub mod notify;
 mod process;
+mod processes;
 mod seccomp;
 mod setup;
+mod swap;
 mod sys;
 mod text;
 mod worker;
 
 pub use child::{enter_if_child, enter_if_child_with};
 pub use environment::{
-    Capabilities, Cgroups, EnvironmentError, Examination, Facts, Place, cure, examine, one_id_cure,
-    overlay_trial, probe, probe_chroot, probe_with, proc_cure,
+    Capabilities, Cgroups, EnvironmentError, Examination, Facts, Place, cure, examine, mount_points,
+    one_id_cure, overlay_trial, probe, probe_chroot, probe_with, proc_cure,
 };
 pub use error::{Error, Failure, Part, Result};
 pub use exit::{ExecFailure, Exit};
 pub use ids::{Extent, IdMap, MapMethod, OneId};
 pub use process::{Killer, Output, Running, Sandbox, Started};
+pub use processes::Process;
 pub use setup::{Command, Limits, Mount, Network, Setup, Upper};
+pub use swap::Swap;
 pub use sys::map_large_allocations;
 pub use worker::{Channel, Worker};
 

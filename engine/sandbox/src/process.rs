@@ -7,7 +7,7 @@ use std::io;
 use std::net::Shutdown;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
-use std::os::unix::process::CommandExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::PathBuf;
 use std::process::{Child, Command};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -87,14 +87,15 @@ impl Sandbox {
     /// The operation that failed, with its cause and, where it is known, the cure.
     pub fn spawn(setup: &Setup, output: Output) -> Result<Started> {
         setup.check()?;
-        let guarded = match setup.chroot() {
-            None => guarded_program(&setup.ids)?,
+        let guarded = match setup.is_bare() {
+            false => guarded_program(&setup.ids)?,
             // That takes a mount.
-            Some(_) => None,
+            true => None,
         };
         let mut process = Process::start(guarded.as_deref())?;
         let joined_output = output == Output::Joined;
         let mut theirs = Box::new(setup.clone());
+        process.in_place = setup.swap().is_some();
         process.groups = Groups::make(&mut theirs.limits, process.child.id());
         let left = theirs.limits;
         process.send(&ToChild::Setup { setup: theirs, joined_output })?;
@@ -263,6 +264,8 @@ impl Life {
 pub(crate) struct Process {
     child: Child,
     reaped: bool,
+    /// Nobody else is around but the command.
+    in_place: bool,
     life: Arc<Life>,
     /// They go after the child.
     groups: Groups,
@@ -291,7 +294,7 @@ impl Process {
             .spawn()
             .map_err(|source| Error::Start { program: described(), source })?;
         let life = Life { control, init: OnceLock::new(), killed: AtomicBool::new(false) };
-        Ok(Self { child, reaped: false, life: Arc::new(life), groups: Groups::default() })
+        Ok(Self { child, reaped: false, in_place: false, life: Arc::new(life), groups: Groups::default() })
     }
 
     /// A child that is gone is told by `next`, with its last words.
@@ -331,8 +334,12 @@ impl Process {
     fn reap(&mut self) {
         if !self.reaped {
             // Only fails if somebody else has reaped it.
-            let _ = self.child.wait();
+            let ended = self.child.wait();
             self.reaped = true;
+            if self.in_place && ended.is_ok_and(|status| status.signal().is_some()) {
+                // It could not end the command any more.
+                crate::processes::Process::end_others();
+            }
         }
     }
 }

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{IdMap, MapMethod};
-use crate::{Error, Result, text};
+use crate::{Error, Result, Swap, text};
 
 /// A socket message carries at most 253 descriptors: the pipes and the init's pidfd take three.
 const MAXIMUM_FILESYSTEMS: usize = 250;
@@ -61,6 +61,9 @@ pub enum Mount {
         #[serde(with = "text::path")]
         path: PathBuf,
     },
+    /// Nothing is mounted, and the root stays what it is, but its entries are others while the command runs. Else as
+    /// [`Mount::Chroot`], and set-id programs work where they do for the engine.
+    InPlace(Swap),
     /// A FUSE filesystem; its descriptor is the next of [`Started::fuse`](crate::Started::fuse).
     Fuse {
         /// Where; `/` is the root.
@@ -158,7 +161,7 @@ impl Mount {
             | Self::Bind { target, .. }
             | Self::File { target, .. }
             | Self::Tmpfs { target, .. } => Some(target),
-            Self::Chroot { .. } | Self::Own { .. } => None,
+            Self::Chroot { .. } | Self::InPlace(_) | Self::Own { .. } => None,
             Self::Proc => Some("/proc"),
             Self::Sys => Some("/sys"),
             Self::Dev => Some("/dev"),
@@ -170,6 +173,7 @@ impl fmt::Display for Mount {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Chroot { path } => write!(f, "chroot to {}", path.display()),
+            Self::InPlace(swap) => write!(f, "move {} into {}", swap.tree.display(), swap.root.display()),
             Self::Fuse { target, source, .. } if source.is_empty() => write!(f, "mount fuse on {target}"),
             Self::Fuse { target, source, .. } => write!(f, "mount {source} of fuse on {target}"),
             Self::Overlay { target, source, .. } if source.is_empty() => {
@@ -238,8 +242,8 @@ impl Setup {
             Some(Mount::Fuse { target, source, .. } | Mount::Overlay { target, source, .. })
                 if target == "/" && source.is_empty() => {}
             Some(Mount::Bind { target, .. }) if target == "/" => {}
-            Some(Mount::Chroot { .. }) if self.mounts.len() == 1 && self.ids.method == MapMethod::Machine => {
-            }
+            Some(Mount::Chroot { .. } | Mount::InPlace(_))
+                if self.mounts.len() == 1 && self.ids.method == MapMethod::Machine => {}
             _ => return Err(Error::Setup("the first mount is not a root".into())),
         }
         if self.filesystems() > MAXIMUM_FILESYSTEMS {
@@ -256,10 +260,23 @@ impl Setup {
         self.check_ids()
     }
 
+    /// Whether there is no namespace.
+    pub(crate) fn is_bare(&self) -> bool {
+        matches!(self.mounts.first(), Some(Mount::Chroot { .. } | Mount::InPlace(_)))
+    }
+
     /// The directory that is to become the root without any namespace.
     pub(crate) fn chroot(&self) -> Option<&Path> {
         match self.mounts.first() {
             Some(Mount::Chroot { path }) => Some(path),
+            _ => None,
+        }
+    }
+
+    /// What is to trade places.
+    pub(crate) fn swap(&self) -> Option<&Swap> {
+        match self.mounts.first() {
+            Some(Mount::InPlace(swap)) => Some(swap),
             _ => None,
         }
     }

@@ -3,7 +3,7 @@
 use super::Request;
 use crate::{
     error::{Error, Result},
-    execute::{Cancel, Engine},
+    execute::{Cancel, Engine, Tier},
     graph::{Graph, NodeId},
     image::LayerQueue,
     lookups::{Lookups, Policy},
@@ -152,7 +152,11 @@ pub(super) fn engine(
         layers: LayerQueue::new(session.store.clone(), session.epoch()),
         session,
         cancel,
-        jobs: request.jobs.unwrap_or_else(processors).max(1),
+        jobs: match request.tier {
+            // What other nodes look for may be aside.
+            Some(Tier::InPlace) => 1,
+            _ => request.jobs.unwrap_or_else(processors).max(1),
+        },
         keep_going: request.keep_going,
         tier: request.tier,
         machine: OnceLock::new(),

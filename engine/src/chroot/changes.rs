@@ -12,7 +12,7 @@ use crate::{
     folder,
 };
 use rayon::prelude::*;
-use rbuild_tree::{Editor, Entry, FoundKind, Kind, Metadata, Snapshot, Timestamp, Tree, TreePath, lookup};
+use rbuild_tree::{Editor, Entry, FoundKind, Kind, Metadata, Snapshot, Tree, TreePath, lookup};
 use std::{
     collections::{BTreeMap, HashMap},
     fs::OpenOptions,
@@ -103,7 +103,7 @@ impl Edit<'_> {
         };
         let is_there = match self.editor.get(path)? {
             Some(found) => changed.stayed() && matches_kind(&found.kind, kind),
-            None if is_directory && self.before.lent.contains(path) => {
+            None if is_directory && self.before.lent.contains_key(path) => {
                 // Only what is put into it makes it a part of the tree.
                 self.lent.insert(path.clone(), metadata);
                 return Ok(());
@@ -133,9 +133,11 @@ impl Edit<'_> {
         let mut here = TreePath::root();
         for name in path.parent().unwrap_or_default().names() {
             here.push(name);
-            if self.editor.get(&here)?.is_none() && self.before.lent.contains(&here) {
+            if self.editor.get(&here)?.is_none()
+                && let Some(time) = self.before.lent.get(&here)
+            {
                 let lent = self.lent.get(&here).cloned();
-                let metadata = lent.unwrap_or_else(|| Metadata::root(0o755, Timestamp::default()));
+                let metadata = lent.unwrap_or_else(|| Metadata::root(0o755, *time));
                 self.editor.insert(&here, Entry { metadata, kind: Kind::Directory(Tree::default().id()) })?;
             }
         }

@@ -185,7 +185,7 @@ fn make_file(store: &Store, path: &Path, object: &ObjectId, size: u64) -> Result
     clone_prefix(&bytes, &file, size).map_err(|error| failed("write", path, error))
 }
 
-fn make_special(path: &Path, kind: &Kind) -> io::Result<()> {
+pub(super) fn make_special(path: &Path, kind: &Kind) -> io::Result<()> {
     let make = |kind, device: u64| mknodat(CWD, path, kind, Mode::empty(), device);
     let number = |device: &Device| makedev(device.major, device.minor);
     match kind {
@@ -213,7 +213,7 @@ fn set_metadata(path: &Path, metadata: &Metadata, is_link: bool) -> io::Result<(
 }
 
 /// Sets what can be set: owners that this user namespace has, attributes that the filesystem takes.
-fn give(path: &Path, metadata: &Metadata, is_link: bool) -> io::Result<()> {
+pub(super) fn give(path: &Path, metadata: &Metadata, is_link: bool) -> io::Result<()> {
     match lchown(path, Some(metadata.uid), Some(metadata.gid)) {
         Err(error)
             if !matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::PermissionDenied) =>

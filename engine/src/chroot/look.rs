@@ -25,8 +25,8 @@ pub(super) struct Before<'a> {
     pub(super) stamps: &'a Stamps,
     /// Where mounts would be: nothing there is the step's.
     pub(super) hidden: &'a HashSet<TreePath>,
-    /// Directories on the way to those that the tree does not have.
-    pub(super) lent: &'a HashSet<TreePath>,
+    /// Directories on the way to those that the tree does not have, and the times they had.
+    pub(super) lent: &'a HashMap<TreePath, Timestamp>,
     /// Later times become this one.
     pub(super) epoch: Timestamp,
     /// Whether the build is to stop.
@@ -152,7 +152,7 @@ impl<'a> Walk<'a> {
 }
 
 /// What it is; the bytes of a file are not looked at.
-fn kind(place: &Path, stamp: &Stamp) -> io::Result<Kind> {
+pub(super) fn kind(place: &Path, stamp: &Stamp) -> io::Result<Kind> {
     let device = Device { major: major(stamp.number), minor: minor(stamp.number) };
     Ok(match stamp.kind() {
         FileType::Directory => Kind::Directory(Tree::default().id()),

@@ -7,22 +7,29 @@
 //! file's metadata before and after (`stamps.rs`, `look.rs`): what has the same inode, size and times is not read (`changes.rs`).
 //! When a step is done its directory is the next one's, which then differs by little.
 //!
+//! Where nobody can answer for /proc, and that is asked for, the directory's entries take the places of the container's
+//! own while a step's command runs (`in_place.rs`); all else is the same.
+//!
 //! **What is different from the other tiers**: nothing keeps a step in, so what is read-only is so by agreement; a tmpfs
 //! is on disk; what a step's program leaves open or mapped after its end is lost.
 
+mod carry;
 mod changes;
 mod ground;
+mod in_place;
 mod lay;
 mod look;
 mod stamps;
 mod step;
 
+pub use in_place::FOLDER;
 pub use step::{StepRoot, Wanted};
 
 use crate::{
     error::{Error, Result},
-    store::{Store, remove_all},
+    store::{Scratch, Store, remove_all},
 };
+use in_place::InPlace;
 use rbuild_tree::{Change, Delta, Snapshot, diff};
 use std::{
     path::PathBuf,
@@ -42,6 +49,7 @@ pub struct Roots {
     store: Arc<Store>,
     stopped: Arc<AtomicBool>,
     idle: Mutex<Vec<Laid>>,
+    in_place: Option<InPlace>,
 }
 
 /// A directory and what it holds.
@@ -53,14 +61,34 @@ struct Laid {
 impl Roots {
     /// None yet; `stopped` ends the making of one.
     pub fn new(store: Arc<Store>, stopped: Arc<AtomicBool>) -> Self {
-        Self { store, stopped, idle: Mutex::default() }
+        Self { store, stopped, idle: Mutex::default(), in_place: None }
+    }
+
+    /// The same for steps in the place of this container's files; says too whether those of an earlier run were put back.
+    ///
+    /// # Errors
+    /// Why that can't be, in one sentence.
+    pub fn in_place(store: Arc<Store>, stopped: Arc<AtomicBool>) -> Result<(Self, bool), String> {
+        let (in_place, is_restored) = InPlace::open(&store)?;
+        Ok((Self { in_place: Some(in_place), ..Self::new(store, stopped) }, is_restored))
+    }
+
+    /// What stays of this container, and is no part of a step's tree, but for what every container has; none if steps do
+    /// not run in place.
+    pub fn volumes(&self) -> Option<Vec<String>> {
+        self.in_place.as_ref().map(InPlace::volumes)
+    }
+
+    /// Folders on the filesystem where directories are made.
+    fn scratch(&self) -> &Scratch {
+        self.in_place.as_ref().and_then(InPlace::scratch).unwrap_or(self.store.scratch())
     }
 
     /// A directory that holds `tree`, for nobody else.
     fn take(&self, tree: &Snapshot) -> Result<Laid> {
         let Laid { folder, tree: had } = match self.nearest(tree)? {
             Some(laid) => laid,
-            None => Laid { folder: self.store.scratch().fresh_folder()?, tree: Snapshot::scratch() },
+            None => Laid { folder: self.scratch().fresh_folder()?, tree: Snapshot::scratch() },
         };
         let stopped = || self.stopped.load(Ordering::SeqCst);
         match lay::change(&self.store, &folder, &had, tree, &stopped) {

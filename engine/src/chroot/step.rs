@@ -1,11 +1,11 @@
 //! The directory of one step.
 
-use super::{Laid, Roots, changes, ground::Ground, look::Before, stamps::Stamps};
+use super::{Laid, Roots, changes, ground::Ground, in_place::InPlace, look::Before, stamps::Stamps};
 use crate::{
     error::{Error, Result},
     store::remove_all,
 };
-use rbuild_sandbox::Mount;
+use rbuild_sandbox::{Mount, Swap};
 use rbuild_tree::{Delta, Snapshot, Timestamp, diff};
 use std::{collections::HashSet, path::Path};
 
@@ -25,6 +25,9 @@ pub struct StepRoot<'a> {
     ground: Ground<'a>,
     /// Of filesystems that are shown in it.
     others: Vec<(Laid, Stamps)>,
+    /// What trades places with the container's files, if something does.
+    swap: Option<Swap>,
+    covered: Vec<String>,
     left: Option<Delta>,
 }
 
@@ -34,11 +37,11 @@ impl<'a> StepRoot<'a> {
     ///
     /// # Errors
     /// The store lacks something, the disk is full, the build is stopped.
-    pub fn make(roots: &'a Roots, mounts: &[Mount], wanted: Vec<Wanted>) -> Result<Self> {
+    pub fn make(roots: &'a Roots, mounts: &[Mount], wanted: Vec<Wanted>, epoch: Timestamp) -> Result<Self> {
         let mut wanted = wanted.into_iter();
         let root = wanted.next().ok_or_else(|| Error::internal("a step without a root"))?;
         let laid = roots.take(&root.tree)?;
-        let mut ground = Ground::new(&roots.store, &laid.folder);
+        let mut ground = Ground::new(roots.scratch(), &laid.folder, roots.in_place.as_ref(), epoch);
         let mut others = Vec::new();
         for mount in &mounts[1..] {
             let shown = match mount {
@@ -57,14 +60,27 @@ impl<'a> StepRoot<'a> {
             };
             ground.put(mount, from.as_deref())?;
         }
+        let (swap, covered) = match &roots.in_place {
+            Some(in_place) => {
+                let (swap, covered) = in_place.swap(&mut ground, &laid.folder)?;
+                (Some(swap), covered)
+            }
+            None => Default::default(),
+        };
         let stamps = Stamps::note(&roots.store, &laid.tree, &laid.folder, &ground.hidden)?;
         Stamps::wait();
-        Ok(Self { roots, laid: Some(laid), stamps, ground, others, left: None })
+        Ok(Self { roots, laid: Some(laid), stamps, ground, others, swap, covered, left: None })
     }
 
-    /// Where it is.
-    pub fn folder(&self) -> &Path {
-        self.laid.as_ref().map_or(Path::new(""), |laid| &laid.folder)
+    /// How it becomes the root of a command.
+    pub fn mount(&self) -> Mount {
+        let path = self.laid.as_ref().map_or(Path::new(""), |laid| &laid.folder).to_owned();
+        self.swap.clone().map_or(Mount::Chroot { path }, Mount::InPlace)
+    }
+
+    /// Where the tree has something, and the step sees the container's: what it makes there is no part of the tree.
+    pub fn covered(&self) -> &[String] {
+        &self.covered
     }
 
     /// Sees what the step changed, now that it has ended, and takes out what mounts would have shown. Times later than
@@ -73,6 +89,7 @@ impl<'a> StepRoot<'a> {
     /// # Errors
     /// The store can't be written; something that no tree can hold.
     pub fn leave(&mut self, epoch: Timestamp) -> Result<()> {
+        self.settle()?;
         let Some(laid) = self.laid.take() else { return Ok(()) };
         let before = Before {
             store: &self.roots.store,
@@ -111,6 +128,7 @@ impl<'a> StepRoot<'a> {
     /// # Errors
     /// What the machine says; the rest is done all the same.
     pub fn abandon(&mut self) -> Result<()> {
+        self.settle()?;
         let cleared = self.ground.clear_all();
         // What they hold nobody knows.
         let others = self.others.drain(..).map(|(other, _)| other);
@@ -118,6 +136,11 @@ impl<'a> StepRoot<'a> {
             let _ = remove_all(&laid.folder);
         }
         cleared
+    }
+
+    /// Puts the container's files back, which somebody else has done if nobody was killed.
+    fn settle(&self) -> Result<()> {
+        self.roots.in_place.as_ref().map_or(Ok(()), InPlace::settle)
     }
 
     /// What the step changed of the root: the difference to what it was shown.

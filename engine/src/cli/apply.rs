@@ -23,6 +23,9 @@ pub struct Arguments {
     /// How steps get their root [default: the first that this machine has]
     #[arg(long, value_enum, value_name = "TIER")]
     tier: Option<TierArgument>,
+    /// Run steps in the place of this container's own files, which are aside meanwhile: one at a time, on any kernel
+    #[arg(long, conflicts_with = "tier")]
+    in_place: bool,
     /// After a failure, go on with what does not need what failed
     #[arg(short, long)]
     keep_going: bool,
@@ -86,7 +89,7 @@ impl Arguments {
     fn request(&self) -> Result<Request> {
         let jobs = self.jobs.map(NonZeroUsize::get);
         let (out, metadata) = (self.out.clone(), self.metadata_file.clone());
-        let tier = self.tier.map(Tier::from);
+        let tier = if self.in_place { Some(Tier::InPlace) } else { self.tier.map(Tier::from) };
         Ok(Request { jobs, tier, keep_going: self.keep_going, out, metadata, ..self.build.request()? })
     }
 }

@@ -122,6 +122,7 @@ fn overlay(found: &Examination) -> Check {
 fn chroot(found: &Examination) -> Check {
     match &found.chroot {
         Ok(()) => ok(Name::Chroot, "entered without namespaces, and a call was answered"),
+        Err(error) if found.namespaces.is_err() => missing(Name::Chroot, error, WITHOUT_RUN),
         Err(error) => missing(Name::Chroot, error, "nothing while there are user namespaces"),
     }
 }

@@ -71,16 +71,17 @@ fn report(found: &Examination, around: &Surroundings) -> Report {
             (Tier::Chroot, _) => IdMap::count(&IdMap::of_machine()),
             _ => 0,
         },
-        better: better(&checks),
+        better: better(&checks, tier == Tier::None && facts.root),
         checks,
     }
 }
 
-/// What helps to a better tier or to more ids, or a store; first what is missing.
-fn better(checks: &[Check]) -> Vec<String> {
-    let matters = [Name::UserNamespaces, Name::Ids, Name::Fuse, Name::Network, Name::Store];
+/// What helps to a better tier or to more ids, or a store; first what is missing. The last tier is better than none.
+fn better(checks: &[Check], has_none: bool) -> Vec<String> {
+    let names = [Name::UserNamespaces, Name::Ids, Name::Fuse, Name::Network, Name::Store];
+    let matters = move |name| names.contains(&name) || (has_none && name == Name::Chroot);
     let remedies = |state| {
-        let matter = move |check: &&Check| check.state == state && matters.contains(&check.name);
+        let matter = move |check: &&Check| check.state == state && matters(check.name);
         checks.iter().filter(matter).filter_map(|check| check.remedy.clone())
     };
     let mut better: Vec<String> = remedies(State::Missing).chain(remedies(State::Limited)).collect();

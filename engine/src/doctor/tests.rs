@@ -96,10 +96,27 @@ fn a_plain_container() {
     assert!(report.checks.iter().all(|check| check.name != Name::Ids), "of no namespace");
 }
 
+/// Such a container on a kernel that has no supervisors.
+#[test]
+fn a_plain_container_of_long_ago() {
+    let report =
+        plain_container_with(true, |facts| refused(Part::Listener, "answer a command's calls", 38, facts));
+    assert_eq!(report.verdict(), "tier: none, what has no `run` works");
+    assert!(report.better.last().unwrap().ends_with("apply --in-place runs steps without"), "{report:?}");
+    assert!(check(&report, Name::Chroot).costs.as_ref().unwrap().starts_with("no command can run"));
+}
+
 fn plain_container(root: bool) -> Report {
+    plain_container_with(
+        root,
+        |facts| if root { Ok(()) } else { refused(Part::Chroot, "chroot to /", 1, facts) },
+    )
+}
+
+fn plain_container_with(root: bool, chroot: impl FnOnce(&Facts) -> Result<(), Error>) -> Report {
     let facts = Facts { filtered: true, root, ..facts(Place::Docker) };
     let found = Examination {
-        chroot: if root { Ok(()) } else { refused(Part::Chroot, "chroot to /", 1, &facts) },
+        chroot: chroot(&facts),
         namespaces: refused(Part::Namespace, "unshare the namespaces", 1, &facts),
         fuse: Some(refused(Part::FuseDevice, "open /dev/fuse", 2, &facts)),
         overlay: None,

@@ -3,14 +3,14 @@
 use super::{Engine, mounts::Mounts, run::Over};
 use crate::{
     checkout::{Checkouts, EarlyWorker, StepFolders},
-    chroot::{self, StepRoot, Wanted},
+    chroot::{self, FOLDER, StepRoot, Wanted},
     error::{Error, Result},
     session::Session,
     spec::types::Network,
 };
 use rbuild_overlay::Changes;
 use rbuild_sandbox::{
-    Capabilities, EnvironmentError, IdMap, Mount, Setup, overlay_trial, probe, probe_chroot, probe_with,
+    Capabilities, EnvironmentError, IdMap, Mount, Part, Setup, overlay_trial, probe, probe_chroot, probe_with,
 };
 use rbuild_supervisor::OwnerTable;
 use rbuild_tree::{Snapshot, Timestamp};
@@ -26,6 +26,8 @@ pub enum Tier {
     Overlay,
     /// A directory, without namespaces: nothing keeps the step in.
     Chroot,
+    /// The container's own root, whose files are aside meanwhile, one step at a time. Only if it is asked for.
+    InPlace,
     /// Not at all: no command can run.
     None,
 }
@@ -65,7 +67,9 @@ impl Machine {
             (Over::Host(_), _) => {
                 let error =
                     Error::environment("steps over this machine's files run on FUSE only").coded("no-tier");
-                Err(error.hint(self.why.as_deref().unwrap_or("leave out --tier")))
+                let leave_out =
+                    if self.runs_in_place() { "leave out --in-place" } else { "leave out --tier" };
+                Err(error.hint(self.why.as_deref().unwrap_or(leave_out)))
             }
         }
     }
@@ -74,8 +78,12 @@ impl Machine {
     pub(super) fn supervises(&self) -> bool {
         match self.roots {
             Roots::Served | Roots::Checkouts(_) => self.ids.is_single(),
-            Roots::Directories(_) => true,
+            Roots::Directories(_) => !self.runs_in_place(),
         }
+    }
+
+    fn runs_in_place(&self) -> bool {
+        matches!(&self.roots, Roots::Directories(roots) if roots.volumes().is_some())
     }
 
     /// Whether nothing keeps a step from this machine and its network.
@@ -134,8 +142,14 @@ impl Machine {
                 });
                 let wanted =
                     shown.into_iter().zip(parts).map(|(shown, part)| Wanted { tree: shown.tree, part });
-                let root = StepRoot::make(roots, &setup.mounts, wanted.collect())?;
-                setup.mounts = vec![Mount::Chroot { path: root.folder().to_owned() }];
+                let root = StepRoot::make(roots, &setup.mounts, wanted.collect(), epoch)?;
+                setup.mounts = vec![root.mount()];
+                for path in root.covered() {
+                    engine.session.note(
+                        None,
+                        format!("{path} stays the container's: what steps make there is not kept"),
+                    );
+                }
                 Ok(Ground::Directory(Box::new(root)))
             }
         }
@@ -178,7 +192,7 @@ impl Ground<'_> {
     }
 }
 
-/// Told once a build on the tier that does not isolate.
+/// Told once a build on tiers that do not isolate.
 const NOT_ISOLATED: &str = "steps run as root of this container, not isolated from it: they can read its files, volumes \
                             and the environment of its processes (CI secrets included), signal them, and use its \
                             network; build only what you trust here";
@@ -194,6 +208,7 @@ pub(super) fn find(session: &Session, wanted: Option<Tier>) -> Result<Machine, S
         Some(Tier::Fuse) => Ok(served(session, probe().map_err(say)?)),
         Some(Tier::Overlay) => over_checkouts(session, None).map_err(say),
         Some(Tier::Chroot) => in_directories(session, None).map_err(say),
+        Some(Tier::InPlace) => in_place(session),
         None => find_any(session),
     }
 }
@@ -212,7 +227,12 @@ fn find_any(session: &Session) -> Result<Machine, String> {
         Err(error) => error,
     };
     let sentence = both(&no_fuse, &no_overlay);
-    in_directories(session, Some(why)).map_err(|_| sentence)
+    in_directories(session, Some(why)).map_err(|error| match &error.source {
+        rbuild_sandbox::Error::Failed { failure, cure: Some(cure) } if failure.part == Part::Listener => {
+            format!("{sentence}; nor can a chroot: {cure}")
+        }
+        _ => sentence,
+    })
 }
 
 fn served(session: &Session, found: Capabilities) -> Machine {
@@ -235,6 +255,22 @@ fn in_directories(session: &Session, why: Option<String>) -> Result<Machine, Env
     session.note(None, format!("{NOT_ISOLATED}{cure}"));
     let roots = chroot::Roots::new(session.store.clone(), session.stopped.clone());
     Ok(machine(session, found, Roots::Directories(roots), why))
+}
+
+fn in_place(session: &Session) -> Result<Machine, String> {
+    let (roots, is_restored) = chroot::Roots::in_place(session.store.clone(), session.stopped.clone())?;
+    let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
+    if is_restored {
+        session
+            .note(None, "the container's files, which an earlier run had moved aside, are back".to_owned());
+    }
+    let volumes = roots.volumes().unwrap_or_default().join(", ");
+    session.note(
+        None,
+        format!("{NOT_ISOLATED}. Its own files are aside while a step runs, which may find them below {FOLDER}, but for {volumes}"),
+    );
+    let found = Capabilities { ids: IdMap::of_machine(), warnings: Vec::new() };
+    Ok(machine(session, found, Roots::Directories(roots), None))
 }
 
 fn machine(session: &Session, found: Capabilities, roots: Roots, why: Option<String>) -> Machine {

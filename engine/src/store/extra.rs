@@ -53,6 +53,10 @@ impl Extras {
         extras
     }
 
+    pub(super) fn roots(&self) -> impl Iterator<Item = &Path> {
+        self.stores.iter().map(|extra| extra.root.as_path())
+    }
+
     pub(super) fn left_out(&self) -> &[String] {
         &self.left_out
     }

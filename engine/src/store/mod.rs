@@ -167,6 +167,11 @@ impl Store {
         &self.root
     }
 
+    /// Where it is, and those that are only read.
+    pub fn roots(&self) -> impl Iterator<Item = &Path> {
+        std::iter::once(self.root()).chain(self.extras.roots())
+    }
+
     /// The read-only stores that are not used, each in a sentence with its path and the reason.
     pub fn left_out(&self) -> &[String] {
         self.extras.left_out()

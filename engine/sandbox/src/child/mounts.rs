@@ -39,7 +39,11 @@ impl Maker<'_> {
         for (index, step) in self.setup.mounts.iter().enumerate() {
             let place = index.to_string();
             match step {
-                Mount::Chroot { .. } | Mount::Fuse { .. } | Mount::Overlay { .. } | Mount::Own { .. } => {}
+                Mount::Chroot { .. }
+                | Mount::InPlace(_)
+                | Mount::Fuse { .. }
+                | Mount::Overlay { .. }
+                | Mount::Own { .. } => {}
                 Mount::Bind { .. } => {
                     let Some(source) = binds.next() else { continue };
                     self.bind(step, &source, &place)?;

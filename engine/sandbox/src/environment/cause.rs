@@ -44,6 +44,8 @@ pub(super) enum Cause {
     NoChroot { root: bool },
     /// A process has one supervisor of its system calls.
     Nested,
+    /// A kernel without system calls that somebody else answers; whether `apply --in-place` does without.
+    NoSupervisor { in_place: bool },
     /// A step's filter.
     InStep,
     /// Neither pasta nor slirp4netns; whether root needs one.
@@ -69,6 +71,9 @@ impl Cause {
             (Part::OverlayMount, libc::EPERM) => filesystem(facts, (5, 11), "5.11"),
             (Part::OverlayMount, libc::EINVAL | libc::EOPNOTSUPP) => Some(Self::NoUpper),
             (Part::Listener, libc::EBUSY) => Some(Self::Nested),
+            (Part::Listener, libc::ENOSYS | libc::EINVAL) => {
+                Some(Self::NoSupervisor { in_place: facts.root && facts.place.is_container() })
+            }
             (Part::Outward, libc::ENOENT) => Some(Self::NoWayOut(facts.root)),
             (Part::Tunnel, libc::EACCES) => Some(Self::TunnelClosed),
             (Part::Tunnel, libc::ENOENT | libc::ENODEV | libc::ENXIO | libc::EPERM) => Some(Self::NoTunnel),

@@ -87,6 +87,14 @@ fn sentence(cause: &Cause, place: Place) -> String {
                           there can be one only: run it outside, or with a range of ids (package uidmap, /etc/subuid \
                           and /etc/subgid)"
             .to_owned(),
+        Cause::NoSupervisor { in_place: true } => {
+            "this kernel has no system calls that a supervisor answers, which needs Linux 5.9: apply --in-place runs \
+             steps without"
+                .to_owned()
+        }
+        Cause::NoSupervisor { in_place: false } => {
+            "this kernel has no system calls that a supervisor answers: that needs Linux 5.9".to_owned()
+        }
         Cause::InStep => "rbuild runs in a step of another rbuild, which may make no namespaces: files and images can be \
                           made there, but no command can run; run it outside"
             .to_owned(),

@@ -59,6 +59,10 @@ fn every_known_cause_has_its_cure() {
         (Part::Chroot, libc::EPERM, &root, "--cap-add SYS_CHROOT"),
         (Part::Listener, libc::EBUSY, &plain, "there can be one only"),
         (Part::Listener, libc::EPERM, &plain, ""),
+        (Part::Listener, libc::ENOSYS, &plain, "that needs Linux 5.9"),
+        (Part::Listener, libc::ENOSYS, &root, "that needs Linux 5.9"),
+        (Part::Listener, libc::ENOSYS, &docker, "apply --in-place runs steps without"),
+        (Part::Listener, libc::EINVAL, &Facts { root: false, ..docker.clone() }, "that needs Linux 5.9"),
         (Part::Ids, libc::EPERM, &ubuntu, "AppArmor"),
         (Part::Other, libc::EPERM, &docker, ""),
     ] {

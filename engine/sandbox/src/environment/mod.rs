@@ -21,7 +21,7 @@ mod probe;
 pub use cure::{cure, one_id_cure, proc_cure};
 pub use examine::{Examination, examine};
 pub use facts::{Cgroups, Facts};
-pub use place::Place;
+pub use place::{Place, mount_points};
 pub use probe::{Capabilities, EnvironmentError, overlay_trial, probe, probe_chroot, probe_with};
 
 use crate::Error;

@@ -5,8 +5,11 @@
 //! the machine that runs them, too.
 
 use std::env;
+use std::ffi::OsString;
 use std::fs;
+use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
 
 /// Who gave this process its root, as far as remedies differ.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -67,6 +70,11 @@ impl Place {
             Self::Chroot => "chroot",
             Self::Container => "container",
         }
+    }
+
+    /// Whether its root is a container's, whose files are nobody else's.
+    pub fn is_container(self) -> bool {
+        !matches!(self, Self::Host | Self::Wsl | Self::Chroot)
     }
 
     /// The same for people, as it stands after "this is".
@@ -219,6 +227,28 @@ fn mounts(mountinfo: &str) -> impl Iterator<Item = Mounted<'_>> {
     })
 }
 
+/// Where something is mounted, in the order of mounting.
+pub fn mount_points() -> Vec<PathBuf> {
+    let mountinfo = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    mounts(&mountinfo).map(|mount| unescaped(mount.point)).collect()
+}
+
+/// Spaces and their like are written as three octal digits.
+fn unescaped(path: &str) -> PathBuf {
+    let (mut bytes, mut rest) = (Vec::new(), path.as_bytes());
+    while let Some((first, after)) = rest.split_first() {
+        let digits = after.get(..3).and_then(|digits| std::str::from_utf8(digits).ok());
+        let escaped = digits.and_then(|digits| u8::from_str_radix(digits, 8).ok());
+        let (byte, left) = match (first, escaped) {
+            (b'\\', Some(byte)) => (byte, &after[3..]),
+            _ => (*first, after),
+        };
+        bytes.push(byte);
+        rest = left;
+    }
+    OsString::from_vec(bytes).into()
+}
+
 /// systemd writes it to a file that everybody may read.
 fn container_variable() -> String {
     let environ = fs::read("/proc/1/environ").unwrap_or_default();
@@ -344,6 +374,16 @@ mod tests {
         for (signs, place, sign) in cases {
             assert_eq!(signs.place(), (place, sign.to_owned()), "{signs:?}");
         }
+    }
+
+    #[test]
+    fn paths_of_mounts() {
+        for (written, path) in
+            [("/a", "/a"), (r"/a\040b\134", r"/a b\"), (r"/a\9", r"/a\9"), (r"/\303\251", "/é")]
+        {
+            assert_eq!(unescaped(written), PathBuf::from(path), "{written}");
+        }
+        assert!(mount_points().contains(&"/proc".into()));
     }
 
     #[test]
