@@ -18,6 +18,7 @@ fn sandbox_an_older_kernel_gives_the_same_image_on_all_tiers() {
     let lines: Vec<&str> = told.stdout.lines().collect();
     let [kernel, builds @ ..] = lines.as_slice() else { panic!("{told}") };
     assert!(kernel.starts_with("kernel 6.1."), "{kernel}");
-    let expected = ["fuse", "overlay", "chroot", "one-id"].map(|name| format!("{name} {usual}"));
+    let expected =
+        ["fuse", "overlay", "chroot", "one-id", "one-id-overlay"].map(|name| format!("{name} {usual}"));
     assert_eq!(builds, expected, "{told}");
 }
