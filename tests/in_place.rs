@@ -6,7 +6,7 @@ use crate::{
     tiers::{MOUNTS, ODD},
 };
 use rbuild::doctor::Report;
-use std::{path::Path, process::Command};
+use std::{fs, path::Path, process::Command};
 
 /// What a container's own root holds: directories of a layer, files that are alike to those of steps.
 const OWN: &str = r#"
@@ -34,7 +34,7 @@ output = [{ docker-archive = "job.tar" }]
 /// Says in a file all that there is of the container's own.
 const LOOK: &str = r#"
 look() {
-    own() { busybox find / -xdev \( -path /proc -o -path /sys -o -path /dev -o -path /data -o -path /home -o -path /.rbuild-in-place \) -prune -o "$@"; }
+    own() { busybox find / -xdev \( -path /proc -o -path /sys -o -path /dev -o -path /data -o -path /home -o -path /st/store -o -path /vol/data -o -path /.rbuild-in-place \) -prune -o "$@"; }
     own -exec busybox stat -c '%n %f %u:%g %Y' {} + > /data/all
     own -type f -exec busybox stat -c '%n %h %s' {} + >> /data/all
     own -type f -exec busybox md5sum {} + >> /data/all
@@ -230,6 +230,7 @@ back() {
     test -z "$(alive sleep)"
     look after; cmp before after; echo "$1 is back"
 }
+/data/rbuild apply --in-place it > log 2>&1
 look before
 start; kill -9 $engine; wait $engine || true; back engine
 start; kill -9 $(alive rbuild-sandbox); wait $engine || echo failed; back child
@@ -241,6 +242,7 @@ for attempt in 1 2 3 4 5 6 7 8 9; do
     kill -9 $(alive sleep) 2> /dev/null || true
     ! /data/rbuild apply --in-place it > log 2>&1 || break
 done
+grep -q 'are back' log; grep -q '0 ran' log
 back nobody
 test ! -e /.rbuild-in-place
 "#;
@@ -249,6 +251,39 @@ test ! -e /.rbuild-in-place
         ["engine is back", "failed", "child is back", "interrupted", "command is back", "nobody is back"];
     assert_eq!(told.lines().collect::<Vec<_>>(), expected);
     same(&project);
+}
+
+/// A directory above a volume or the store is the container's with all that is in it, whatever its name is now.
+#[test]
+fn sandbox_in_place_what_stays_can_not_be_moved_away() {
+    needs!(root, fuse, busybox, static_program, dockerd, docker, runc);
+    let containers = Containers::start();
+    let project = busybox(
+        "[step.volume]\nfrom = 'base'\nrun = 'mv /vol /vol2; mkdir -p /vol/data; echo > /vol/data/new'\n\
+         [step.store]\nfrom = 'base'\nrun = 'mv /st /st2'\n\
+         [step.other]\nfrom = 'base'\nrun = 'echo > /other'\n",
+    );
+    project.write("../volume/file", "the volume's");
+    let volume = format!("--volume={}:/vol/data", project.path("../volume").display());
+    let script = r#"
+mkdir -p /st
+export RBUILD_STORE=/st/store
+/data/rbuild apply --in-place other > log 2>&1
+look before
+for step in volume store; do
+    /data/rbuild apply --in-place $step > told 2>&1 && exit 1
+    grep -o 'the command moved /[a-z]*, where something of the container stays' told | head -n 1
+done
+look after; cmp before after
+/data/rbuild apply --in-place other 2>&1 | grep -o '0 ran'
+test ! -e /.rbuild-in-place
+"#;
+    let told = containers.sh(&project, &[&volume], script).success();
+    let moved = ["/vol", "/st"]
+        .map(|path| format!("the command moved {path}, where something of the container stays"));
+    assert_eq!(told.lines().collect::<Vec<_>>(), [&moved[0], &moved[1], "0 ran"]);
+    assert_eq!(project.read("../volume/file"), "the volume's");
+    assert_eq!(fs::read_dir(project.path("../volume")).expect("the volume").count(), 1);
 }
 
 /// Of all that is not so, one sentence.

@@ -7,7 +7,7 @@ use std::io;
 use std::net::Shutdown;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
-use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, Command};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -336,7 +336,7 @@ impl Process {
             // Only fails if somebody else has reaped it.
             let ended = self.child.wait();
             self.reaped = true;
-            if self.in_place && ended.is_ok_and(|status| status.signal().is_some()) {
+            if self.in_place && !ended.is_ok_and(|status| status.success()) {
                 // It could not end the command any more.
                 crate::processes::Process::end_others();
             }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, getpid};
 
-/// One that has not ended.
+/// One, which may have ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Process {
     /// Its number.
@@ -21,6 +21,7 @@ pub struct Process {
 }
 
 impl Process {
+    /// Those that have ended, too, if nobody has asked how.
     pub(crate) fn all() -> Vec<Self> {
         let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
         let numbers = processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
@@ -36,8 +37,17 @@ impl Process {
         let (start, rest) = stat.rsplit_once(") ")?;
         let (_, name) = start.split_once(" (")?;
         let mut rest = rest.split(' ');
-        let (state, parent) = (rest.next()?, rest.next()?.parse().ok()?);
-        (!matches!(state, "Z" | "X")).then(|| Self { id, parent, name: name.to_owned() })
+        let (_state, parent) = (rest.next()?, rest.next()?.parse().ok()?);
+        Some(Self { id, parent, name: name.to_owned() })
+    }
+
+    /// Whether a thread of it has not ended: others go on after the first one.
+    fn is_alive(&self) -> bool {
+        let threads = fs::read_dir(format!("/proc/{}/task", self.id)).into_iter().flatten().flatten();
+        threads.filter_map(|thread| fs::read_to_string(thread.path().join("stat")).ok()).any(|stat| {
+            let state = stat.rsplit_once(") ").map(|(_, rest)| rest.as_bytes());
+            state.is_some_and(|state| !state.starts_with(b"Z") && !state.starts_with(b"X"))
+        })
     }
 
     /// The numbers of this one and of those that wait for it: its parent, and so on.
@@ -56,6 +66,7 @@ impl Process {
     pub fn others() -> Vec<Self> {
         let mut known = Self::line();
         let mut others = Self::all();
+        others.retain(Self::is_alive);
         loop {
             let pipes: Vec<PathBuf> =
                 known.iter().flat_map(|id| [1, 2].map(|file| pipe(*id, file))).flatten().collect();
@@ -102,7 +113,7 @@ mod tests {
         let process = |parent, name: &str| Some(Process { id: 7, parent, name: name.to_owned() });
         assert_eq!(Process::parse(7, "7 (sh) S 1 7 7 0 -1"), process(1, "sh"));
         assert_eq!(Process::parse(7, "7 (a) R (b) S 0 7"), process(0, "a) R (b"));
-        assert_eq!(Process::parse(7, "7 (sh) Z 1 7"), None, "it has ended");
+        assert_eq!(Process::parse(7, "7 (sh) Z 1 7"), process(1, "sh"), "it may have other threads");
         assert_eq!(Process::parse(7, ""), None);
     }
 

@@ -7,11 +7,13 @@
 //! All is done by renames. Where a directory can't be renamed, since it is of an image's layer (overlayfs answers EXDEV),
 //! another one is made and what is in it moves (`carry.rs`); that is once, since the new one is of no layer.
 //!
-//! How far it went is in a file, [`Swap::restore`] goes back from wherever that was: another process, or a later run.
+//! How far it went is in a file, [`Swap::restore`] goes back from wherever that was: another process, or a later run. The way
+//! back takes no room on the disk, which the command may have filled.
 //!
 //! ```text
-//! FOLDER/state    stage, what stays, owner, mode and times of the directories that stay
-//! FOLDER/aside    what was in the root
+//! FOLDER/state      stage, what stays, owner, mode and times of the directories that stay
+//! FOLDER/returning  the same, once all of the tree is out of the root
+//! FOLDER/aside      what was in the root
 //! ```
 //!
 //! **Limit**: killed in the middle of a directory that can't be renamed, it and those above it get another time of their last change.
@@ -27,13 +29,15 @@ use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Named, Outcome};
-use crate::{Part, Result, text};
+use crate::{Failure, Part, Result, text};
 
 mod carry;
+mod stay;
 #[cfg(test)]
 mod tests;
 
 use carry::{Attributes, Carrier, below, made_below, open};
+use stay::Identities;
 
 /// Which entries trade places.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -64,8 +68,6 @@ enum Stage {
     Leaving,
     /// In the root are entries of the tree.
     Entered,
-    /// As the first.
-    Returning,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -74,7 +76,11 @@ struct State {
     stage: Stage,
     /// Of the directories that stay, in order.
     attributes: Vec<Attributes>,
+    identities: Identities,
 }
+
+/// Files that say that a swap is under way.
+const STATES: [&str; 2] = ["state", "returning"];
 
 impl Swap {
     /// Puts the entries of the tree into the root. If that fails, [`Swap::restore`] is needed.
@@ -84,7 +90,22 @@ impl Swap {
 
     /// Puts them back into the tree, with what the command made of them, and the root's own to their places.
     pub(crate) fn leave(&self) -> Outcome<()> {
-        State::load(&self.folder)?.map_or(Ok(()), |state| state.go_back(&mut || Ok(())))
+        let Some(state) = State::load(&self.folder)? else { return Ok(()) };
+        let moved = state.go_back(&mut || Ok(()))?;
+        let Some(first) = moved.first() else { return Ok(()) };
+        Err(Failure {
+            part: Part::InPlace,
+            operation: format!(
+                "the command moved {}, where something of the container stays; it is back, and the step is not kept",
+                Path::new("/").join(first).display()
+            ),
+            errno: 0,
+        })
+    }
+
+    /// Whether one is under way that has this folder.
+    pub fn is_under_way(folder: &Path) -> bool {
+        STATES.iter().any(|name| folder.join(name).exists())
     }
 
     /// Goes back from wherever a swap was that has this folder; false if there is none.
@@ -99,12 +120,22 @@ impl Swap {
 
     /// The same, asking before each move.
     fn enter_by(&self, before: Before<'_>) -> Outcome<()> {
+        if Self::is_under_way(&self.folder) {
+            let operation =
+                format!("files of the container are in {} still", self.folder.join("aside").display());
+            return Err(Failure { part: Part::InPlace, operation, errno: 0 });
+        }
         let (root, tree) = (top(&self.root)?, top(&self.tree)?);
         let of_all = |top: &OwnedFd, whose| {
             self.open.iter().map(|path| attributes(top, path, whose)).collect::<Outcome<Vec<_>>>()
         };
         let theirs = of_all(&tree, "the step's ")?;
-        let mut state = State { swap: self.clone(), stage: Stage::Leaving, attributes: of_all(&root, "")? };
+        let mut state = State {
+            swap: self.clone(),
+            stage: Stage::Leaving,
+            attributes: of_all(&root, "")?,
+            identities: self.identities(),
+        };
         state.write()?;
         let aside = self.folder.join("aside");
         fs::create_dir_all(&aside).named(Part::InPlace, || format!("make {}", aside.display()))?;
@@ -150,15 +181,19 @@ type Before<'a> = &'a mut dyn FnMut() -> rustix::io::Result<()>;
 impl State {
     /// What a folder says; nothing if no swap is under way.
     fn load(folder: &Path) -> Outcome<Option<Self>> {
-        let path = folder.join("state");
-        let read = || format!("read {}", path.display());
-        match fs::read(&path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            bytes => {
-                let bytes = bytes.named(Part::InPlace, read)?;
-                serde_json::from_slice(&bytes).map(Some).map_err(io::Error::from).named(Part::InPlace, read)
+        for name in STATES {
+            let path = folder.join(name);
+            let read = || format!("read {}", path.display());
+            match fs::read(&path) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                bytes => {
+                    let bytes = bytes.named(Part::InPlace, read)?;
+                    let state = serde_json::from_slice(&bytes).map_err(io::Error::from);
+                    return state.map(Some).named(Part::InPlace, read);
+                }
             }
         }
+        Ok(None)
     }
 
     fn write(&self) -> Outcome<()> {
@@ -167,15 +202,18 @@ impl State {
         write().named(Part::InPlace, || format!("write {}", path.display()))
     }
 
-    fn go_back(mut self, before: Before<'_>) -> Outcome<()> {
-        let root = top(&self.swap.root)?;
-        let mut carrier = Carrier::new(before, top(&self.swap.folder)?);
-        if self.stage == Stage::Entered {
-            self.swap.gather(&mut carrier, &root)?;
-            self.stage = Stage::Returning;
-            self.write()?;
-        }
+    /// Gives what stays and was moved by the command.
+    fn go_back(self, before: Before<'_>) -> Outcome<Vec<PathBuf>> {
         let Swap { folder, open, .. } = &self.swap;
+        let root = top(&self.swap.root)?;
+        let mut carrier = Carrier::new(before, top(folder)?);
+        let [state, returning] = STATES.map(|name| folder.join(name));
+        let mut moved = Vec::new();
+        if self.stage == Stage::Entered && state.exists() {
+            moved = self.swap.bring_back(&self.identities)?;
+            self.swap.gather(&mut carrier, &root)?;
+            fs::rename(&state, &returning).named(Part::InPlace, || format!("rename {}", state.display()))?;
+        }
         // There is none yet if it ended before the first move.
         if let Ok(aside) = top(&folder.join("aside")) {
             for path in open.iter().filter(|path| below(&aside, path).is_ok()) {
@@ -188,8 +226,13 @@ impl State {
         }
         give_all(&root, open.iter().zip(&self.attributes))?;
         let _ = fs::remove_file(folder.join(carry::PART));
-        let state = folder.join("state");
-        fs::remove_file(&state).named(Part::InPlace, || format!("remove {}", state.display()))
+        for path in [state, returning] {
+            match fs::remove_file(&path) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                removed => removed.named(Part::InPlace, || format!("remove {}", path.display()))?,
+            }
+        }
+        Ok(moved)
     }
 }
 

@@ -7,7 +7,7 @@ mod prepare;
 mod push;
 mod update;
 
-pub use crate::execute::Planned;
+pub use crate::{chroot::put_back, execute::Planned};
 pub use apply::{Outcome, apply};
 pub use metadata::Metadata;
 pub use plan::plan;

@@ -3,20 +3,19 @@
 //! What lies at a target is put aside, so that what the step does there never meets it. A cache is moved in and out: two
 //! steps can't use one at the same time.
 
-use super::{carry, failed, in_place::InPlace, lay::below};
+use super::{carry, devices, failed, in_place::InPlace, lay::below, times::Times};
 use crate::{
     error::{Error, Result},
     store::{Scratch, remove_all},
 };
 use rbuild_sandbox::Mount;
 use rbuild_tree::{Metadata, Timestamp, TreePath};
-use rustix::fs::{AtFlags, CWD, FileType, Mode, Timespec, Timestamps, makedev, mknodat, utimensat};
 use std::{
     collections::{HashMap, HashSet},
     fs, io,
     os::unix::{
         ffi::OsStrExt,
-        fs::{MetadataExt, PermissionsExt, chown, symlink},
+        fs::{MetadataExt, PermissionsExt, chown},
     },
     path::{Path, PathBuf},
 };
@@ -57,48 +56,6 @@ pub(super) struct Ground<'a> {
     pub(super) lent: HashMap<TreePath, Timestamp>,
 }
 
-/// The times of a directory in which something is about to be put or taken away, of which they are not to tell.
-pub(super) struct Times {
-    place: PathBuf,
-    found: fs::Metadata,
-}
-
-impl Times {
-    /// Those of what a path lies in.
-    pub(super) fn above(path: &Path) -> io::Result<Self> {
-        let place = path.parent().unwrap_or(path).to_owned();
-        Ok(Self { found: fs::symlink_metadata(&place)?, place })
-    }
-
-    pub(super) fn restore(&self) -> io::Result<()> {
-        let time = |tv_sec, tv_nsec| Timespec { tv_sec, tv_nsec };
-        let found = &self.found;
-        let times = Timestamps {
-            last_access: time(found.atime(), found.atime_nsec()),
-            last_modification: time(found.mtime(), found.mtime_nsec()),
-        };
-        Ok(utimensat(CWD, &self.place, &times, AtFlags::SYMLINK_NOFOLLOW)?)
-    }
-}
-
-/// The devices of every container, and their numbers (Documentation/admin-guide/devices.txt).
-const DEVICES: [(&str, u32, u32); 7] = [
-    ("null", 1, 3),
-    ("zero", 1, 5),
-    ("full", 1, 7),
-    ("random", 1, 8),
-    ("urandom", 1, 9),
-    ("tty", 5, 0),
-    ("ptmx", 5, 2),
-];
-
-const LINKS: [(&str, &str); 4] = [
-    ("fd", "/proc/self/fd"),
-    ("stdin", "/proc/self/fd/0"),
-    ("stdout", "/proc/self/fd/1"),
-    ("stderr", "/proc/self/fd/2"),
-];
-
 impl<'a> Ground<'a> {
     /// None yet, in this directory.
     pub(super) fn new(
@@ -135,7 +92,7 @@ impl<'a> Ground<'a> {
         let made = |error| failed("make", place, error);
         match (mount, from) {
             (_, Some(from)) => self.bring(place, from),
-            (Mount::Dev, _) => self.devices(place),
+            (Mount::Dev, _) => self.directory(place, 0o755).and_then(|()| devices::make(place)),
             (Mount::Tmpfs { mode, .. }, _) => self.directory(place, *mode),
             (Mount::Bind { source, .. }, _) => self.bring(place, source),
             (Mount::File { content, executable, .. }, _) => {
@@ -256,26 +213,6 @@ impl<'a> Ground<'a> {
         self.done.push(Done::Made(place.to_owned()));
         fs::create_dir(place).map_err(made)?;
         fs::set_permissions(place, fs::Permissions::from_mode(mode)).map_err(made)
-    }
-
-    fn devices(&mut self, place: &Path) -> Result<()> {
-        self.directory(place, 0o755)?;
-        let made = |error| failed("make", place, error);
-        for (name, major, minor) in DEVICES {
-            let path = place.join(name);
-            // Where none may be made, the supervisor answers for all but tty.
-            if mknodat(CWD, &path, FileType::CharacterDevice, Mode::empty(), makedev(major, minor)).is_ok() {
-                fs::set_permissions(&path, fs::Permissions::from_mode(0o666)).map_err(made)?;
-            }
-        }
-        for (name, target) in LINKS {
-            symlink(target, place.join(name)).map_err(made)?;
-        }
-        for (name, mode) in [("pts", 0o755), ("shm", 0o1777), ("mqueue", 0o1777)] {
-            fs::create_dir(place.join(name)).map_err(made)?;
-            fs::set_permissions(place.join(name), fs::Permissions::from_mode(mode)).map_err(made)?;
-        }
-        Ok(())
     }
 
     /// Takes all out, and puts back what was there; the step must have ended.

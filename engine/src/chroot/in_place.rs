@@ -6,19 +6,28 @@
 //!
 //! One step at a time, and nothing else of a build, since all that others look for is aside.
 
-use super::{failed, ground::Ground};
+use super::{failed, ground::Ground, times::Times};
 use crate::{
-    error::Result,
+    error::{Error, Result},
     store::{Scratch, Store},
 };
 use rbuild_sandbox::{Facts, Mount, Place, Process, Swap, mount_points};
 use rbuild_tree::TreePath;
+use rustix::{
+    fs::{FlockOperation, Mode, OFlags, flock},
+    io::Errno,
+};
 use std::{
     collections::BTreeSet,
     ffi::OsStr,
     fs, io,
-    os::unix::{ffi::OsStrExt, fs::DirBuilderExt},
+    os::{
+        fd::OwnedFd,
+        unix::{ffi::OsStrExt, fs::DirBuilderExt},
+    },
     path::Path,
+    thread,
+    time::{Duration, Instant},
 };
 
 /// Where it is done. A name that everybody knows, so that a later run finds what an earlier one did not end.
@@ -26,6 +35,12 @@ pub const FOLDER: &str = "/.rbuild-in-place";
 
 /// What every engine puts into a container.
 const EXPECTED: [&str; 6] = ["/proc", "/sys", "/dev", "/etc/hosts", "/etc/hostname", "/etc/resolv.conf"];
+
+/// The name of the process beside a command, which puts back what it has moved.
+const RESTORER: &str = "rbuild-sandbox";
+
+/// For its end: a disk may be slow.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A container's root that steps run in.
 pub(super) struct InPlace {
@@ -36,14 +51,50 @@ pub(super) struct InPlace {
     mounts: BTreeSet<TreePath>,
     /// Directories that stay, while what is in them moves.
     held: Vec<TreePath>,
+    /// Says to others that somebody is at it.
+    _lock: OwnedFd,
+}
+
+/// Puts back what an earlier run left aside, if there is something; says whether there was.
+///
+/// # Errors
+/// Somebody is at it, or it can't be done.
+pub fn put_back() -> Result<bool> {
+    let folder = Path::new(FOLDER);
+    if !Swap::is_under_way(folder) {
+        return Ok(false);
+    }
+    let put = || {
+        let _lock = lock()?;
+        // Of a run that was killed a moment ago somebody may be at it.
+        let start = Instant::now();
+        while let Some(other) = Process::others().first() {
+            if other.name != RESTORER || start.elapsed() > PATIENCE {
+                return Err(format!("process {} ({}) runs: end it, and try again", other.id, other.name));
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
+        // That it is done by somebody else is as good.
+        Swap::restore(folder).map(|_| true).map_err(|error| error.to_string())
+    };
+    put().map_err(|why| Error::environment(not_back(&why)))
+}
+
+fn lock() -> Result<OwnedFd, String> {
+    let locked = rustix::fs::open(FOLDER, OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+        .and_then(|folder| flock(&folder, FlockOperation::NonBlockingLockExclusive).map(|()| folder));
+    locked.map_err(|errno| match errno {
+        Errno::WOULDBLOCK => "another rbuild runs steps in the place of this container's files".to_owned(),
+        errno => format!("--in-place moves what is in /: cannot open {FOLDER}: {errno}"),
+    })
 }
 
 impl InPlace {
-    /// Looks whether it can be done, and ends what an earlier run did not; true if there was something.
+    /// Looks whether it can be done.
     ///
     /// # Errors
     /// Why it can't be done, in one sentence.
-    pub(super) fn open(store: &Store) -> Result<(Self, bool), String> {
+    pub(super) fn open(store: &Store) -> Result<Self, String> {
         let facts = Facts::load();
         if let Some(refusal) = refusal(facts.place, facts.root, &Process::others()) {
             return Err(refusal);
@@ -57,15 +108,15 @@ impl InPlace {
             }
             _ => format!("--in-place moves what is in /: cannot make {FOLDER}: {error}"),
         })?;
-        let is_restored = Swap::restore(Path::new(FOLDER)).map_err(|error| not_back(&error))?;
+        let _lock = lock()?;
         let open = || -> Result<Self> {
             let temporary = Path::new(FOLDER).join("tmp");
             fs::create_dir_all(&temporary).map_err(|error| failed("make", &temporary, error))?;
             let scratch = Some(Scratch::open(&temporary)?);
             let mounts = mount_points().iter().filter_map(|path| tree_path(path)).collect();
-            Ok(Self { scratch, kept: kept(&mounts, store), mounts, held: held() })
+            Ok(Self { scratch, kept: kept(&mounts, store), mounts, held: held(), _lock })
         };
-        Ok((open().map_err(|error| error.to_string())?, is_restored))
+        open().map_err(|error| error.to_string())
     }
 
     pub(super) fn scratch(&self) -> Option<&Scratch> {
@@ -90,7 +141,7 @@ impl InPlace {
             _ => {
                 let message =
                     format!("nothing can be shown at {target} in place: {kept} stays the container's");
-                Err(crate::error::Error::step("type-conflict", message))
+                Err(Error::step("type-conflict", message))
             }
         }
     }
@@ -134,18 +185,16 @@ impl InPlace {
     /// # Errors
     /// It can't be done.
     pub(super) fn settle(&self) -> Result<()> {
-        if !Path::new(FOLDER).join("state").exists() {
-            return Ok(());
-        }
-        Swap::restore(Path::new(FOLDER))
-            .map(drop)
-            .map_err(|error| crate::error::Error::environment(not_back(&error)))
+        let restored = Swap::restore(Path::new(FOLDER)).map(drop);
+        restored.map_err(|error| Error::environment(not_back(&error.to_string())))
     }
 }
 
 impl Drop for InPlace {
     fn drop(&mut self) {
         self.scratch.take();
+        // Now there is room again.
+        let _ = self.settle();
         let Ok(found) = look_at_root() else { return };
         // Only what is empty: files of the container never go.
         let folder = Path::new(FOLDER);
@@ -155,9 +204,9 @@ impl Drop for InPlace {
     }
 }
 
-fn not_back(error: &rbuild_sandbox::Error) -> String {
+fn not_back(why: &str) -> String {
     format!(
-        "files of the container are in {FOLDER}/aside still: {error}; run rbuild apply --in-place again when that is mended, \
+        "files of the container are in {FOLDER}/aside still: {why}; run rbuild apply --in-place again when that is mended, \
          which puts them back first"
     )
 }
@@ -184,8 +233,8 @@ fn refusal(place: Place, is_root: bool, others: &[Process]) -> Option<String> {
     ))
 }
 
-fn look_at_root() -> io::Result<super::ground::Times> {
-    super::ground::Times::above(Path::new("/x"))
+fn look_at_root() -> io::Result<Times> {
+    Times::above(Path::new("/x"))
 }
 
 fn tree_path(path: &Path) -> Option<TreePath> {

@@ -3,7 +3,7 @@
 //!
 //! A directory is made what a tree says (`lay.rs`), with the real owners, since whoever may chroot is root. What can't be
 //! set (ids that a container's user namespace does not have, attributes) is known from the tree. What mounts
-//! would show is put in place by renaming, and taken out again (`ground.rs`). The change is found by looking at every
+//! would show is put in place by renaming, and taken out again (`ground.rs`, `devices.rs`). The change is found by looking at every
 //! file's metadata before and after (`stamps.rs`, `look.rs`): what has the same inode, size and times is not read (`changes.rs`).
 //! When a step is done its directory is the next one's, which then differs by little.
 //!
@@ -15,14 +15,16 @@
 
 mod carry;
 mod changes;
+mod devices;
 mod ground;
 mod in_place;
 mod lay;
 mod look;
 mod stamps;
 mod step;
+mod times;
 
-pub use in_place::FOLDER;
+pub use in_place::{FOLDER, put_back};
 pub use step::{StepRoot, Wanted};
 
 use crate::{
@@ -64,13 +66,13 @@ impl Roots {
         Self { store, stopped, idle: Mutex::default(), in_place: None }
     }
 
-    /// The same for steps in the place of this container's files; says too whether those of an earlier run were put back.
+    /// The same for steps in the place of this container's files.
     ///
     /// # Errors
     /// Why that can't be, in one sentence.
-    pub fn in_place(store: Arc<Store>, stopped: Arc<AtomicBool>) -> Result<(Self, bool), String> {
-        let (in_place, is_restored) = InPlace::open(&store)?;
-        Ok((Self { in_place: Some(in_place), ..Self::new(store, stopped) }, is_restored))
+    pub fn in_place(store: Arc<Store>, stopped: Arc<AtomicBool>) -> Result<Self, String> {
+        let in_place = InPlace::open(&store)?;
+        Ok(Self { in_place: Some(in_place), ..Self::new(store, stopped) })
     }
 
     /// What stays of this container, and is no part of a step's tree, but for what every container has; none if steps do

@@ -70,6 +70,11 @@ impl Arguments {
     /// # Errors
     /// What was not told yet.
     pub fn run(self, shell: Shell) -> Result<u8> {
+        // Before anything is looked for: it may be aside.
+        if self.in_place && rbuild::build::put_back()? {
+            let message = "the container's files, which an earlier run had moved aside, are back";
+            shell.tell(&shell.warning(None, None, message));
+        }
         let request = self.request()?;
         let options = Options {
             verbose: request.verbose,

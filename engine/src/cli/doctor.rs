@@ -3,14 +3,14 @@
 use super::arguments::StoreArgument;
 use crate::ui::{shell::Shell, text};
 use rbuild::{
-    doctor::{self, Check, Report, Tier},
+    doctor::{self, Check, Name, Report, State, Tier},
     error::Result,
 };
 use std::fmt::Write;
 
 /// Tells what this machine gives to rbuild, what is missing, and what helps here
 ///
-/// Exits with 3 if no command can run. Everything is tried, in throw-away processes; nothing of it stays.
+/// Exits with 3 if no command can run, or there is no place for a store. Everything is tried, in throw-away processes; nothing of it stays.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
     /// As JSON (`rbuild schema doctor`)
@@ -21,7 +21,7 @@ pub struct Arguments {
 }
 
 impl Arguments {
-    /// Prints the report; gives 3 if no command can run.
+    /// Prints the report; gives 3 if nothing can be built with it.
     ///
     /// # Errors
     /// If the standard output can't be written to.
@@ -34,10 +34,9 @@ impl Arguments {
         } else {
             shell.print(&told(&report))?;
         }
-        Ok(match report.tier {
-            Tier::Fuse | Tier::Overlay | Tier::Chroot => 0,
-            Tier::None => 3,
-        })
+        let has_no_store =
+            report.checks.iter().any(|check| check.name == Name::Store && check.state == State::Missing);
+        Ok(if report.tier == Tier::None || has_no_store { 3 } else { 0 })
     }
 }
 

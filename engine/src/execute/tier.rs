@@ -260,12 +260,8 @@ fn in_directories(session: &Session, why: Option<String>) -> Result<Machine, Env
 }
 
 fn in_place(session: &Session) -> Result<Machine, String> {
-    let (roots, is_restored) = chroot::Roots::in_place(session.store.clone(), session.stopped.clone())?;
+    let roots = chroot::Roots::in_place(session.store.clone(), session.stopped.clone())?;
     let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
-    if is_restored {
-        session
-            .note(None, "the container's files, which an earlier run had moved aside, are back".to_owned());
-    }
     let volumes = roots.volumes().unwrap_or_default().join(", ");
     session.note(
         None,

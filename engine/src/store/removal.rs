@@ -4,7 +4,7 @@
 //! to the folder that is emptied, so the stack and the open descriptors stay few however deep it goes.
 
 use rustix::{
-    fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, openat, renameat, rmdir, statat, unlinkat},
+    fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, fstat, openat, renameat, rmdir, statat, unlinkat},
     io::Errno,
 };
 use std::{
@@ -26,12 +26,13 @@ pub(crate) fn remove_all(path: &Path) -> io::Result<()> {
     Ok(rmdir(path)?)
 }
 
-/// Removes all that is in a folder.
+/// Removes all that is in a folder, but for what is of another filesystem.
 ///
 /// # Errors
 /// The first of them; all that can be removed is.
 pub(crate) fn remove_contents(folder: OwnedFd) -> io::Result<()> {
-    let mut removal = Removal { top: folder.try_clone()?, moved: 0, first_error: None };
+    let device = fstat(&folder)?.st_dev;
+    let mut removal = Removal { top: folder.try_clone()?, device, moved: 0, first_error: None };
     loop {
         removal.first_error = None;
         // What was moved up meanwhile may not have been listed.
@@ -46,6 +47,8 @@ pub(crate) fn remove_contents(folder: OwnedFd) -> io::Result<()> {
 
 struct Removal {
     top: OwnedFd,
+    /// Its filesystem's.
+    device: u64,
     /// Names given to directories that were moved up.
     moved: u64,
     first_error: Option<io::Error>,
@@ -86,6 +89,10 @@ impl Removal {
             Ok(inner) => inner,
             Err(error) => return self.failed(error),
         };
+        // What is mounted is somebody's who has not asked for this.
+        if fstat(&inner).is_ok_and(|found| found.st_dev != self.device) {
+            return self.failed(Errno::XDEV);
+        }
         let progress = self.clear(inner, level + 1);
         match unlinkat(directory, name, AtFlags::REMOVEDIR) {
             Ok(()) => progress + 1,

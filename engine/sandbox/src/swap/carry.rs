@@ -56,6 +56,10 @@ impl<'a> Carrier<'a> {
             return self.parts(from, name, to);
         }
         let found = look(from)?;
+        // As after a kill between a link and the end of its first name: renaming would leave both.
+        if look(to).is_ok_and(|there| (there.st_dev, there.st_ino) == (found.st_dev, found.st_ino)) {
+            return unlinkat(from, name, AtFlags::empty());
+        }
         let is_file = kind(&found).is_file();
         let is_linked = is_file && found.st_nlink > 1 && self.link((found.st_dev, found.st_ino), name, to);
         let is_small = is_of_layer && is_file && found.st_size <= SMALL;

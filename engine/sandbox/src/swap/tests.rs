@@ -194,6 +194,28 @@ fn from_every_moment_there_is_a_way_back() {
     assert!(ended > 10, "{ended}");
 }
 
+/// A directory takes along what stays in it, such as a mount.
+#[test]
+fn what_stays_is_brought_back() {
+    for (from, to) in
+        [("home", "usr/house"), ("home/me", "me"), ("home/me/store", "etc/store"), ("etc", "etc.old")]
+    {
+        let fixture = Fixture::new();
+        let (swap, root) = (fixture.swap(), fixture.entries("root"));
+        swap.enter().unwrap();
+        fs::rename(fixture.path("root").join(from), fixture.path("root").join(to)).unwrap();
+        // And something else has its place.
+        fs::create_dir(fixture.path("root").join(from)).unwrap();
+        fs::write(fixture.path("root").join(from).join("other"), "").unwrap();
+        assert_eq!(swap.enter().unwrap_err().part, Part::InPlace, "one is under way");
+        let told = swap.leave().unwrap_err().operation;
+        assert!(told.contains(&format!("moved /{from}, where something of the container stays")), "{told}");
+        assert_eq!(fixture.entries("root"), root, "{from}");
+        assert_eq!(fixture.read("root/home/me/store/object"), "object");
+        assert!(!Swap::is_under_way(&swap.folder));
+    }
+}
+
 /// As after a directory of a layer was moved in part.
 #[test]
 fn halves_of_a_directory_become_one() {
@@ -206,6 +228,7 @@ fn halves_of_a_directory_become_one() {
             .iter()
             .map(|path| attributes(&top(&swap.root).unwrap(), path, "").unwrap())
             .collect(),
+        identities: swap.identities(),
         swap,
         stage: Stage::Leaving,
     };

@@ -122,7 +122,7 @@ fn body() -> Vec<Property> {
         ("pass-env", "Names taken from the caller's environment; in no key.", arrays(word("^[^=]+$"), 0)),
         ("user", "Who runs `run`.", word(OWNER)),
         ("workdir", "Where `run` runs; made if it is missing.", not_empty()),
-        ("shell", "For a string `run`.", arrays(text(), 1)),
+        ("shell", "For a string `run`; `/bin/sh -eu -c` if nothing is said.", arrays(text(), 1)),
         (
             "network",
             "What `run` reaches: nobody, others but not this machine's own services, or all that this machine does.",
