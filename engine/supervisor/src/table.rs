@@ -21,13 +21,13 @@ use rustix::{
     time::{ClockId, clock_gettime},
 };
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::HashMap,
     ffi::OsStr,
     os::{fd::OwnedFd, unix::ffi::OsStrExt},
     path::{Path, PathBuf},
     sync::{Mutex, MutexGuard, PoisonError},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 /// What must be known of a file to find it here.
@@ -85,7 +85,15 @@ struct State {
     files: HashMap<u64, File>,
     /// What a copy is that the kernel has forgotten to be one.
     read: HashMap<Timestamp, Owned>,
-    held: VecDeque<(Timestamp, OwnedFd)>,
+    held: Vec<Held>,
+}
+
+/// A file whose number must not become another's yet.
+#[derive(Debug)]
+struct Held {
+    born: Timestamp,
+    since: Instant,
+    _file: OwnedFd,
 }
 
 #[derive(Debug)]
@@ -293,12 +301,12 @@ impl State {
             }
         }
         self.let_go();
-        self.held.push_back((born, file));
+        self.held.push(Held { born, since: Instant::now(), _file: file });
     }
 
     fn let_go(&mut self) {
-        let over = self.held.iter().take_while(|(born, _)| is_over(*born)).count();
-        self.held.drain(..over);
+        // A clock that was set back makes what is held look young for long.
+        self.held.retain(|held| !is_over(held.born) && held.since.elapsed() < 2 * TICK);
     }
 }
 
@@ -364,6 +372,16 @@ mod tests {
         assert_eq!(table.of(stat.stx_ino, later), Some(Owned::by(1, 2)));
         table.set(fs::File::open(&path).unwrap().into(), &Owned::by(3, 4)).unwrap();
         assert_eq!(table.of(stat.stx_ino, later), Some(Owned::by(3, 4)));
+    }
+
+    #[test]
+    fn a_clock_that_was_set_back_stops_nobody() {
+        let mut state = State::default();
+        let later = Timestamp { seconds: i64::MAX, nanoseconds: 0 };
+        for _ in 0..=3 * MOST_HELD {
+            state.hold(tempfile::tempfile().unwrap().into(), later);
+        }
+        assert!(state.held.len() <= MOST_HELD);
     }
 
     #[test]
