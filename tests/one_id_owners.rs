@@ -147,6 +147,38 @@ fn sandbox_owners_outlast_new_times() {
     same_beside(|| busybox(TOUCHED), |project| by_user(project, "fuse"), "two");
 }
 
+/// Each kind of entry in directories that their owner may not write to.
+const CLOSED: &str = r#"
+[step.one]
+from = "base"
+run = '''
+mkdir /c; cd /c
+mkdir -m 2555 closed; mkdir -m 0 shut; mkdir -m 1577 open
+chown 5:6 closed shut
+for dir in closed shut open; do
+    mknod -m 640 $dir/null c 1 3; mkfifo $dir/pipe; ln -s to $dir/link; mkdir $dir/dir; echo x > $dir/file
+done
+busybox su guest -c 'cd closed; echo x > of-guest; mkdir dir-of-guest; ln -s x link-of-guest; mkfifo pipe-of-guest'
+mknod closed/null c 1 3 2> /dev/null || echo is there
+stat -c '%n %F %a %u:%g %t:%T' * closed/* open/*
+'''
+[step.two]
+from = "one"
+run = '''
+cd /c
+stat -c '%n %F %a %u:%g %t:%T' * closed/* open/*
+'''
+[image.it]
+from = "two"
+output = [{ oci = "dist" }]
+"#;
+
+#[test]
+fn sandbox_what_is_made_in_closed_directories_has_its_owner() {
+    needs!(root, fuse, busybox, setpriv, unshare);
+    same_beside(|| busybox(CLOSED), |project| by_user(project, "fuse"), "two");
+}
+
 /// All kinds of entries, and what can be done to them.
 #[test]
 fn sandbox_odd_entries_are_the_same_with_one_id() {
