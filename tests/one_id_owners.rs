@@ -99,6 +99,86 @@ fn sandbox_owners_are_those_of_a_range_of_ids() {
     same_beside(|| busybox(&steps), Project::build, "two");
 }
 
+/// Each kind of entry that was there, touched before it gets another name.
+const TOUCHED: &str = r#"
+[step.start]
+from = "base"
+run = '''
+mkdir /t; cd /t
+for n in 1 2 3 4 5; do
+    echo $n > file$n; ln -s to$n link$n; mkfifo pipe$n; mknod device$n c 1 $n
+    chown -h 5:1$n file$n link$n pipe$n device$n
+done
+echo pair > pair; ln pair same; chown 5:11 pair
+chmod 6755 file1; chmod 4700 file2
+find /t -exec touch -h -d @1000000000 {} +
+'''
+[step.one]
+from = "start"
+run = '''
+cd /t
+for kind in file link pipe device; do
+    touch -h ${kind}1; mv ${kind}1 moved-${kind}1
+    touch -h -d @77 ${kind}2; ln ${kind}2 linked-${kind}2; rm ${kind}2
+    mv ${kind}3 moved-${kind}3; touch -h moved-${kind}3
+    touch -h ${kind}4; chown -h 7 ${kind}4; touch -h ${kind}4; mv ${kind}4 moved-${kind}4
+    touch -h ${kind}5
+done
+touch same; mv same moved-same
+stat -c '%n %F %a %u:%g %t:%T' *
+'''
+[step.two]
+from = "one"
+run = '''
+cd /t
+stat -c '%n %F %a %u:%g %t:%T' *
+mkdir again
+for file in moved-* linked-*; do touch -h $file; mv $file again/; done
+stat -c '%n %F %a %u:%g %t:%T' again/*
+'''
+[image.it]
+from = "two"
+output = [{ oci = "dist" }]
+"#;
+
+#[test]
+fn sandbox_owners_outlast_new_times() {
+    needs!(root, fuse, busybox, setpriv, unshare);
+    same_beside(|| busybox(TOUCHED), |project| by_user(project, "fuse"), "two");
+}
+
+/// Each kind of entry in directories that their owner may not write to.
+const CLOSED: &str = r#"
+[step.one]
+from = "base"
+run = '''
+mkdir /c; cd /c
+mkdir -m 2555 closed; mkdir -m 0 shut; mkdir -m 1577 open
+chown 5:6 closed shut
+for dir in closed shut open; do
+    mknod -m 640 $dir/null c 1 3; mkfifo $dir/pipe; ln -s to $dir/link; mkdir $dir/dir; echo x > $dir/file
+done
+busybox su guest -c 'cd closed; echo x > of-guest; mkdir dir-of-guest; ln -s x link-of-guest; mkfifo pipe-of-guest'
+mknod closed/null c 1 3 2> /dev/null || echo is there
+stat -c '%n %F %a %u:%g %t:%T' * closed/* open/*
+'''
+[step.two]
+from = "one"
+run = '''
+cd /c
+stat -c '%n %F %a %u:%g %t:%T' * closed/* open/*
+'''
+[image.it]
+from = "two"
+output = [{ oci = "dist" }]
+"#;
+
+#[test]
+fn sandbox_what_is_made_in_closed_directories_has_its_owner() {
+    needs!(root, fuse, busybox, setpriv, unshare);
+    same_beside(|| busybox(CLOSED), |project| by_user(project, "fuse"), "two");
+}
+
 /// All kinds of entries, and what can be done to them.
 #[test]
 fn sandbox_odd_entries_are_the_same_with_one_id() {

@@ -18,8 +18,7 @@
 //! signal everybody, and is shown as root in /proc, `ps` and SCM_CREDENTIALS. Set-id programs change nothing, so `su` and
 //! `sudo` work from root only. Threads of a process have one set of credentials. Owners
 //! of files outside of the overlays (memory, caches) are taken for set, and not kept. In a table ACLs that name others are
-//! not inherited, listings show a device as a socket, and what a step makes where the owner of a directory may not write
-//! is root's.
+//! not inherited, and listings show a device as a socket.
 //!
 //! | module | what |
 //! |---|---|
@@ -192,6 +191,7 @@ impl Supervisor {
             Call::Removexattr | Call::Lremovexattr | Call::Fremovexattr => return self.attribute(&caller),
             Call::Getsockopt => return self.tell_peer(&caller),
             Call::Bind => return self.name_socket(&caller),
+            Call::Utime | Call::Utimes | Call::Futimesat | Call::Utimensat => return self.touch(&caller),
             Call::Setrlimit | Call::Prlimit => return Answer::Continue,
             Call::Chown | Call::Lchown | Call::Fchown | Call::Fchownat => self.give(&caller),
             Call::Mknod | Call::Mknodat => self.make_device(&caller),

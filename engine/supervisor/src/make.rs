@@ -16,8 +16,8 @@ use rbuild_sandbox::notify::{Answer, Call};
 use rbuild_tree::Kind;
 use rustix::{
     fs::{
-        AtFlags, CWD, FileType, Mode, OFlags, Statx, StatxFlags, mkdirat, mknodat, openat, readlinkat, statx,
-        symlinkat,
+        AtFlags, CWD, FileType, Mode, OFlags, Statx, StatxFlags, chmod, mkdirat, mknodat, openat, readlinkat,
+        statx, symlinkat,
     },
     process::umask as set_umask,
 };
@@ -95,7 +95,12 @@ impl Supervisor {
                 _ => {}
             }
             caller.still_waits()?;
-            return self.create(caller, table, (&parent, last), &what, &owned).map(Some);
+            let create = || self.create(caller, table, (&parent, last), &what, &owned);
+            return match create() {
+                Err(Errno::ACCESS) => while_writable(&parent, create),
+                other => other,
+            }
+            .map(Some);
         }
         Ok(None)
     }
@@ -132,6 +137,16 @@ impl Supervisor {
         }
         Ok(Outcome::Answer(Answer::Value(0)))
     }
+}
+
+/// Does something in a directory that its owner may not write to, as root may.
+fn while_writable<T>(directory: &OwnedFd, make: impl FnOnce() -> Result<T, Errno>) -> Result<T, Errno> {
+    let stat = look(directory, AtFlags::empty(), StatxFlags::MODE)?;
+    let mode = Mode::from_raw_mode(u32::from(stat.stx_mode) & 0o7777);
+    chmod(own(directory), mode | Mode::WUSR | Mode::XUSR)?;
+    let made = make();
+    chmod(own(directory), mode)?;
+    made
 }
 
 /// Whose something new in a directory is.

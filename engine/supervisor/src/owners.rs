@@ -1,4 +1,4 @@
-//! Owners: the calls that give a file away, and those that show whose it is.
+//! Owners: the calls that give a file away, those that show whose it is, and those that would have it forgotten.
 
 use crate::{
     Caller, Credentials, Files, Mounted, Supervisor,
@@ -79,6 +79,25 @@ impl Supervisor {
         Ok(true)
     }
 
+    /// Calls that set times, of which one is what a copy would be known by; they are the kernel's.
+    pub(crate) fn touch(&self, caller: &Caller<'_>) -> Answer {
+        // What can't be found is not there for the kernel either.
+        let _ = self.recognise(caller);
+        Answer::Continue
+    }
+
+    fn recognise(&self, caller: &Caller<'_>) -> Result<(), Errno> {
+        let file = touched(caller)?.open(caller.pid())?;
+        let stat = look(&file, AtFlags::empty(), self.needed | StatxFlags::MTIME)?;
+        match self.mount(&stat).map(|mounted| &mounted.files) {
+            Some(Files::Kernel(table)) => {
+                caller.still_waits()?;
+                table.recognise(file, &stat)
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// The filesystem that a file is of.
     pub(crate) fn mount(&self, stat: &Statx) -> Option<&Mounted> {
         self.mounts.get(&rustix::fs::makedev(stat.stx_dev_major, stat.stx_dev_minor))
@@ -104,6 +123,17 @@ fn given(caller: &Caller<'_>) -> Result<(Name, usize), Errno> {
             (Name::behind(caller, 0, flags)?, 2)
         }
     })
+}
+
+/// What a call sets times of.
+fn touched(caller: &Caller<'_>) -> Result<Name, Errno> {
+    match caller.notification.call {
+        Call::Utime | Call::Utimes => Name::at(caller, 0, true),
+        // Without a path it is the descriptor itself.
+        _ if caller.address(1) == 0 => Ok(Name::of_descriptor(caller, 0)),
+        Call::Futimesat => Name::behind(caller, 0, AtFlags::empty()),
+        _ => Name::behind(caller, 0, AtFlags::from_bits_retain(caller.number(3))),
+    }
 }
 
 /// Whether a process may give a file that belongs to `owner` to these.

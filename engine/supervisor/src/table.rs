@@ -2,7 +2,8 @@
 //!
 //! All folders of an overlay lie on one filesystem, where a number is one file. What was there keeps its number when the
 //! kernel copies it up, until the kernel forgets that; then it has the copy's. So what changes hands is known by both,
-//! and what was only copied is recognised as it is when the step has ended, by the time at which it was read last.
+//! and what was only copied is recognised as it is when the step has ended, by the time at which it was read last. What
+//! has that time set is known by both before.
 //!
 //! The numbers of folders that are only read never become those of other files. Those of changes may, and then the time of
 //! birth is another; what was born within this tick of the clock is held open until it is over.
@@ -15,17 +16,18 @@ use crate::{
 use rbuild_overlay::Errno;
 use rbuild_tree::{Device, Entry, Kind, Metadata, Timestamp, TreePath, Xattrs};
 use rustix::{
-    fs::{AtFlags, Statx, StatxFlags, statx},
+    fs::{AtFlags, Statx, StatxFlags, Timespec, Timestamps, UTIME_OMIT, statx, utimensat},
+    io::fcntl_dupfd_cloexec,
     time::{ClockId, clock_gettime},
 };
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::HashMap,
     ffi::OsStr,
     os::{fd::OwnedFd, unix::ffi::OsStrExt},
     path::{Path, PathBuf},
     sync::{Mutex, MutexGuard, PoisonError},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 /// What must be known of a file to find it here.
@@ -83,7 +85,15 @@ struct State {
     files: HashMap<u64, File>,
     /// What a copy is that the kernel has forgotten to be one.
     read: HashMap<Timestamp, Owned>,
-    held: VecDeque<(Timestamp, OwnedFd)>,
+    held: Vec<Held>,
+}
+
+/// A file whose number must not become another's yet.
+#[derive(Debug)]
+struct Held {
+    born: Timestamp,
+    since: Instant,
+    _file: OwnedFd,
 }
 
 #[derive(Debug)]
@@ -221,6 +231,23 @@ impl OwnerTable {
         Ok(())
     }
 
+    /// Has a file that was there known by its copy, too, whose access time is about to be another.
+    ///
+    /// # Errors
+    /// It can't be copied.
+    pub(crate) fn recognise(&self, file: OwnedFd, stat: &Statx) -> Result<(), Errno> {
+        let Some(upper) = &self.upper else { return Ok(()) };
+        let Some(owned) = self.find(stat, || fcntl_dupfd_cloexec(&file, 0))? else { return Ok(()) };
+        if !self.state().was_there(stat.stx_ino) {
+            return Ok(());
+        }
+        if !upper.has(&file) {
+            // Copies it up, and forgets no set-id bits as chown(2) does.
+            utimensat(&file, "", &unchanged(stat), AtFlags::EMPTY_PATH)?;
+        }
+        self.set(file, &owned)
+    }
+
     /// The same of a file that was just made.
     pub(crate) fn set_new(&self, file: OwnedFd, owned: &Owned) -> Result<(), Errno> {
         let stat = look(&file, AtFlags::empty(), NEEDED)?;
@@ -250,6 +277,11 @@ impl State {
         file.born.is_none_or(|known| known == born).then(|| file.owned.clone())
     }
 
+    /// Whether a number that is known is of a folder that is only read.
+    fn was_there(&self, number: u64) -> bool {
+        self.files.get(&number).is_some_and(|file| file.born.is_none())
+    }
+
     fn keep(&mut self, number: u64, born: Timestamp, owned: &Owned) {
         let file =
             self.files.entry(number).or_insert_with(|| File { born: Some(born), owned: Owned::default() });
@@ -269,12 +301,21 @@ impl State {
             }
         }
         self.let_go();
-        self.held.push_back((born, file));
+        self.held.push(Held { born, since: Instant::now(), _file: file });
     }
 
     fn let_go(&mut self) {
-        let over = self.held.iter().take_while(|(born, _)| is_over(*born)).count();
-        self.held.drain(..over);
+        // A clock that was set back makes what is held look young for long.
+        self.held.retain(|held| !is_over(held.born) && held.since.elapsed() < 2 * TICK);
+    }
+}
+
+/// Times that leave a file as it is.
+fn unchanged(stat: &Statx) -> Timestamps {
+    let (seconds, nanoseconds) = (stat.stx_mtime.tv_sec, stat.stx_mtime.tv_nsec);
+    Timestamps {
+        last_access: Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT },
+        last_modification: Timespec { tv_sec: seconds, tv_nsec: nanoseconds.into() },
     }
 }
 

@@ -45,6 +45,16 @@ fn what_a_folder_below_shows_keeps_its_number() {
 }
 
 #[test]
+fn a_clock_that_was_set_back_stops_nobody() {
+    let mut state = State::default();
+    let later = Timestamp { seconds: i64::MAX, nanoseconds: 0 };
+    for _ in 0..=3 * MOST_HELD {
+        state.hold(tempfile::tempfile().unwrap().into(), later);
+    }
+    assert!(state.held.len() <= MOST_HELD);
+}
+
+#[test]
 fn entries_are_found_where_they_are_mounted() {
     let place = |target, source, path: &str| {
         let table = OwnerTable::new((target, source), None, Vec::new()).unwrap();

@@ -53,6 +53,11 @@ impl Upper {
         behind.is_ok_and(|behind| getxattr(own(&behind), COPY, &mut [0_u8; 256]).is_ok())
     }
 
+    /// Whether the kernel has copied up what is seen there.
+    pub(crate) fn has(&self, file: &OwnedFd) -> bool {
+        self.behind(file).is_ok()
+    }
+
     fn behind(&self, file: &OwnedFd) -> Result<OwnedFd, Errno> {
         let seen = readlinkat(CWD, own(file), Vec::new())?;
         let inside = Path::new(OsStr::from_bytes(seen.as_bytes())).strip_prefix(&self.target);

@@ -66,6 +66,9 @@ pub enum Call {
     Llistxattr,
     Chmod,
     Fchmodat,
+    Utime,
+    Utimes,
+    Futimesat,
     Utimensat,
     Truncate,
     Mkdir,
@@ -181,7 +184,7 @@ const NATIVE_DEVICE_CALLS: &[Entry] = &[
     (libc::SYS_mknodat, Mknodat, Device(2)),
 ];
 
-/// Those that make anything, or take an ACL away.
+/// Those that make anything, take an ACL away, or the time by which a file is known.
 const NATIVE_MAKERS: &[Entry] = &[
     (libc::SYS_openat, Openat, Makes(2)),
     #[cfg(target_arch = "x86_64")]
@@ -202,6 +205,13 @@ const NATIVE_MAKERS: &[Entry] = &[
     (libc::SYS_removexattr, Removexattr, Always),
     (libc::SYS_lremovexattr, Lremovexattr, Always),
     (libc::SYS_fremovexattr, Fremovexattr, Always),
+    (libc::SYS_utimensat, Utimensat, Always),
+    #[cfg(target_arch = "x86_64")]
+    (libc::SYS_utime, Utime, Always),
+    #[cfg(target_arch = "x86_64")]
+    (libc::SYS_utimes, Utimes, Always),
+    #[cfg(target_arch = "x86_64")]
+    (libc::SYS_futimesat, Futimesat, Always),
 ];
 
 /// Calls that name a file by its path alone, native. What names it from an open directory is the kernel's: such a directory

@@ -49,7 +49,7 @@ pub(super) const I386_CALLS: &[Entry] = &[
 /// Those that make devices.
 pub(super) const I386_DEVICE_CALLS: &[Entry] = &[(14, Mknod, Device(1)), (297, Mknodat, Device(2))];
 
-/// Those that make anything, or take an ACL away.
+/// Those that make anything, take an ACL away, or the time by which a file is known.
 pub(super) const I386_MAKERS: &[Entry] = &[
     (295, Openat, Makes(2)),
     (5, Open, Makes(1)),
@@ -65,6 +65,11 @@ pub(super) const I386_MAKERS: &[Entry] = &[
     (235, Removexattr, Always),
     (236, Lremovexattr, Always),
     (237, Fremovexattr, Always),
+    (320, Utimensat, Always),
+    (412, Utimensat, Always),
+    (30, Utime, Always),
+    (271, Utimes, Always),
+    (299, Futimesat, Always),
 ];
 
 /// Those with ids of 16 bits.
