@@ -54,6 +54,19 @@ fn decode<E: serde::de::Error>(text: &str) -> Result<OsString, E> {
     unescape(text).ok_or_else(|| E::custom(format!("bad escape in {text:?}")))
 }
 
+/// A path of a mount table: the kernel writes space, tab, newline and backslash as `\ooo`.
+pub(crate) fn unescape_octal(text: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((first, tail)) = rest.split_first() {
+        let digits = tail.get(..3).and_then(|digits| std::str::from_utf8(digits).ok());
+        let code = digits.and_then(|digits| u8::from_str_radix(digits, 8).ok()).filter(|_| *first == b'\\');
+        out.push(code.unwrap_or(*first));
+        rest = if code.is_some() { &tail[3..] } else { tail };
+    }
+    out
+}
+
 pub(crate) mod one {
     use super::{OsStr, OsString, decode, escape};
     use serde::{Deserialize, Deserializer, Serializer};
@@ -167,6 +180,19 @@ mod tests {
         fn any_bytes_survive(bytes in proptest::collection::vec(any::<u8>(), 0..64)) {
             let text = OsString::from_vec(bytes);
             prop_assert_eq!(unescape(&escape(&text)).unwrap(), text);
+        }
+    }
+
+    #[test]
+    fn paths_of_the_mount_table_are_unescaped() {
+        for (text, expected) in [
+            (&b"/plain"[..], &b"/plain"[..]),
+            (b"/a\\040b\\011c\\134", b"/a b\tc\\"),
+            (b"\\04", b"\\04"),
+            (b"\\999", b"\\999"),
+            (b"", b""),
+        ] {
+            assert_eq!(unescape_octal(text), expected);
         }
     }
 }

@@ -16,6 +16,7 @@ use nix::mount::{MsFlags, mount};
 use nix::sys::stat::Mode;
 
 use crate::error::{Named, Outcome};
+use crate::text::unescape_octal;
 use crate::{Mount, Network, Part, Setup, sys};
 
 use super::staging::{NO_DATA, Staging, place_of};
@@ -177,19 +178,6 @@ fn errno_of(error: &io::Error) -> Errno {
     Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO))
 }
 
-/// The kernel writes space, tab, newline and backslash of a path as `\ooo`.
-fn unescape_octal(text: &[u8]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(text.len());
-    let mut rest = text;
-    while let Some((first, tail)) = rest.split_first() {
-        let digits = tail.get(..3).and_then(|digits| std::str::from_utf8(digits).ok());
-        let code = digits.and_then(|digits| u8::from_str_radix(digits, 8).ok()).filter(|_| *first == b'\\');
-        out.push(code.unwrap_or(*first));
-        rest = if code.is_some() { &tail[3..] } else { tail };
-    }
-    out
-}
-
 /// Makes the directory `place` and mounts a new filesystem there.
 pub(crate) fn mount_new(place: &str, kind: &str, flags: MsFlags, options: &str) -> nix::Result<()> {
     match fs::create_dir(place) {
@@ -250,18 +238,5 @@ mod tests {
         assert_eq!(target_and_flags(line), Some(("/a b".into(), flags)));
         assert_eq!(target_and_flags(b""), None);
         assert_eq!(target_and_flags(b"1 2 3:4 / /x"), None);
-    }
-
-    #[test]
-    fn paths_of_the_mount_table_are_unescaped() {
-        for (text, expected) in [
-            (&b"/plain"[..], &b"/plain"[..]),
-            (b"/a\\040b\\011c\\134", b"/a b\tc\\"),
-            (b"\\04", b"\\04"),
-            (b"\\999", b"\\999"),
-            (b"", b""),
-        ] {
-            assert_eq!(unescape_octal(text), expected);
-        }
     }
 }
