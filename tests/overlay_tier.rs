@@ -12,7 +12,7 @@ use nix::{
 };
 use std::{
     fs::{self, DirEntry},
-    os::unix::fs::{MetadataExt, PermissionsExt},
+    os::unix::fs::{MetadataExt, PermissionsExt, symlink},
     path::{Path, PathBuf},
     process::{Command, Stdio},
 };
@@ -222,12 +222,19 @@ impl Project {
         self.apply(["--tier", "overlay"]).success()
     }
 
+    /// Two builds: the first lays a base out in memory, the second in the store.
+    fn laid_out(self) -> Self {
+        self.salted("first");
+        self.salted("second");
+        self
+    }
+
     /// What the store keeps of folders: their names, and the inodes of their stamps.
     fn kept(&self) -> Vec<(String, u64)> {
         let entries = fs::read_dir(self.store().join("checkouts")).expect("kept folders").flatten();
-        let kept = entries.map(|entry| {
-            let stamp = fs::metadata(entry.path().join("stamp")).expect("a stamp");
-            (entry.file_name().to_string_lossy().into_owned(), stamp.ino())
+        let kept = entries.filter_map(|entry| {
+            let stamp = fs::metadata(entry.path().join("stamp")).ok()?;
+            Some((entry.file_name().to_string_lossy().into_owned(), stamp.ino()))
         });
         let mut kept: Vec<_> = kept.collect();
         kept.sort();
@@ -244,9 +251,14 @@ impl Project {
 fn what_is_laid_out_is_kept_between_builds() {
     needs!(fuse, busybox);
     let project = repeated();
-    project.salted("one");
+    let build = project.salted("one");
+    // What the first step changed; its base was in memory.
+    assert_eq!(project.kept().len(), 1);
+    assert_eq!(build.digest("it"), project.usual("fuse"));
+    project.nothing_is_left();
+    // Both.
+    project.salted("again");
     let kept = project.kept();
-    // The base of the first step, and what that changed.
     assert_eq!(kept.len(), 2);
     project.nothing_is_left();
     let build = project.salted("two");
@@ -260,6 +272,23 @@ fn what_is_laid_out_is_kept_between_builds() {
     assert_eq!(build.ran(), ["step.last", "step.many"]);
     assert!(kept.iter().all(|kept| project.kept().contains(kept)));
     assert_eq!(build.digest("it"), project.usual("fuse"));
+}
+
+/// More than a base may take of memory: it is on the disk at once.
+#[test]
+fn a_base_that_would_take_much_memory_is_laid_out_in_the_store() {
+    needs!(fuse, busybox);
+    let project = repeated();
+    // A page each.
+    let target = "far/".repeat(60);
+    for number in 0..2_100 {
+        symlink(&target, project.path(&format!("files/{number}"))).expect("a link");
+    }
+    project.write_steps(&REPEATED.replace("cat /files/*", "cat /files/one").replace("$salt", ""));
+    let build = project.apply(["--tier", "overlay"]).success();
+    assert_eq!(project.kept().len(), 2);
+    assert_eq!(build.digest("it"), project.usual("fuse"));
+    project.nothing_is_left();
 }
 
 #[test]
@@ -283,13 +312,14 @@ fn a_kept_folder_that_can_not_be_trusted_is_laid_out_again() {
             fs::rename(copy, kept).expect("it can be renamed");
         },
     ];
-    let project = repeated();
-    project.salted("start");
+    let project = repeated().laid_out();
     for (number, damage) in damages.iter().enumerate() {
         let places = fs::read_dir(project.store().join("checkouts")).expect("kept folders").flatten();
         places.for_each(|place| damage(&place.path()));
         let build = project.salted(&number.to_string());
         assert_eq!(build.digest("it"), project.usual(&format!("fuse-{number}")), "{number}");
+        // A base that was lost counts as one that is new.
+        project.salted(&format!("{number} again"));
         assert_eq!(project.kept().len(), 2, "{number}");
         project.nothing_is_left();
     }
@@ -299,8 +329,7 @@ fn a_kept_folder_that_can_not_be_trusted_is_laid_out_again() {
 #[test]
 fn damaged_objects_below_a_kept_folder_are_noticed() {
     needs!(fuse, busybox);
-    let project = repeated();
-    project.salted("start");
+    let project = repeated().laid_out();
     let objects = files_below(&project.store().join("objects"));
     let of = |text: &str| {
         let path = objects.iter().find(|path| fs::read(path).is_ok_and(|bytes| bytes == text.as_bytes()));
@@ -319,12 +348,14 @@ fn only_so_many_folders_are_kept() {
     needs!(fuse, busybox);
     let project = busybox("");
     for number in 0..14 {
-        project.write_steps(&format!(
-            "[step.start]\ncopy = [{{ from = 'busybox', dest = '/bin/' }}]\nlinks = [{{ path = '/bin/sh', target = 'busybox' }}]\n\
-             files = [{{ path = '/x', content = '{number}' }}]\n\
-             [step.it]\nfrom = 'start'\nrun = 'echo > /y'\n"
-        ));
-        project.apply(["--tier", "overlay", "it"]).success();
+        for round in 0..2 {
+            project.write_steps(&format!(
+                "[step.start]\ncopy = [{{ from = 'busybox', dest = '/bin/' }}]\nlinks = [{{ path = '/bin/sh', target = 'busybox' }}]\n\
+                 files = [{{ path = '/x', content = '{number}' }}]\n\
+                 [step.it]\nfrom = 'start'\nrun = 'echo {round} > /y'\n"
+            ));
+            project.apply(["--tier", "overlay", "it"]).success();
+        }
     }
     assert_eq!(project.kept().len(), 12);
     project.nothing_is_left();

@@ -23,7 +23,7 @@ use rustix::process::{DumpableBehavior, PidfdFlags, pidfd_open, set_dumpable_beh
 
 use crate::control::{FromChild, ToChild, receive, send};
 use crate::error::{Named, Outcome};
-use crate::{Channel, MapMethod, Mount, Network, Part, Setup, sys};
+use crate::{Channel, MapMethod, Memory, Mount, Network, Part, Setup, sys};
 
 mod bare;
 mod confine;
@@ -67,11 +67,14 @@ fn run(work: fn(&Channel)) -> Option<()> {
     // Else its name would be the number of a descriptor.
     let _ = std::ffi::CString::new(NAME).map(|name| rustix::thread::set_name(&name));
     let control = UnixStream::from(sys::take_descriptor(0).ok()?);
-    let done = match receive(&control).ok()??.0 {
+    let (message, descriptors) = receive(&control).ok()??;
+    let done = match message {
         ToChild::Setup { setup, joined_output } if setup.is_bare() => {
             bare::set_up(&control, &setup, joined_output)
         }
-        ToChild::Setup { setup, joined_output } => set_up(&control, &setup, joined_output),
+        ToChild::Setup { setup, joined_output } => {
+            set_up(&control, &setup, joined_output, descriptors.into_iter().map(Memory::from).collect())
+        }
         ToChild::Work { single } => match work::prepare(&control, single) {
             Ok(()) => {
                 work(&Channel(control));
@@ -91,15 +94,15 @@ fn run(work: fn(&Channel)) -> Option<()> {
     }
 }
 
-fn set_up(control: &UnixStream, setup: &Setup, joined_output: bool) -> Outcome<()> {
-    leave_the_caller_behind(control)?;
+fn set_up(control: &UnixStream, setup: &Setup, joined_output: bool, memories: Vec<Memory>) -> Outcome<()> {
+    leave_the_caller_behind(control, &memories)?;
     make_directories(setup)?;
     if setup.ids.method == MapMethod::Direct {
         give_directories(setup)?;
     }
     let outward = Outward::prepare(setup.network)?;
     make_namespaces(setup.network)?;
-    let sources = Sources::open(setup)?;
+    let sources = Sources::open(setup, memories)?;
     say(control, &FromChild::Unshared)?;
     hear(control, "id maps")?;
     // While others may look into this process.
@@ -130,11 +133,13 @@ fn set_up(control: &UnixStream, setup: &Setup, joined_output: bool) -> Outcome<(
 }
 
 /// Descriptors, working directory and umask of whoever started the engine.
-fn leave_the_caller_behind(control: &UnixStream) -> Outcome<()> {
+fn leave_the_caller_behind(control: &UnixStream, memories: &[Memory]) -> Outcome<()> {
     // A shell may have left any descriptor open for the engine and so for us; the init lives as long as the command.
     let open = fs::read_dir("/proc/self/fd").named(Part::Other, || "read /proc/self/fd")?;
     let numbers = open.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-    let inherited: Vec<_> = numbers.filter(|number| *number > 2 && *number != control.as_raw_fd()).collect();
+    let ours = memories.iter().map(AsFd::as_fd).chain([control.as_fd()]).map(|ours| ours.as_raw_fd());
+    let ours: Vec<_> = ours.chain(0..=2).collect();
+    let inherited: Vec<_> = numbers.filter(|number| !ours.contains(number)).collect();
     inherited.into_iter().for_each(sys::close_inherited);
     let null = OpenOptions::new().read(true).write(true).open("/dev/null");
     let null = OwnedFd::from(null.named(Part::Null, || "open /dev/null")?);
@@ -203,7 +208,8 @@ struct Sources {
 }
 
 impl Sources {
-    fn open(setup: &Setup) -> Outcome<Self> {
+    fn open(setup: &Setup, memories: Vec<Memory>) -> Outcome<Self> {
+        let mut memories = memories.into_iter();
         let mut sources = Self { fuse: Vec::new(), overlays: Vec::new(), binds: Vec::new() };
         for mount in &setup.mounts {
             match mount {
@@ -215,7 +221,7 @@ impl Sources {
                     let file = OpenOptions::new().read(true).custom_flags(libc::O_PATH).open(source);
                     sources.binds.push(file.named(Part::Mount, || mount.to_string())?.into());
                 }
-                _ => sources.overlays.extend(overlay::Directories::open(mount)?),
+                _ => sources.overlays.extend(overlay::Directories::open(mount, &mut memories)?),
             }
         }
         Ok(sources)

@@ -54,6 +54,7 @@ mod exit;
 mod groups;
 mod guard;
 mod ids;
+mod memory;
 pub mod notify;
 mod process;
 mod processes;
@@ -72,6 +73,7 @@ pub use environment::{
 pub use error::{Error, Failure, Part, Result};
 pub use exit::{ExecFailure, Exit};
 pub use ids::{Extent, IdMap, MapMethod, OneId};
+pub use memory::Memory;
 pub use process::{Killer, Output, Running, Sandbox, Started};
 pub use processes::Process;
 pub use setup::{Command, Limits, Mount, Network, Setup, Upper};

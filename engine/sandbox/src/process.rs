@@ -5,7 +5,7 @@ use std::fmt;
 use std::fs::OpenOptions;
 use std::io;
 use std::net::Shutdown;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
@@ -23,7 +23,7 @@ use crate::exit::Exit;
 use crate::groups::{Groups, without_groups};
 use crate::guard::guarded_program;
 use crate::notify::Listener;
-use crate::{Error, Failure, IdMap, Limits, Part, Result, Setup};
+use crate::{Error, Failure, IdMap, Limits, Memory, Part, Result, Setup};
 
 /// What a command can't do that should have been supervised.
 const ALONE: &str = "this kernel does not let rbuild answer for ids that there are not (that needs Linux 5.9): chown to \
@@ -86,6 +86,14 @@ impl Sandbox {
     /// # Errors
     /// The operation that failed, with its cause and, where it is known, the cure.
     pub fn spawn(setup: &Setup, output: Output) -> Result<Started> {
+        Self::spawn_with(setup, output, &[])
+    }
+
+    /// The same with the filesystems in memory that overlay mounts ask for, in order.
+    ///
+    /// # Errors
+    /// As [`Sandbox::spawn`].
+    pub fn spawn_with(setup: &Setup, output: Output, memories: &[Memory]) -> Result<Started> {
         setup.check()?;
         let guarded = match setup.is_bare() {
             false => guarded_program(&setup.ids)?,
@@ -98,7 +106,8 @@ impl Sandbox {
         process.in_place = setup.swap().is_some();
         process.groups = Groups::make(&mut theirs.limits, process.child.id());
         let left = theirs.limits;
-        process.send(&ToChild::Setup { setup: theirs, joined_output })?;
+        let memories: Vec<_> = memories.iter().map(AsFd::as_fd).collect();
+        process.send_with(&ToChild::Setup { setup: theirs, joined_output }, &memories)?;
         process.map(&setup.ids)?;
         let (FromChild::Mounted { pidfd }, descriptors) = process.next("mounted its filesystems")? else {
             return Err(Error::Lost("mounted its filesystems"));
@@ -299,7 +308,11 @@ impl Process {
 
     /// A child that is gone is told by `next`, with its last words.
     pub(crate) fn send(&self, message: &ToChild) -> Result<()> {
-        match send(&self.life.control, message, &[]) {
+        self.send_with(message, &[])
+    }
+
+    fn send_with(&self, message: &ToChild, descriptors: &[BorrowedFd<'_>]) -> Result<()> {
+        match send(&self.life.control, message, descriptors) {
             Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(control_error(error)),
             _ => Ok(()),
         }

@@ -86,6 +86,9 @@ pub enum Mount {
         /// A directory that shows nothing, whose files those of `lower` may name as their bytes: needs Linux 6.16.
         #[serde(with = "text::optional_path")]
         data: Option<PathBuf>,
+        /// Whether a [`Memory`](crate::Memory) lies below all of `lower`: the next that comes along
+        /// ([`Sandbox::spawn_with`](crate::Sandbox::spawn_with)).
+        memory: bool,
         /// What takes the changes; writes are refused if there is none.
         upper: Option<Upper>,
     },

@@ -102,9 +102,10 @@ pub(super) fn read(
         owners: owners.as_deref(),
         new_names,
     };
-    let folders = [folder].into_iter().chain(stack).map(|path| open_folder(path));
+    let folders = [folder].into_iter().chain(&stack.folders).map(|path| open_folder(path));
     let folders = folders.collect::<Result<Vec<_>>>()?;
-    let folders: Vec<_> = folders.iter().map(AsFd::as_fd).collect();
+    let folders: Vec<_> =
+        folders.iter().map(AsFd::as_fd).chain(stack.memory.as_ref().map(AsFd::as_fd)).collect();
     let question: &[&[u8]] = if owners.is_some() { &[b"read", b"identities"] } else { &[b"read"] };
     let (roots, _) = hand.ask(question, &folders)?;
     replay.root(&roots)?;

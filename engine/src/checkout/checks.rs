@@ -26,11 +26,25 @@ struct State {
 impl Checks {
     /// Begins to look at the objects of a list: 32 bytes each.
     pub(super) fn begin(&self, store: &Arc<Store>, list: &Path) {
-        let (store, list) = (store.clone(), list.to_owned());
-        locked(&self.0).running.push(thread::spawn(move || {
+        let list = list.to_owned();
+        self.run(store, move |store| {
             let bytes = fs::read(&list).map_err(|error| Error::io("read", &list, error))?;
-            look(&store, bytes.as_chunks().0.iter().copied().map(ObjectId::from_bytes))
-        }));
+            look(store, bytes.as_chunks().0.iter().copied().map(ObjectId::from_bytes))
+        });
+    }
+
+    /// Begins to look at these.
+    pub(super) fn begin_with(&self, store: &Arc<Store>, objects: Vec<ObjectId>) {
+        self.run(store, move |store| look(store, objects));
+    }
+
+    fn run(
+        &self,
+        store: &Arc<Store>,
+        find: impl FnOnce(&Store) -> Result<Option<ObjectId>> + Send + 'static,
+    ) {
+        let store = store.clone();
+        locked(&self.0).running.push(thread::spawn(move || find(&store)));
     }
 
     /// Waits for what was begun.

@@ -3,7 +3,6 @@
 use super::{
     hand::Hand,
     layer::Trees,
-    open_folder,
     wire::{self, BYTES, MANY_BYTES, MOST_ENTRIES, NO_BYTES},
 };
 use crate::{
@@ -20,7 +19,7 @@ use std::{
     fs::{self, File},
     io,
     os::{
-        fd::AsFd,
+        fd::{AsFd, BorrowedFd},
         unix::{ffi::OsStrExt, fs::MetadataExt},
     },
     path::{Path, PathBuf},
@@ -54,13 +53,12 @@ impl Hand {
         &self,
         trees: &Trees<'_>,
         tree: &Snapshot,
-        folder: &Path,
+        folder: BorrowedFd<'_>,
         bytes: Bytes<'_>,
         stopped: &dyn Fn() -> bool,
     ) -> Result<()> {
-        let opened = open_folder(folder)?;
         let root = Snapshot { root: tree.root.clone(), ..Snapshot::scratch() };
-        self.tell(&[b"make", &encode_snapshot(&root)], &[opened.as_fd()])?;
+        self.tell(&[b"make", &encode_snapshot(&root)], &[folder])?;
         let filling = Filling { hand: self, store: trees.store, bytes, open: RefCell::default() };
         let filled = filling.all(trees, tree, stopped);
         // Nothing that it says later must be taken for the answer to something else.

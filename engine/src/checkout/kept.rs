@@ -7,6 +7,7 @@
 //! checkouts/NAME/stamp     written last: the inode of the folder, when that was changed last, the size of `objects`
 //! ```
 //!
+//! An empty `NAME` says that a build did without: the next one that needs it makes it ([`in_memory`](super::in_memory)).
 //! A copy of a store has other inodes: perhaps it lacks attributes, without which files would be empty. Who uses one holds a
 //! shared lock on `NAME`; its time is that of its last use. What a power cut may have taken is not used.
 
@@ -57,6 +58,12 @@ pub(super) fn is_there(store: &Store, name: &str) -> bool {
     store.checkouts_path().join(name).join(STAMP).exists()
 }
 
+/// Notes that this build does without it; gives whether that was noted before, and there is room for it.
+pub(super) fn is_missed_again(store: &Store, name: &str) -> bool {
+    // An empty folder that one that is kept can replace.
+    fs::create_dir(store.checkouts_path().join(name)).is_err() && room(store) >= ROOM
+}
+
 /// Takes one into use; none if there is none that can be trusted.
 pub(super) fn take(store: &Store, name: &str) -> Option<Kept> {
     let place = store.checkouts_path().join(name);
@@ -93,19 +100,27 @@ pub(super) fn keep(store: &Store, scratch: &Path, name: &str, objects: &[ObjectI
 /// Makes room for one more: those that can't be trusted go, and then those used least recently, unless somebody uses them.
 pub(super) fn tidy(store: &Store, hand: &Hand) {
     let most = if room(store) < ROOM { 0 } else { MOST };
-    let places = fs::read_dir(store.checkouts_path()).into_iter().flatten().flatten();
-    let (sound, mut excess): (Vec<PathBuf>, Vec<PathBuf>) =
-        places.map(|entry| entry.path()).partition(|place| is_sound(store, place));
-    let used = |place: &PathBuf| fs::metadata(place).and_then(|found| found.modified()).ok();
-    let mut sound: Vec<_> = sound.into_iter().map(|place| (used(&place), place)).collect();
-    sound.sort();
-    let count = (sound.len() + 1).saturating_sub(most);
-    excess.extend(sound.into_iter().take(count).map(|(_, place)| place));
+    let places =
+        fs::read_dir(store.checkouts_path()).into_iter().flatten().flatten().map(|entry| entry.path());
+    let (missed, places): (Vec<_>, Vec<_>) =
+        places.partition(|place| fs::read_dir(place).is_ok_and(|mut inside| inside.next().is_none()));
+    let (sound, mut excess): (Vec<_>, Vec<_>) = places.into_iter().partition(|place| is_sound(store, place));
+    excess.extend(oldest(sound, most));
+    excess.extend(oldest(missed, MOST));
     for place in excess {
         if let Err(error) = remove(store, hand, &place) {
             tracing::debug!(?place, %error, "a kept folder could not be removed");
         }
     }
+}
+
+/// Those that must go to make room for one more.
+fn oldest(places: Vec<PathBuf>, most: usize) -> impl Iterator<Item = PathBuf> {
+    let used = |place: &PathBuf| fs::metadata(place).and_then(|found| found.modified()).ok();
+    let mut places: Vec<_> = places.into_iter().map(|place| (used(&place), place)).collect();
+    places.sort();
+    let count = (places.len() + 1).saturating_sub(most);
+    places.into_iter().take(count).map(|(_, place)| place)
 }
 
 fn remove(store: &Store, hand: &Hand, place: &Path) -> io::Result<()> {
@@ -116,7 +131,10 @@ fn remove(store: &Store, hand: &Hand, place: &Path) -> io::Result<()> {
     // From here on nobody finds it.
     let scratch = store.scratch().fresh();
     fs::rename(place, &scratch)?;
-    hand.empty(&scratch.join(FOLDER)).map_err(|error| io::Error::other(error.message().to_owned()))?;
+    let folder = scratch.join(FOLDER);
+    if folder.exists() {
+        hand.empty(&folder).map_err(|error| io::Error::other(error.message().to_owned()))?;
+    }
     crate::store::remove_all(&scratch)
 }
 

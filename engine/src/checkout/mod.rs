@@ -8,7 +8,8 @@
 //! Files of a stack belong to the ids of the sandbox, so a worker with these ids makes, reads and removes them
 //! ([`work`]); bytes and trees go to it and come back over its socket. A folder shares no inode with an object. Bytes are
 //! copied, by reference where the filesystem can; but since Linux 6.16 files of the lowest folder only name their object,
-//! which the kernel reads and never writes (those of another one it refuses).
+//! which the kernel reads and never writes (those of another one it refuses). The first build over a base has that folder
+//! in memory (`in_memory.rs`).
 //!
 //! **What a folder can't hold** is known from the tree itself: an attribute that a step left as the folder has it is as
 //! the tree has it. So owners outside the range of ids, devices (an empty file stands for each), attributes that the
@@ -26,6 +27,7 @@
 //! ```text
 //! mod      what a build has of all these
 //! stack    which folders a snapshot is shown by        kept     those that outlive a build
+//! in_memory  whole trees that are laid out in memory
 //! checks   whether the store has what kept ones name
 //! step     the folders of one step's mounts
 //! layer    a difference, and what mounts stand on, as trees that say literally what a folder holds
@@ -42,6 +44,7 @@ mod checks;
 mod fill;
 mod foreign;
 mod hand;
+mod in_memory;
 mod kept;
 mod layer;
 mod place;
@@ -64,11 +67,12 @@ use checks::Checks;
 use fill::Bytes;
 use hand::Hand;
 use layer::Trees;
-use rbuild_sandbox::IdMap;
+use rbuild_sandbox::{IdMap, Memory};
 use rbuild_tree::{Snapshot, SnapshotId};
 use std::{
     collections::HashMap,
     fs, io,
+    os::fd::{AsFd, BorrowedFd},
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, PoisonError,
@@ -77,8 +81,14 @@ use std::{
     thread::{self, JoinHandle},
 };
 
-/// Folders of a stack, the uppermost first.
-type Stack = Vec<PathBuf>;
+/// What shows a snapshot together.
+#[derive(Clone, Default)]
+struct Stack {
+    /// The uppermost first.
+    folders: Vec<PathBuf>,
+    /// What lies below them all, where that is not on the disk.
+    memory: Option<Memory>,
+}
 
 /// The stacks of a build; folders that are not kept are removed when it is dropped.
 pub struct Checkouts {
@@ -92,6 +102,8 @@ pub struct Checkouts {
     origins: Mutex<HashMap<SnapshotId, (SnapshotId, Snapshot)>>,
     /// All that were made and are not kept.
     folders: Mutex<Vec<PathBuf>>,
+    /// How many entries are laid out in memory.
+    in_memory: Mutex<u64>,
     /// In use.
     kept: Mutex<Vec<kept::Kept>>,
     /// Of what they name.
@@ -137,7 +149,7 @@ impl Checkouts {
     ) -> Self {
         let objects = share.then(|| store.objects_path());
         let (stacks, origins, folders, kept, checks) = Default::default();
-        let (grounds, plain, removals) = Default::default();
+        let (in_memory, grounds, plain, removals) = Default::default();
         let idle = Arc::new(Mutex::new(worker.with(&ids).into_iter().collect()));
         Self {
             store,
@@ -147,6 +159,7 @@ impl Checkouts {
             stacks,
             origins,
             folders,
+            in_memory,
             kept,
             checks,
             grounds,
@@ -242,7 +255,7 @@ impl Checkouts {
     /// A new folder that holds what a tree says.
     fn folder(&self, hand: &Hand, trees: &Trees<'_>, tree: &Snapshot, bytes: Bytes<'_>) -> Result<PathBuf> {
         let folder = self.empty_folder()?;
-        self.fill(hand, trees, tree, &folder, bytes)?;
+        self.fill(hand, trees, tree, open_folder(&folder)?.as_fd(), bytes)?;
         Ok(folder)
     }
 
@@ -251,7 +264,7 @@ impl Checkouts {
         hand: &Hand,
         trees: &Trees<'_>,
         tree: &Snapshot,
-        folder: &Path,
+        folder: BorrowedFd<'_>,
         bytes: Bytes<'_>,
     ) -> Result<()> {
         hand.fill(trees, tree, folder, bytes, &|| self.stopped.load(Ordering::SeqCst))

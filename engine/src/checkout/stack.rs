@@ -6,11 +6,11 @@ use super::{
     hand::Hand,
     kept,
     layer::{self, Trees},
-    locked,
+    locked, open_folder,
 };
 use crate::error::Result;
 use rbuild_tree::{Kind, ObjectId, Snapshot, SnapshotId, walk};
-use std::{collections::HashSet, path::PathBuf};
+use std::{collections::HashSet, os::fd::AsFd, path::PathBuf};
 
 /// More than this on top of each other, and the next one lies on the lowest: every look-up asks them all, and the kernel
 /// takes no longer list than fits a page.
@@ -31,7 +31,7 @@ impl Checkouts {
         }
         let stack = match self.below(id) {
             Some(below) => self.over(hand, (id, snapshot), below)?,
-            None => vec![self.whole(hand, id, snapshot)?],
+            None => self.whole(hand, id, snapshot)?,
         };
         *made = Some(stack.clone());
         Ok(stack)
@@ -64,7 +64,7 @@ impl Checkouts {
     fn height(&self, id: SnapshotId) -> usize {
         let slot = locked(&self.stacks).get(&id).cloned();
         slot.map_or(0, |slot| match slot.try_lock() {
-            Ok(made) => made.as_ref().map_or(0, Vec::len),
+            Ok(made) => made.as_ref().map_or(0, Stack::height),
             Err(_) => 1,
         })
     }
@@ -73,16 +73,23 @@ impl Checkouts {
         kept::name(&self.ids, self.objects.is_some(), above, below)
     }
 
-    fn whole(&self, hand: &Hand, id: SnapshotId, snapshot: &Snapshot) -> Result<PathBuf> {
+    fn whole(&self, hand: &Hand, id: SnapshotId, snapshot: &Snapshot) -> Result<Stack> {
         let trees = Trees::new(&self.store);
         let name = self.name(id, None);
         if let Some(kept) = kept::take(&self.store, &name) {
             self.checks.begin(&self.store, &kept.objects);
-            return Ok(self.hold(kept));
+            return Ok(Stack::from(self.hold(kept)));
         }
-        let objects = if self.objects.is_some() { objects_of(&trees, snapshot)? } else { Vec::new() };
+        let Contents { entries, objects } = match self.bytes() {
+            Bytes::Shared(_) => contents(&trees, snapshot)?,
+            Bytes::Copied => Contents::default(),
+        };
+        if let Some(memory) = self.lay_in_memory(hand, &trees, snapshot, entries, &name)? {
+            self.checks.begin_with(&self.store, objects);
+            return Ok(Stack { folders: Vec::new(), memory: Some(memory) });
+        }
         checks::check(&self.store, objects.iter().copied())?;
-        self.make_and_keep(hand, &trees, snapshot, (self.bytes(), &objects), &name)
+        self.make_and_keep(hand, &trees, snapshot, (self.bytes(), &objects), &name).map(Stack::from)
     }
 
     /// A stack on that of another snapshot.
@@ -92,7 +99,7 @@ impl Checkouts {
         (id, snapshot): (SnapshotId, &Snapshot),
         (below_id, below): (SnapshotId, Snapshot),
     ) -> Result<Stack> {
-        let on = |top: PathBuf| Ok([vec![top], self.stack(hand, &below)?].concat());
+        let on = |top: PathBuf| Ok(self.stack(hand, &below)?.under(top));
         let name = self.name(id, Some(below_id));
         if let Some(kept) = kept::take(&self.store, &name) {
             return on(self.hold(kept));
@@ -120,7 +127,7 @@ impl Checkouts {
         let scratch = self.store.scratch().fresh_folder()?;
         let folder = kept::folder_in(&scratch);
         self.make_folder(&folder)?;
-        self.fill(hand, trees, tree, &folder, bytes)?;
+        self.fill(hand, trees, tree, open_folder(&folder)?.as_fd(), bytes)?;
         match kept::keep(&self.store, &scratch, name, objects) {
             Ok(kept) => Ok(self.hold(kept)),
             // Another process was faster, or there is no room: it serves this build.
@@ -138,16 +145,42 @@ impl Checkouts {
     }
 }
 
-/// What its files are made of, each once.
-fn objects_of(trees: &Trees<'_>, snapshot: &Snapshot) -> rbuild_tree::Result<Vec<ObjectId>> {
-    let mut objects = HashSet::new();
+impl Stack {
+    /// The same with a folder on top.
+    pub(super) fn under(mut self, top: PathBuf) -> Self {
+        self.folders.insert(0, top);
+        self
+    }
+
+    fn height(&self) -> usize {
+        self.folders.len() + usize::from(self.memory.is_some())
+    }
+}
+
+impl From<PathBuf> for Stack {
+    fn from(folder: PathBuf) -> Self {
+        Self { folders: vec![folder], memory: None }
+    }
+}
+
+/// What a tree has.
+#[derive(Default)]
+struct Contents {
+    entries: u64,
+    /// What its files are made of, each once.
+    objects: Vec<ObjectId>,
+}
+
+fn contents(trees: &Trees<'_>, snapshot: &Snapshot) -> rbuild_tree::Result<Contents> {
+    let (mut entries, mut objects) = (1, HashSet::new());
     walk(trees, &snapshot.tree, &mut |_, entry| {
+        entries += 1;
         if let Kind::File { object, size: 1.. } = entry.kind {
             objects.insert(object);
         }
         Ok(())
     })?;
-    Ok(objects.into_iter().collect())
+    Ok(Contents { entries, objects: objects.into_iter().collect() })
 }
 
 fn is_worth_keeping(trees: &Trees<'_>, layer: &Snapshot) -> rbuild_tree::Result<bool> {

@@ -5,7 +5,7 @@ use super::{
     layer::{self, Trees},
 };
 use crate::error::{Error, Result};
-use rbuild_sandbox::{Mount, Upper};
+use rbuild_sandbox::{Memory, Mount, Upper};
 use rbuild_supervisor::OwnerTable;
 use rbuild_tree::{Delta, Snapshot, Timestamp, TreePath};
 use std::{
@@ -30,6 +30,8 @@ pub struct StepFolders<'a> {
     uppers: Vec<Changes>,
     /// Of each mount, where there is one id.
     tables: Vec<Arc<OwnerTable>>,
+    /// Those of all mounts, in order.
+    memories: Vec<Memory>,
 }
 
 /// Where the changes of a mount go.
@@ -50,7 +52,14 @@ impl<'a> StepFolders<'a> {
     /// The machine refuses, the store lacks something, the disk is full.
     pub fn make(checkouts: &'a Checkouts, mounts: &mut [Mount], shown: Vec<Shown>) -> Result<Self> {
         let hand = checkouts.hand()?;
-        let mut step = Self { checkouts, hand, folders: Vec::new(), uppers: Vec::new(), tables: Vec::new() };
+        let mut step = Self {
+            checkouts,
+            hand,
+            folders: Vec::new(),
+            uppers: Vec::new(),
+            tables: Vec::new(),
+            memories: Vec::new(),
+        };
         let mut shown = shown.into_iter();
         for mount in mounts {
             if let Mount::Fuse { target, source, read_only } = mount
@@ -66,11 +75,11 @@ impl<'a> StepFolders<'a> {
     fn overlay(&mut self, shown: Shown, target: String, source: String, read_only: bool) -> Result<Mount> {
         let trees = Trees::new(&self.checkouts.store);
         let ground = layer::ground(&trees, &shown.tree, &shown.lent)?;
-        let mut lower = vec![self.checkouts.ground(&self.hand, &trees, &ground)?];
-        lower.extend(self.checkouts.stack(&self.hand, &shown.tree)?);
+        let ground = self.checkouts.ground(&self.hand, &trees, &ground)?;
+        let stack = self.checkouts.stack(&self.hand, &shown.tree)?.under(ground);
         let mut upper = None;
         if read_only {
-            self.table(&trees, &shown.tree, (&target, &source), &lower, None)?;
+            self.table(&trees, &shown.tree, (&target, &source), &stack, None)?;
         } else {
             let linked = layer::upper(&trees, &shown.tree)?;
             let keeps_links = linked.is_some();
@@ -80,13 +89,16 @@ impl<'a> StepFolders<'a> {
             let work = self.checkouts.empty_folder()?;
             self.folders.push(work.clone());
             let owners =
-                self.table(&trees, &shown.tree, (&target, &source), &lower, Some((&changes, keeps_links)))?;
-            let (stack, folder) = (lower.clone(), changes.clone());
+                self.table(&trees, &shown.tree, (&target, &source), &stack, Some((&changes, keeps_links)))?;
+            let (stack, folder) = (stack.clone(), changes.clone());
             self.uppers.push(Changes { shown, stack, folder, keeps_links, owners });
             upper = Some(Upper { changes, work });
         }
         let data = self.checkouts.objects.clone();
-        Ok(Mount::Overlay { target, source, lower, data, upper })
+        let Stack { folders: lower, memory } = stack;
+        let (is_in_memory, memories) = (memory.is_some(), &mut self.memories);
+        memories.extend(memory);
+        Ok(Mount::Overlay { target, source, lower, data, memory: is_in_memory, upper })
     }
 
     /// Where the owners of a mount are kept, if folders can't keep them; of one that can be changed with the folder for that,
@@ -96,7 +108,7 @@ impl<'a> StepFolders<'a> {
         trees: &Trees<'_>,
         tree: &Snapshot,
         place: (&str, &str),
-        stack: &[PathBuf],
+        stack: &Stack,
         changes: Option<(&Path, bool)>,
     ) -> Result<Option<Arc<OwnerTable>>> {
         if !self.checkouts.ids.is_single() {
@@ -104,7 +116,7 @@ impl<'a> StepFolders<'a> {
         }
         let keeps_links = changes.is_some_and(|(_, keeps_links)| keeps_links);
         let mut foreign = foreign::all(trees, tree, keeps_links, &self.checkouts.plain)?;
-        foreign::number(stack, &mut foreign);
+        foreign::number(&stack.folders, &mut foreign);
         let folder = changes.map(|(folder, _)| folder);
         let table = OwnerTable::new(place, folder, foreign)
             .map_err(|error| Error::io("open", folder.unwrap_or(Path::new("")), error))?;
@@ -115,6 +127,11 @@ impl<'a> StepFolders<'a> {
     /// Where the owners of each mount are kept, in order; none where the folders keep them.
     pub fn tables(&self) -> &[Arc<OwnerTable>] {
         &self.tables
+    }
+
+    /// What its mounts have in memory, for the sandbox.
+    pub fn memories(&self) -> &[Memory] {
+        &self.memories
     }
 
     fn folder(&mut self, trees: &Trees<'_>, tree: &Snapshot) -> Result<PathBuf> {

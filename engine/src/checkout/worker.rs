@@ -1,8 +1,8 @@
 //! The worker: does with the ids of a sandbox what the engine asks for, until nobody asks any more.
 
-use super::{unpack::Unpack, upper::Upper, wire};
+use super::{in_memory::MOST_BYTES, unpack::Unpack, upper::Upper, wire};
 use crate::store::remove_contents;
-use rbuild_sandbox::Channel;
+use rbuild_sandbox::{Channel, Memory};
 use rustix::fs::{Mode, OFlags, openat};
 use std::{
     io,
@@ -105,6 +105,13 @@ impl Worker {
             [b"look", path] => {
                 let found = self.upper.as_ref().ok_or("nothing was begun")?.look_below(path)?;
                 return Ok((found, Vec::new()));
+            }
+            // How many entries it is to have room for: 8 bytes. It goes back.
+            [b"memory", entries] => {
+                let entries = (*entries).try_into().map_err(|_| "the question is malformed")?;
+                let memory = Memory::make(u64::from_le_bytes(entries), MOST_BYTES);
+                let memory = memory.and_then(|memory| memory.as_fd().try_clone_to_owned());
+                return Ok((Vec::new(), vec![memory.doing("make in memory", Path::new(""))?]));
             }
             [b"empty"] => {
                 // What was read before may lie in it, open.

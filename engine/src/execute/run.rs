@@ -18,7 +18,7 @@ use crate::{
     value::{HostTree, Lineage},
 };
 use rbuild_overlay::{Caller, Changes, Error as Overlay, FileKind, Session};
-use rbuild_sandbox::{Command, Exit, Output, Running, Sandbox, Setup};
+use rbuild_sandbox::{Command, Exit, Memory, Output, Running, Sandbox, Setup};
 use rbuild_tree::{Snapshot, TreePath, apply};
 use std::{
     ffi::OsString,
@@ -137,7 +137,7 @@ pub(super) fn run(
     let mut ground = machine.ground(engine, over, &mounts, &mut setup, &mut seen)?;
     let log = store.scratch().fresh();
     let supervision = Supervision::of(&setup, ground.tables());
-    let ended = carry_out(engine, (&setup, supervision), &mounts, (node, &limits), &log);
+    let ended = carry_out(engine, (&setup, ground.memories(), supervision), &mounts, (node, &limits), &log);
     let left = match ended {
         Ok(_) => ground.leave(engine.session.epoch()),
         Err(_) => ground.abandon(),
@@ -228,7 +228,7 @@ fn command(
 
 fn carry_out(
     engine: &Engine,
-    (setup, mut supervision): (&Setup, Supervision),
+    (setup, memories, mut supervision): (&Setup, &[Memory], Supervision),
     mounts: &Mounts,
     (node, limits): (&str, &Limits),
     log: &Path,
@@ -236,7 +236,7 @@ fn carry_out(
     if engine.cancel.is_stopped() {
         return Err(Error::interrupted());
     }
-    let mut started = Sandbox::spawn(setup, Output::Joined)?;
+    let mut started = Sandbox::spawn_with(setup, Output::Joined, memories)?;
     let _watched = engine.cancel.watch(started.killer());
     let devices = std::mem::take(&mut started.fuse);
     let mut sessions: Vec<Session> = Vec::new();

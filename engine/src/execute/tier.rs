@@ -10,7 +10,8 @@ use crate::{
 };
 use rbuild_overlay::Changes;
 use rbuild_sandbox::{
-    Capabilities, EnvironmentError, IdMap, Mount, Part, Setup, overlay_trial, probe, probe_chroot, probe_with,
+    Capabilities, EnvironmentError, IdMap, Memory, Mount, Part, Setup, overlay_trial, probe, probe_chroot,
+    probe_with,
 };
 use rbuild_supervisor::OwnerTable;
 use rbuild_tree::{Snapshot, Timestamp};
@@ -161,6 +162,14 @@ impl Ground<'_> {
     pub(super) fn tables(&self) -> &[Arc<OwnerTable>] {
         match self {
             Self::Folders(folders) => folders.tables(),
+            Self::Served | Self::Directory(_) => &[],
+        }
+    }
+
+    /// What the sandbox is to have of it in memory.
+    pub(super) fn memories(&self) -> &[Memory] {
+        match self {
+            Self::Folders(folders) => folders.memories(),
             Self::Served | Self::Directory(_) => &[],
         }
     }

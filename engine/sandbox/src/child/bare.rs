@@ -27,7 +27,7 @@ use super::{Pipes, execute, hear, init, leave_the_caller_behind, say};
 
 /// Runs the command, and ends with it.
 pub(super) fn set_up(control: &UnixStream, setup: &Setup, joined_output: bool) -> Outcome<()> {
-    leave_the_caller_behind(control)?;
+    leave_the_caller_behind(control, &[])?;
     say(control, &FromChild::Unshared)?;
     hear(control, "id maps")?;
     set_dumpable_behavior(DumpableBehavior::NotDumpable).named(Part::Other, || "become non-dumpable")?;

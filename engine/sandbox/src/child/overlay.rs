@@ -14,7 +14,7 @@ use nix::mount::{MsFlags, mount};
 use rustix::fs::{XattrFlags, removexattr, setxattr};
 
 use crate::error::{Named, Outcome};
-use crate::{Mount, Part};
+use crate::{Memory, Mount, Part};
 
 use super::staging::make_directory;
 
@@ -30,15 +30,20 @@ pub(super) struct Directories {
 }
 
 impl Directories {
-    /// Opens those of a mount; none for any other kind.
-    pub(super) fn open(step: &Mount) -> Outcome<Option<Self>> {
-        let Mount::Overlay { lower, data, upper, .. } = step else { return Ok(None) };
+    /// Opens those of a mount; none for any other kind. It takes what it asks for of `memories`.
+    pub(super) fn open(step: &Mount, memories: &mut impl Iterator<Item = Memory>) -> Outcome<Option<Self>> {
+        let Mount::Overlay { lower, data, memory, upper, .. } = step else { return Ok(None) };
         let open = |path: &Path| {
             let file =
                 OpenOptions::new().read(true).custom_flags(libc::O_PATH | libc::O_DIRECTORY).open(path);
             file.map(OwnedFd::from).named(Part::OverlayMount, || format!("open {}", path.display()))
         };
-        let lower = lower.iter().map(|path| open(path)).collect::<Outcome<_>>()?;
+        let mut lower = lower.iter().map(|path| open(path)).collect::<Outcome<Vec<_>>>()?;
+        if *memory {
+            let memory =
+                memories.next().ok_or(io::ErrorKind::NotFound.into()).and_then(|memory| memory.copy());
+            lower.push(memory.named(Part::OverlayMount, || "copy the mount of a filesystem in memory")?);
+        }
         let upper =
             upper.as_ref().map(|upper| Ok((open(&upper.changes)?, open(&upper.work)?))).transpose()?;
         let data = data.as_deref().map(open).transpose()?;

@@ -13,7 +13,7 @@ use super::{hear, leave_the_caller_behind, say, take_ids};
 
 /// Becomes 0:0 of a user namespace, in mounts of its own, and says so.
 pub(super) fn prepare(control: &UnixStream, single: bool) -> Outcome<()> {
-    leave_the_caller_behind(control)?;
+    leave_the_caller_behind(control, &[])?;
     unshare(CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWNS)
         .named(Part::Namespace, || "unshare the namespaces")?;
     say(control, &FromChild::Unshared)?;

@@ -117,6 +117,7 @@ pub fn overlay_trial(folder: &Path, data: Option<PathBuf>) -> Vec<Mount> {
         source: String::new(),
         lower: vec![place("upper"), place("lower")],
         data,
+        memory: false,
         upper: Some(upper),
     };
     let own = ["upper", "lower", "changes", "work"].map(|name| Mount::Own {

@@ -6,7 +6,7 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::Path;
 
-use rbuild_sandbox::{Channel, IdMap, Mount, Setup, Upper, Worker};
+use rbuild_sandbox::{Channel, Exit, IdMap, Memory, Mount, Output, Sandbox, Setup, Upper, Worker};
 
 use crate::Case;
 use crate::support::{directory, is_root, run, shell, with};
@@ -15,12 +15,21 @@ pub const TESTS: &[Case] = &[
     ("overlay_changes_go_to_the_upper_directory", changes_go_to_the_upper_directory),
     ("overlay_without_an_upper_directory_is_read_only", without_an_upper_directory_it_is_read_only),
     ("overlay_a_part_can_be_mounted", a_part_can_be_mounted),
+    ("overlay_over_a_filesystem_in_memory", over_a_filesystem_in_memory),
     ("worker_has_the_ids_and_what_came_along", a_worker_has_the_ids_and_what_came_along),
 ];
 
-/// What workers of this program do: they tell their ids and what a descriptor holds.
+/// What workers of this program do: they tell their ids and what a descriptor holds, or make a filesystem in memory.
 pub fn work(channel: &Channel) {
     while let Ok(Some((question, descriptors))) = channel.receive() {
+        if question == b"memory" {
+            let memory = Memory::make(10, 1 << 20).unwrap();
+            rustix::process::fchdir(&memory).unwrap();
+            fs::write("below", "memory").unwrap();
+            chown("below", Some(0), Some(0)).unwrap();
+            channel.send(b"", &[memory.as_fd()]).unwrap();
+            continue;
+        }
         let mut text = String::from_utf8_lossy(&question).into_owned();
         text += &format!(" {} {}", rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw());
         let mut files = descriptors.into_iter().map(File::from);
@@ -51,7 +60,7 @@ fn overlaid(script: &str, folder: &Path, source: &str, writable: bool) -> Setup 
         }
         let lower = vec![place("top"), place("bottom")];
         let (target, source, data) = ("/mnt".into(), source.into(), None);
-        setup.mounts.push(Mount::Overlay { target, source, lower, data, upper });
+        setup.mounts.push(Mount::Overlay { target, source, lower, data, memory: false, upper });
     })
 }
 
@@ -74,6 +83,34 @@ fn without_an_upper_directory_it_is_read_only() {
     let ended = run(&overlaid("echo x > /mnt/both || cat /mnt/both", folder.path(), "", false));
     assert_eq!(ended.text(), "top");
     assert!(ended.stderr.contains("Read-only file system"), "{ended:?}");
+}
+
+/// Two at once, after the worker's end; what is written goes to the disk.
+fn over_a_filesystem_in_memory() {
+    let worker = Worker::start(&IdMap::detect().unwrap()).unwrap();
+    worker.say(b"memory", &[]).unwrap();
+    let memory = Memory::from(worker.hear().unwrap().1.pop().unwrap());
+    drop(worker);
+    let folders = [directory(), directory()];
+    let started = folders.each_ref().map(|folder| {
+        let mut setup = overlaid("cat /mnt/below /mnt/top; echo new > /mnt/below", folder.path(), "", true);
+        for mount in &mut setup.mounts {
+            if let Mount::Overlay { memory, .. } = mount {
+                *memory = true;
+            }
+        }
+        Sandbox::spawn_with(&setup, Output::Joined, std::slice::from_ref(&memory)).unwrap()
+    });
+    drop(memory);
+    for (mut started, folder) in started.into_iter().zip(&folders) {
+        let mut output = File::from(started.stdout.take().unwrap());
+        let mut running = started.proceed().unwrap();
+        let mut text = String::new();
+        output.read_to_string(&mut text).unwrap();
+        assert_eq!(running.wait().unwrap(), Exit::Code(0), "{text}");
+        assert_eq!(text, "memorytop");
+        assert_eq!(fs::read_to_string(folder.path().join("changes/below")).unwrap(), "new\n");
+    }
 }
 
 fn a_part_can_be_mounted() {
