@@ -31,13 +31,15 @@
 //! |---|---|
 //! | [`setup`](Setup) | the set-up as data |
 //! | [`ids`](IdMap) | which ids a sandbox gets, and how they are mapped |
-//! | `process` | the engine's side: spawn, proceed, wait, kill |
+//! | `sandbox` | the engine's side: spawn, proceed, wait, kill |
+//! | `process` | the child behind it |
 //! | `swap` | a root whose entries are others while a command runs |
 //! | `processes` | who else is there |
 //! | `guard` | the program that children are started from |
 //! | `groups` | control groups for its limits |
 //! | `control` | the messages between the two sides |
 //! | `worker` | this program's own work with the ids of a sandbox |
+//! | `memory` | a filesystem in memory that it fills, and several sandboxes show |
 //! | `child` | the other side: set-up child, init, command |
 //! | `seccomp` | the system call filter |
 //! | `notify` | a second one, whose calls somebody outside answers |
@@ -58,6 +60,7 @@ mod memory;
 pub mod notify;
 mod process;
 mod processes;
+mod sandbox;
 mod seccomp;
 mod setup;
 mod swap;
@@ -74,8 +77,8 @@ pub use error::{Error, Failure, Part, Result};
 pub use exit::{ExecFailure, Exit};
 pub use ids::{Extent, IdMap, MapMethod, OneId};
 pub use memory::Memory;
-pub use process::{Killer, Output, Running, Sandbox, Started};
 pub use processes::Process;
+pub use sandbox::{Killer, Output, Running, Sandbox, Started};
 pub use setup::{Command, Limits, Mount, Network, Setup, Upper};
 pub use swap::Swap;
 pub use sys::map_large_allocations;

@@ -1,7 +1,6 @@
-//! The engine's side: start the child, write its maps, take the descriptors, let it go on, wait, kill.
+//! The child of the engine's side: start it, write its maps, talk with it, kill it.
 
 use std::env;
-use std::fmt;
 use std::fs::OpenOptions;
 use std::io;
 use std::net::Shutdown;
@@ -19,245 +18,22 @@ use crate::child::CHILD_NAME;
 use crate::control::{FromChild, ToChild, receive, send};
 use crate::environment::explain;
 use crate::error::Named;
-use crate::exit::Exit;
-use crate::groups::{Groups, without_groups};
-use crate::guard::guarded_program;
-use crate::notify::Listener;
-use crate::{Error, Failure, IdMap, Limits, Memory, Part, Result, Setup};
-
-/// What a command can't do that should have been supervised.
-const ALONE: &str = "this kernel does not let rbuild answer for ids that there are not (that needs Linux 5.9): chown to \
-                     others, su, useradd and apt-get fail";
+use crate::groups::Groups;
+use crate::{Error, Failure, IdMap, Part, Result};
 
 static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
 
-/// Starts sandboxes.
-#[derive(Debug)]
-pub struct Sandbox;
-
-/// What becomes of the command's output.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Output {
-    /// A pipe for stdout and one for stderr.
-    Separate,
-    /// One pipe for both, which keeps their order.
-    Joined,
-}
-
-/// A sandbox whose FUSE filesystems are mounted and wait for their server. Dropping it ends it.
-#[derive(Debug)]
-pub struct Started {
-    /// One for each [`Mount::Fuse`](crate::Mount::Fuse), in order; INIT is not answered yet.
-    pub fuse: Vec<OwnedFd>,
-    /// The read end of the command's stdout, or of both with [`Output::Joined`].
-    pub stdout: Option<OwnedFd>,
-    /// The read end of the command's stderr; `None` with [`Output::Joined`].
-    pub stderr: Option<OwnedFd>,
-    process: Process,
-    /// The limits without those that control groups hold it to.
-    pub(crate) left: Limits,
-}
-
-/// A sandbox whose command has been started. Dropping it ends it.
-#[derive(Debug)]
-pub struct Running {
-    process: Process,
-    warnings: Vec<String>,
-    devices: Vec<u64>,
-    /// What was told of its end before anybody waited for it.
-    told: Option<FromChild>,
-    exit: Option<Exit>,
-}
-
-/// Ends a sandbox from any thread.
-#[derive(Clone)]
-pub struct Killer(Arc<Life>);
-
-impl Sandbox {
-    /// Starts another program than this one (`/proc/self/exe`) as child. Its `main` must call
-    /// [`enter_if_child`](crate::enter_if_child). For tests, whose `main` is not theirs; the first call counts.
-    pub fn set_program(program: impl Into<PathBuf>) {
-        // A second call is ignored as documented.
-        let _ = PROGRAM.set(program.into());
-    }
-
-    /// Starts the sandbox that `setup` describes, up to the point where its FUSE filesystems must be served.
-    ///
-    /// # Errors
-    /// The operation that failed, with its cause and, where it is known, the cure.
-    pub fn spawn(setup: &Setup, output: Output) -> Result<Started> {
-        Self::spawn_with(setup, output, &[])
-    }
-
-    /// The same with the filesystems in memory that overlay mounts ask for, in order.
-    ///
-    /// # Errors
-    /// As [`Sandbox::spawn`].
-    pub fn spawn_with(setup: &Setup, output: Output, memories: &[Memory]) -> Result<Started> {
-        setup.check()?;
-        let guarded = match setup.is_bare() {
-            false => guarded_program(&setup.ids)?,
-            // That takes a mount.
-            true => None,
-        };
-        let mut process = Process::start(guarded.as_deref())?;
-        let joined_output = output == Output::Joined;
-        let mut theirs = Box::new(setup.clone());
-        process.in_place = setup.swap().is_some();
-        process.groups = Groups::make(&mut theirs.limits, process.child.id());
-        let left = theirs.limits;
-        let memories: Vec<_> = memories.iter().map(AsFd::as_fd).collect();
-        process.send_with(&ToChild::Setup { setup: theirs, joined_output }, &memories)?;
-        process.map(&setup.ids)?;
-        let (FromChild::Mounted { pidfd }, descriptors) = process.next("mounted its filesystems")? else {
-            return Err(Error::Lost("mounted its filesystems"));
-        };
-        let mut descriptors = descriptors.into_iter();
-        if let Some(init) = pidfd.then(|| descriptors.next()).flatten() {
-            // Nobody else sets it.
-            let _ = process.life.init.set(init);
-        }
-        let stdout = descriptors.next();
-        let stderr = if joined_output { None } else { descriptors.next() };
-        Ok(Started { fuse: descriptors.collect(), stdout, stderr, process, left })
-    }
-}
-
-impl Started {
-    /// Lets the child go on: attach the mounts, change the root, start the command. The FUSE filesystems must be
-    /// served by now, by other threads.
-    ///
-    /// # Errors
-    /// The operation that failed, with its cause and, where it is known, the cure.
-    pub fn proceed(self) -> Result<Running> {
-        let doing = "changed its root";
-        self.process.send(&ToChild::Proceed)?;
-        match self.process.next(doing)?.0 {
-            FromChild::Ready { mut warnings, devices } => {
-                warnings.extend(without_groups(&self.left));
-                Ok(Running { process: self.process, warnings, devices, told: None, exit: None })
-            }
-            _ => Err(Error::Lost(doing)),
-        }
-    }
-
-    /// A handle that ends the sandbox from another thread.
-    pub fn killer(&self) -> Killer {
-        Killer(Arc::clone(&self.process.life))
-    }
-}
-
-impl Running {
-    /// What had to be done otherwise than wished, such as an outer /proc that had to be shared.
-    pub fn warnings(&self) -> &[String] {
-        &self.warnings
-    }
-
-    /// The device numbers of the FUSE and overlay filesystems, in order, if the command is supervised.
-    pub fn devices(&self) -> &[u64] {
-        &self.devices
-    }
-
-    /// Where the calls of a supervised command arrive; to be asked for once, before [`Running::wait`]. None if it came to
-    /// its end before that, or goes on without, of which there is a warning then.
-    ///
-    /// # Errors
-    /// The control socket can't be read.
-    pub fn listener(&mut self) -> Result<Option<Listener>> {
-        match receive(&self.process.life.control).map_err(control_error)? {
-            Some((FromChild::Listening, descriptors)) => {
-                Ok(descriptors.into_iter().next().map(Listener::new))
-            }
-            Some((FromChild::Alone, _)) => {
-                self.warnings.push(ALONE.to_owned());
-                Ok(None)
-            }
-            other => {
-                self.told = other.map(|(message, _)| message);
-                Ok(None)
-            }
-        }
-    }
-
-    /// Waits for the command, and until every process and mount of the sandbox is gone.
-    ///
-    /// # Errors
-    /// If the sandbox ended without saying how, and nobody asked for that.
-    pub fn wait(&mut self) -> Result<Exit> {
-        if let Some(exit) = &self.exit {
-            return Ok(exit.clone());
-        }
-        let told = self.read_to_end();
-        self.process.reap();
-        let exit = match told? {
-            Some(exit) => exit,
-            None if self.process.life.killed.load(Ordering::Acquire) => Exit::Signal(libc::SIGKILL),
-            None => return Err(self.process.lost("ran its command")),
-        };
-        self.exit = Some(exit.clone());
-        Ok(exit)
-    }
-
-    /// Whether a process inside was killed since all of them had used up what they may have of memory. Where no control
-    /// group could be made they have a limit each, and are refused what is beyond it.
-    pub fn is_out_of_memory(&self) -> bool {
-        self.process.groups.is_out_of_memory()
-    }
-
-    /// Kills the sandbox's init, and with it every process inside. [`Running::wait`] is still needed.
-    pub fn kill(&self) {
-        self.killer().kill();
-    }
-
-    /// A handle that ends the sandbox from another thread.
-    pub fn killer(&self) -> Killer {
-        Killer(Arc::clone(&self.process.life))
-    }
-
-    /// Reads until every process of the sandbox has closed the socket. The first report is the precise one: a command
-    /// that failed to start also ends.
-    fn read_to_end(&mut self) -> Result<Option<Exit>> {
-        let mut exit = None;
-        let mut told = self.told.take();
-        loop {
-            exit = exit.or(match told {
-                Some(FromChild::ExecFailed(what)) => Some(Exit::ExecFailed { what }),
-                Some(FromChild::Ended(how)) => Some(how),
-                Some(FromChild::Failed(failure)) => return Err(explain(failure)),
-                _ => None,
-            });
-            told = match receive(&self.process.life.control).map_err(control_error)? {
-                Some((message, _)) => Some(message),
-                None => return Ok(exit),
-            };
-        }
-    }
-}
-
-impl Killer {
-    /// Ends the sandbox. Harmless if it has ended.
-    pub fn kill(&self) {
-        self.0.kill();
-    }
-}
-
-impl fmt::Debug for Killer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Killer")
-    }
-}
-
 /// What keeps a sandbox alive, and ends it.
 #[derive(Debug)]
-struct Life {
-    control: UnixStream,
+pub(crate) struct Life {
+    pub(crate) control: UnixStream,
     /// The init's pidfd: a pid could be another process's by now. Unset before kernel 5.3.
-    init: OnceLock<OwnedFd>,
-    killed: AtomicBool,
+    pub(crate) init: OnceLock<OwnedFd>,
+    pub(crate) killed: AtomicBool,
 }
 
 impl Life {
-    fn kill(&self) {
+    pub(crate) fn kill(&self) {
         self.killed.store(true, Ordering::Release);
         if let Some(init) = self.init.get() {
             // It may have ended already.
@@ -271,13 +47,13 @@ impl Life {
 /// The set-up child; reaped on every way out.
 #[derive(Debug)]
 pub(crate) struct Process {
-    child: Child,
+    pub(crate) child: Child,
     reaped: bool,
     /// Nobody else is around but the command.
-    in_place: bool,
-    life: Arc<Life>,
+    pub(crate) in_place: bool,
+    pub(crate) life: Arc<Life>,
     /// They go after the child.
-    groups: Groups,
+    pub(crate) groups: Groups,
 }
 
 impl Process {
@@ -311,7 +87,7 @@ impl Process {
         self.send_with(message, &[])
     }
 
-    fn send_with(&self, message: &ToChild, descriptors: &[BorrowedFd<'_>]) -> Result<()> {
+    pub(crate) fn send_with(&self, message: &ToChild, descriptors: &[BorrowedFd<'_>]) -> Result<()> {
         match send(&self.life.control, message, descriptors) {
             Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(control_error(error)),
             _ => Ok(()),
@@ -340,11 +116,11 @@ impl Process {
     }
 
     /// Why it may have ended without a word.
-    fn lost(&self, doing: &'static str) -> Error {
+    pub(crate) fn lost(&self, doing: &'static str) -> Error {
         if self.groups.is_out_of_memory() { Error::OutOfMemory(doing) } else { Error::Lost(doing) }
     }
 
-    fn reap(&mut self) {
+    pub(crate) fn reap(&mut self) {
         if !self.reaped {
             // Only fails if somebody else has reaped it.
             let ended = self.child.wait();
@@ -368,6 +144,12 @@ impl Drop for Process {
 
 pub(crate) fn control_error(source: io::Error) -> Error {
     Error::Io { operation: "talk to the sandbox".into(), source }
+}
+
+/// What is started instead of this program; the first call counts.
+pub(crate) fn set_program(program: PathBuf) {
+    // A second call is ignored as documented.
+    let _ = PROGRAM.set(program);
 }
 
 pub(crate) fn program() -> PathBuf {

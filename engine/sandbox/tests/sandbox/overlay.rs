@@ -9,7 +9,7 @@ use std::path::Path;
 use rbuild_sandbox::{Channel, Exit, IdMap, Memory, Mount, Output, Sandbox, Setup, Upper, Worker};
 
 use crate::Case;
-use crate::support::{directory, is_root, run, shell, with};
+use crate::support::{directory, is_root, need_new_kernel, run, shell, with};
 
 pub const TESTS: &[Case] = &[
     ("overlay_changes_go_to_the_upper_directory", changes_go_to_the_upper_directory),
@@ -87,6 +87,7 @@ fn without_an_upper_directory_it_is_read_only() {
 
 /// Two at once, after the worker's end; what is written goes to the disk.
 fn over_a_filesystem_in_memory() {
+    need_new_kernel();
     let worker = Worker::start(&IdMap::detect().unwrap()).unwrap();
     worker.say(b"memory", &[]).unwrap();
     let memory = Memory::from(worker.hear().unwrap().1.pop().unwrap());
