@@ -38,7 +38,7 @@ impl Supervisor {
     }
 
     fn acl(&self, caller: &Caller<'_>) -> Result<Option<i64>, Errno> {
-        let name = caller.memory()?.path(caller.address(1))?;
+        let name = caller.path(caller.address(1))?;
         if !name.starts_with(PREFIX) {
             return Ok(None);
         }

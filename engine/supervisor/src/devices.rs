@@ -17,7 +17,7 @@ impl Supervisor {
             Call::Mknod => (libc::AT_FDCWD, 0),
             _ => (caller.number(0).cast_signed(), 1),
         };
-        let path = caller.memory()?.path(caller.address(at))?;
+        let path = caller.path(caller.address(at))?;
         let (mode, device) = (caller.number(at + 1), decode(caller.number(at + 2)));
         let special = match mode & libc::S_IFMT {
             libc::S_IFCHR => Special::CharDevice(device),

@@ -263,6 +263,14 @@ impl Caller<'_> {
         self.notification.arguments[at]
     }
 
+    /// The path at an address in its memory, without its NUL. As all that is found by its number, it may be of a later
+    /// process until [`still_waits`](Self::still_waits) says that it is not.
+    fn path(&self, address: u64) -> Result<Vec<u8>, Errno> {
+        // Opening the memory takes as long as all else that most of these calls need.
+        let peeked = if self.memory.get().is_none() { memory::peek_path(self.pid(), address) } else { None };
+        peeked.map_or_else(|| self.memory()?.path(address), Ok)
+    }
+
     /// Its memory, which is surely its own and not that of a later process with its number.
     fn memory(&self) -> Result<&Memory, Errno> {
         if let Some(memory) = self.memory.get() {

@@ -182,7 +182,7 @@ impl Wanted {
     fn of(caller: &Caller<'_>) -> Result<Option<Self>, Errno> {
         let number = |at| caller.number(at);
         let mode = |at| Mode::from_raw_mode(number(at) & 0o7777);
-        let text = |at| caller.memory()?.path(caller.address(at));
+        let text = |at| caller.path(caller.address(at));
         let at = |directory: usize| number(directory).cast_signed();
         let file = |flags: u32, mode| {
             let flags = OFlags::from_bits_retain(flags);

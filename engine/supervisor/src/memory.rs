@@ -1,8 +1,13 @@
 //! The memory of a process that waits for an answer: its arguments, and where it wants the results.
 
+use nix::{
+    sys::uio::{RemoteIoVec, process_vm_readv},
+    unistd::Pid,
+};
 use rustix::io::Errno;
 use std::{
     fs::{File, OpenOptions},
+    io::IoSliceMut,
     os::unix::fs::FileExt,
     sync::Arc,
 };
@@ -81,6 +86,19 @@ impl Memory {
     }
 }
 
+/// The path at an address of a process or thread, if it is short and the kernel lets us look; it may be a later process
+/// with that number.
+pub(crate) fn peek_path(pid: u32, address: u64) -> Option<Vec<u8>> {
+    let base = usize::try_from(address).ok()?;
+    let mut path = vec![0; FIRST.min(usize::try_from(PAGE - address % PAGE).ok()?)];
+    let remote = [RemoteIoVec { base, len: path.len() }];
+    let read = process_vm_readv(Pid::from_raw(pid.cast_signed()), &mut [IoSliceMut::new(&mut path)], &remote)
+        .ok()?;
+    let end = path[..read].iter().position(|byte| *byte == 0)?;
+    path.truncate(end);
+    Some(path)
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -92,13 +110,18 @@ mod tests {
         for length in [0, 1, 255, 256, 257, 4000, 4095] {
             let mut text = vec![b'x'; length];
             text.extend([0, b'y']);
-            assert_eq!(own.path(text.as_ptr() as u64).unwrap().len(), length);
+            let address = text.as_ptr() as u64;
+            assert_eq!(own.path(address).unwrap().len(), length);
+            let peeked = peek_path(std::process::id(), address);
+            assert!(peeked.is_none_or(|path| path.len() == length && length < FIRST));
         }
         let long = vec![b'x'; 5000];
         assert_eq!(own.path(long.as_ptr() as u64), Err(Errno::NAMETOOLONG));
         for nowhere in [0, 1, u64::MAX] {
             assert_eq!(own.path(nowhere), Err(Errno::FAULT));
+            assert_eq!(peek_path(std::process::id(), nowhere), None);
         }
+        assert_eq!(peek_path(std::process::id(), c"short".as_ptr() as u64).unwrap(), b"short");
     }
 
     #[test]

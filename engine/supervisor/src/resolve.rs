@@ -51,7 +51,7 @@ impl Name {
     /// # Errors
     /// ENOENT if it is empty; EFAULT, ENAMETOOLONG.
     pub(crate) fn at(caller: &Caller<'_>, at: usize, follow: bool) -> Result<Self, Errno> {
-        let path = caller.memory()?.path(caller.address(at))?;
+        let path = caller.path(caller.address(at))?;
         if path.is_empty() { Err(Errno::NOENT) } else { Ok(Self { directory: libc::AT_FDCWD, path, follow }) }
     }
 
@@ -63,7 +63,7 @@ impl Name {
         let empty = flags.contains(AtFlags::EMPTY_PATH);
         let path = match caller.address(at + 1) {
             0 if empty => Vec::new(),
-            address => caller.memory()?.path(address)?,
+            address => caller.path(address)?,
         };
         if path.is_empty() && !empty {
             return Err(Errno::NOENT);

@@ -96,7 +96,7 @@ pub(super) fn answer(
             0
         }
         Call::Getxattr | Call::Lgetxattr => {
-            let name = caller.memory()?.path(caller.address(1))?;
+            let name = caller.path(caller.address(1))?;
             let get = if held.is_link { lgetxattr } else { getxattr };
             let mut value = vec![0; LARGEST];
             let length = get(file, OsStr::from_bytes(&name), &mut value)?;
