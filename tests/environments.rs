@@ -227,10 +227,25 @@ fn with_store_on(mounted: &str, filesystem: &str) {
     assert!(store.found.contains(&format!(", on {filesystem}, ")), "{}", store.found);
 }
 
+/// The same on the kernel's overlay filesystem, too, whose folders are in the store.
+#[track_caller]
+fn with_folders_on(mounted: &str, filesystem: &str) {
+    with_store_on(mounted, filesystem);
+    let project = project();
+    // The second build has another step over the same base.
+    let script = format!(
+        "cd \"$FOLDER\"; mkdir store; {mounted}; cd work; \"$@\" > /dev/null; rm -r ../store/records; exec \"$@\""
+    );
+    let build =
+        Build::read(project.elsewhere(&script, &[&APPLY[..], &["--tier", "overlay"]].concat())).success();
+    assert_eq!(build.digest("it"), usual_digest().as_str(), "{filesystem}");
+    assert_ne!(build.ran(), [""; 0]);
+}
+
 #[test]
 fn sandbox_a_store_in_memory() {
     needs!(root, fuse, busybox, unshare);
-    with_store_on("mount -t tmpfs none store", "tmpfs, no reflinks");
+    with_folders_on("mount -t tmpfs none store", "tmpfs, no reflinks");
 }
 
 #[test]
@@ -244,7 +259,14 @@ fn sandbox_a_store_on_an_overlay() {
 fn sandbox_a_store_on_xfs() {
     needs!(root, fuse, busybox, unshare, "mkfs.xfs");
     let mounted = "[ -e disk ] || { truncate -s 400M disk; mkfs.xfs -q disk; }; mount -o loop disk store";
-    with_store_on(mounted, "XFS, reflinks");
+    with_folders_on(mounted, "XFS, reflinks");
+}
+
+#[test]
+fn sandbox_a_store_on_btrfs() {
+    needs!(root, fuse, busybox, unshare, "mkfs.btrfs");
+    let mounted = "[ -e disk ] || { truncate -s 400M disk; mkfs.btrfs -q disk; }; mount -o loop disk store";
+    with_folders_on(mounted, "btrfs, reflinks");
 }
 
 /// On rbuild's own filesystem, of all.
