@@ -8,13 +8,14 @@
 //! Where there is one id a table says whose each is that a step made or gave away ([`OwnerTable`]). All links, pipes and
 //! sockets that were made are in it; others were copied, which the kernel can't mark on them.
 
+mod moved;
+
 use super::{
     hand::Hand,
     open_folder,
-    step::Changes,
-    unpack::WHITEOUT,
+    stack::{Shown, Stack},
     upper::is_opaque,
-    wire::{self, IDENTITY, INODE, ORIGIN, READ_AT, place_mark},
+    wire::{self, IDENTITY, INODE, ORIGIN, WHITEOUT},
 };
 use crate::{
     error::{Error, Result},
@@ -25,15 +26,29 @@ use rbuild_supervisor::{Owned, OwnerTable};
 use rbuild_tree::{
     Delta, Editor, Entry, FoundKind, Kind, Metadata, Snapshot, Timestamp, Tree, TreePath, diff,
     encoding::{decode_snapshot, decode_tree},
-    lookup, walk,
 };
 use std::{
     collections::{BTreeMap, HashMap},
     fs::File,
     io,
     os::fd::AsFd,
-    sync::atomic::{AtomicBool, Ordering},
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
+
+/// Where the changes of a mount go.
+pub(super) struct Changes {
+    pub(super) shown: Shown,
+    pub(super) stack: Stack,
+    pub(super) folder: PathBuf,
+    /// Whether files of several names lay in it from the start.
+    pub(super) keeps_links: bool,
+    /// Who owns what of it, if the folder can't say.
+    pub(super) owners: Option<Arc<OwnerTable>>,
+}
 
 /// A snapshot becoming what the step left.
 struct Replay<'a> {
@@ -225,63 +240,6 @@ impl Replay<'_> {
             _ => {}
         }
         self.set_metadata(path, &found.metadata, &shown.metadata)
-    }
-
-    /// Where a file was, if it was somewhere else.
-    fn moved_from(&mut self, path: &TreePath, found: &Entry) -> Result<Option<TreePath>> {
-        let read_at = found.metadata.xattrs.get(READ_AT).and_then(|time| time.split_first_chunk());
-        let Some((seconds, mark)) = read_at else { return Ok(None) };
-        if !found.metadata.xattrs.contains_key(ORIGIN) && self.owned(&found.metadata).is_some() {
-            return Ok(None);
-        }
-        let mark = u32::from_le_bytes(mark.try_into().map_err(|_| malformed())?);
-        let first = self.first_names.get(path).copied().unwrap_or(path);
-        if mark == place_mark(first.as_bytes()) && self.was_there(first, seconds)? {
-            return Ok(None);
-        }
-        if self.places.is_none() {
-            self.places = Some(self.all_places()?);
-        }
-        match self.places.as_ref().and_then(|places| places.get(&mark)).cloned() {
-            Some(place) if self.was_there(&place, seconds)? => Ok(Some(place)),
-            _ => Ok(None),
-        }
-    }
-
-    /// Whether there was something whose file had this time of reading.
-    fn was_there(&self, path: &TreePath, seconds: &[u8; 8]) -> Result<bool> {
-        let was = lookup(self.store, self.before, path)?;
-        Ok(was.is_some_and(|was| was.metadata.mtime.seconds.to_le_bytes() == *seconds))
-    }
-
-    fn all_places(&self) -> Result<HashMap<u32, TreePath>> {
-        let mut places = HashMap::new();
-        walk(self.store, &self.before.tree, &mut |path, entry| {
-            let is_leaf = !entry.kind.is_directory();
-            if is_leaf && self.first_names.get(path).is_none_or(|first| *first == path) {
-                places.insert(place_mark(path.as_bytes()), path.clone());
-            }
-            Ok(())
-        })?;
-        Ok(places)
-    }
-
-    /// Puts what was in another place.
-    fn moved(&mut self, path: &TreePath, found: Entry, place: &TreePath) -> Result<()> {
-        let (answer, _) = self.hand.ask(&[b"look", place.as_bytes()], &[])?;
-        let below = decode_tree(&answer).map_err(|_| malformed())?;
-        let shown = place.name().and_then(|name| below.get(name));
-        let (Some(was), Some(shown)) = (lookup(self.store, self.before, place)?, shown) else {
-            return self.insert(path, &found);
-        };
-        let kind = match (was.kind, found.kind) {
-            // An empty file stood for it.
-            (device @ (Kind::CharDevice(_) | Kind::BlockDevice(_)), Kind::File { size: 0, .. }) => device,
-            (_, kind) => kind,
-        };
-        self.make_parents(path)?;
-        let metadata = self.left(&was.metadata, &found.metadata, &shown.metadata);
-        Ok(self.editor.insert(path, Entry { metadata, kind })?)
     }
 
     /// Puts what is new.

@@ -10,9 +10,10 @@ use std::{
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     path::Path,
     sync::{
-        Mutex,
+        Arc, Mutex,
         atomic::{AtomicBool, Ordering},
     },
+    thread::{self, JoinHandle},
 };
 
 /// Questions that may wait for their answers: one is worked on while the next is made.
@@ -110,6 +111,26 @@ impl Hand {
     /// Something can't be removed.
     pub(super) fn empty(&self, folder: &Path) -> Result<()> {
         self.ask(&[b"empty"], &[open_folder(folder)?.as_fd()]).map(drop)
+    }
+}
+
+/// A worker that is started while it is found out whether one is needed: it takes as long as that.
+pub struct EarlyWorker(JoinHandle<Option<(IdMap, Hand)>>);
+
+impl EarlyWorker {
+    /// Begins to start one.
+    pub fn start() -> Self {
+        Self(thread::spawn(|| {
+            let ids = IdMap::detect().ok()?;
+            let hand = Hand::start(&ids).ok()?;
+            Some((ids, hand))
+        }))
+    }
+
+    /// The worker, if it has these ids.
+    pub(super) fn with(self, wanted: &IdMap) -> Option<Arc<Hand>> {
+        let (ids, hand) = self.0.join().ok()??;
+        (ids == *wanted).then(|| Arc::new(hand))
     }
 }
 

@@ -11,7 +11,7 @@ use std::{os::fd::AsFd, sync::atomic::Ordering};
 /// A build has no more entries in memory: 1.2 KiB each.
 const MOST_ENTRIES: u64 = 1 << 16;
 /// Nor more bytes of files that can't name theirs, and of links.
-pub(super) const MOST_BYTES: u64 = 8 << 20;
+const MOST_BYTES: u64 = 8 << 20;
 
 impl Checkouts {
     /// A tree of that many entries, if it should and can be in memory.
@@ -58,7 +58,8 @@ impl Checkouts {
 impl Hand {
     /// A new filesystem in memory.
     fn memory(&self, entries: u64) -> Result<Memory> {
-        let (_, descriptors) = self.ask(&[b"memory", &entries.to_le_bytes()], &[])?;
+        let (_, descriptors) =
+            self.ask(&[b"memory", &entries.to_le_bytes(), &MOST_BYTES.to_le_bytes()], &[])?;
         let memory = descriptors.into_iter().next().map(Memory::from);
         memory.ok_or_else(|| Error::internal("the worker's answer is malformed"))
     }

@@ -1,10 +1,7 @@
 //! Trees that say literally what a folder of a stack holds: a difference with the kernel's marks, and what mounts stand
 //! on.
 
-use super::{
-    unpack::WHITEOUT,
-    wire::{OPAQUE, ORIGIN},
-};
+use super::wire::{OPAQUE, ORIGIN, WHITEOUT};
 use crate::store::Store;
 use rbuild_tree::{
     Change, Editor, Entry, Kind, MemoryStore, Metadata, ObjectId, Result, Snapshot, Timestamp, Tree, TreeId,

@@ -27,13 +27,14 @@
 //! ```text
 //! mod      what a build has of all these
 //! stack    which folders a snapshot is shown by        kept     those that outlive a build
-//! in_memory  whole trees that are laid out in memory
+//! in_memory  whole trees laid out in memory
 //! checks   whether the store has what kept ones name
 //! step     the folders of one step's mounts
 //! layer    a difference, and what mounts stand on, as trees that say literally what a folder holds
 //! hand     the engine's side of the worker            fill     making a folder
 //! foreign  what of a tree folders of one id can't show
-//! changes  from what the kernel left to a snapshot
+//! changes  from what the kernel left to a snapshot    moved    … of what was somewhere else
+//! outcome  what its operations give
 //! worker   the worker: dispatch        unpack  filling a folder        upper  reading changes
 //! place    directories by paths of any length
 //! wire     what goes between them
@@ -47,6 +48,7 @@ mod hand;
 mod in_memory;
 mod kept;
 mod layer;
+mod outcome;
 mod place;
 mod stack;
 mod step;
@@ -55,7 +57,9 @@ mod upper;
 mod wire;
 mod worker;
 
-pub use step::{Shown, StepFolders};
+pub use hand::EarlyWorker;
+pub use stack::Shown;
+pub use step::StepFolders;
 pub use worker::work;
 
 use crate::value::Lineage;
@@ -67,8 +71,9 @@ use checks::Checks;
 use fill::Bytes;
 use hand::Hand;
 use layer::Trees;
-use rbuild_sandbox::{IdMap, Memory};
+use rbuild_sandbox::IdMap;
 use rbuild_tree::{Snapshot, SnapshotId};
+use stack::Stack;
 use std::{
     collections::HashMap,
     fs, io,
@@ -80,15 +85,6 @@ use std::{
     },
     thread::{self, JoinHandle},
 };
-
-/// What shows a snapshot together.
-#[derive(Clone, Default)]
-struct Stack {
-    /// The uppermost first.
-    folders: Vec<PathBuf>,
-    /// What lies below them all, where that is not on the disk.
-    memory: Option<Memory>,
-}
 
 /// The stacks of a build; folders that are not kept are removed when it is dropped.
 pub struct Checkouts {
@@ -116,26 +112,6 @@ pub struct Checkouts {
     idle: Arc<Mutex<Vec<Arc<Hand>>>>,
     /// Folders of steps being removed.
     removals: Mutex<Vec<JoinHandle<()>>>,
-}
-
-/// A worker that is started while it is found out whether one is needed: it takes as long as that.
-pub struct EarlyWorker(JoinHandle<Option<(IdMap, Hand)>>);
-
-impl EarlyWorker {
-    /// Begins to start one.
-    pub fn start() -> Self {
-        Self(thread::spawn(|| {
-            let ids = IdMap::detect().ok()?;
-            let hand = Hand::start(&ids).ok()?;
-            Some((ids, hand))
-        }))
-    }
-
-    /// The worker, if it has these ids.
-    fn with(self, wanted: &IdMap) -> Option<Arc<Hand>> {
-        let (ids, hand) = self.0.join().ok()??;
-        (ids == *wanted).then(|| Arc::new(hand))
-    }
 }
 
 impl Checkouts {

@@ -1,7 +1,7 @@
 //! Which folders a stack is made of: those of what a snapshot was made from, as far as that is known, and the difference.
 
 use super::{
-    Checkouts, Stack, checks,
+    Checkouts, checks,
     fill::Bytes,
     hand::Hand,
     kept,
@@ -9,7 +9,8 @@ use super::{
     locked, open_folder,
 };
 use crate::error::Result;
-use rbuild_tree::{Kind, ObjectId, Snapshot, SnapshotId, walk};
+use rbuild_sandbox::Memory;
+use rbuild_tree::{Kind, ObjectId, Snapshot, SnapshotId, TreePath, walk};
 use std::{collections::HashSet, os::fd::AsFd, path::PathBuf};
 
 /// More than this on top of each other, and the next one lies on the lowest: every look-up asks them all, and the kernel
@@ -143,6 +144,23 @@ impl Checkouts {
         locked(&self.kept).push(kept);
         folder
     }
+}
+
+/// What a mount shows.
+pub struct Shown {
+    /// The tree.
+    pub tree: Snapshot,
+    /// Places for other mounts, directories or files, that are no part of it where it has none.
+    pub lent: Vec<(TreePath, bool)>,
+}
+
+/// What shows a snapshot together.
+#[derive(Clone, Default)]
+pub(super) struct Stack {
+    /// The uppermost first.
+    pub(super) folders: Vec<PathBuf>,
+    /// What lies below them all, where that is not on the disk.
+    pub(super) memory: Option<Memory>,
 }
 
 impl Stack {

@@ -1,25 +1,19 @@
 //! The folders of one step's mounts.
 
 use super::{
-    Bytes, Checkouts, Hand, Stack, changes, foreign,
+    Bytes, Checkouts, Hand, Shown, Stack,
+    changes::{self, Changes},
+    foreign,
     layer::{self, Trees},
 };
 use crate::error::{Error, Result};
 use rbuild_sandbox::{Memory, Mount, Upper};
 use rbuild_supervisor::OwnerTable;
-use rbuild_tree::{Delta, Snapshot, Timestamp, TreePath};
+use rbuild_tree::{Delta, Snapshot, Timestamp};
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
 };
-
-/// What a mount shows.
-pub struct Shown {
-    /// The tree.
-    pub tree: Snapshot,
-    /// Places for other mounts, directories or files, that are no part of it where it has none.
-    pub lent: Vec<(TreePath, bool)>,
-}
 
 /// The folders of a step, removed when dropped.
 pub struct StepFolders<'a> {
@@ -32,17 +26,6 @@ pub struct StepFolders<'a> {
     tables: Vec<Arc<OwnerTable>>,
     /// Those of all mounts, in order.
     memories: Vec<Memory>,
-}
-
-/// Where the changes of a mount go.
-pub(super) struct Changes {
-    pub(super) shown: Shown,
-    pub(super) stack: Stack,
-    pub(super) folder: PathBuf,
-    /// Whether files of several names lay in it from the start.
-    pub(super) keeps_links: bool,
-    /// Who owns what of it, if the folder can't say.
-    pub(super) owners: Option<Arc<OwnerTable>>,
 }
 
 impl<'a> StepFolders<'a> {

@@ -3,13 +3,13 @@
 //! What is refused is left out: the engine compares with what the folder has, not with what it should have.
 
 use super::{
+    outcome::{Doing, Outcome},
     place,
-    wire::{BYTES, NO_BYTES, OPAQUE, place_mark},
-    worker::{Doing, Outcome},
+    wire::{BYTES, NO_BYTES, OPAQUE, WHITEOUT, place_mark},
 };
 use rbuild_overlay::clone_prefix;
 use rbuild_tree::{
-    Device, Entry, Kind, Metadata,
+    Entry, Kind, Metadata,
     encoding::{decode_snapshot, decode_tree},
 };
 use rustix::fs::{
@@ -28,9 +28,6 @@ use std::{
     },
     path::{Path, PathBuf},
 };
-
-/// How a directory of an overlay says that a name of those below it is gone.
-pub(super) const WHITEOUT: Kind = Kind::CharDevice(Device { major: 0, minor: 0 });
 
 /// The bits that making a file sets.
 const PERMISSIONS: u32 = 0o777;

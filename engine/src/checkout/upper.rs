@@ -5,10 +5,9 @@
 //! stack has under their names. The bytes of files that have some come along, open.
 
 use super::{
+    outcome::{Doing, Outcome},
     place,
-    unpack::WHITEOUT,
-    wire::{self, IDENTITY, INODE, MANY_BYTES, MOST_ENTRIES, OPAQUE, ORIGIN, READ_AT, weight},
-    worker::{Doing, Outcome},
+    wire::{self, IDENTITY, INODE, MANY_BYTES, MOST_ENTRIES, OPAQUE, ORIGIN, READ_AT, WHITEOUT, weight},
 };
 use crate::folder::attributes;
 use rbuild_tree::{

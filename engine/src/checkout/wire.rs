@@ -3,7 +3,7 @@
 //! Trees go in their canonical encoding. What they have no room for goes along as attributes of names that no
 //! filesystem gives out.
 
-use rbuild_tree::{Entry, Kind, ObjectId};
+use rbuild_tree::{Device, Entry, Kind, ObjectId};
 
 /// Which inode it is, of what has several names: 8 bytes.
 pub(super) const INODE: &[u8] = b"rbuild.inode";
@@ -15,6 +15,9 @@ pub(super) const IDENTITY: &[u8] = b"rbuild.identity";
 pub(super) const OPAQUE: &[u8] = b"user.overlay.opaque";
 /// The kernel's mark of what it copied up, where a file has one name only.
 pub(super) const ORIGIN: &[u8] = b"user.overlay.origin";
+
+/// How a directory of an overlay says that a name of those below it is gone.
+pub(super) const WHITEOUT: Kind = Kind::CharDevice(Device { major: 0, minor: 0 });
 
 /// The kernel's marks of a file whose bytes are another one's, and of that one's path.
 pub(super) const NO_BYTES: &[u8] = b"user.overlay.metacopy";

@@ -1,6 +1,11 @@
 //! The worker: does with the ids of a sandbox what the engine asks for, until nobody asks any more.
 
-use super::{in_memory::MOST_BYTES, unpack::Unpack, upper::Upper, wire};
+use super::{
+    outcome::{Doing, Outcome},
+    unpack::Unpack,
+    upper::Upper,
+    wire,
+};
 use crate::store::remove_contents;
 use rbuild_sandbox::{Channel, Memory};
 use rustix::fs::{Mode, OFlags, openat};
@@ -9,35 +14,6 @@ use std::{
     os::fd::{AsFd, OwnedFd},
     path::Path,
 };
-
-/// What one operation gave, or why it could not be done, as a sentence.
-pub(super) type Outcome<T> = Result<T, String>;
-
-/// Names the operation that failed.
-pub(super) trait Doing<T>: Sized {
-    fn doing(self, what: &str, path: &Path) -> Outcome<T>;
-
-    /// At a name in a directory.
-    fn doing_in(self, what: &str, directory: &Path, name: impl AsRef<Path>) -> Outcome<T>;
-}
-
-impl<T, E: Into<io::Error>> Doing<T> for Result<T, E> {
-    fn doing(self, what: &str, path: &Path) -> Outcome<T> {
-        self.map_err(|error| format!("{what} /{}: {}", start(path).display(), error.into()))
-    }
-
-    fn doing_in(self, what: &str, directory: &Path, name: impl AsRef<Path>) -> Outcome<T> {
-        match self {
-            Ok(done) => Ok(done),
-            error => error.doing(what, &directory.join(name)),
-        }
-    }
-}
-
-/// As much of a path as a message has room for.
-fn start(path: &Path) -> &Path {
-    path.ancestors().find(|path| path.as_os_str().len() < 1000).unwrap_or(path)
-}
 
 /// What is under way.
 #[derive(Default)]
@@ -106,10 +82,12 @@ impl Worker {
                 let found = self.upper.as_ref().ok_or("nothing was begun")?.look_below(path)?;
                 return Ok((found, Vec::new()));
             }
-            // How many entries it is to have room for: 8 bytes. It goes back.
-            [b"memory", entries] => {
-                let entries = (*entries).try_into().map_err(|_| "the question is malformed")?;
-                let memory = Memory::make(u64::from_le_bytes(entries), MOST_BYTES);
+            // How many entries and bytes it is to have room for: 8 bytes each. It goes back.
+            [b"memory", entries, bytes] => {
+                let number = |bytes: &[u8]| {
+                    bytes.try_into().map(u64::from_le_bytes).map_err(|_| "the question is malformed")
+                };
+                let memory = Memory::make(number(entries)?, number(bytes)?);
                 let memory = memory.and_then(|memory| memory.as_fd().try_clone_to_owned());
                 return Ok((Vec::new(), vec![memory.doing("make in memory", Path::new(""))?]));
             }
