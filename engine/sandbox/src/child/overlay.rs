@@ -55,7 +55,9 @@ impl Directories {
         make_directory(place, step)?;
         let lower: Vec<String> = self.lower.iter().map(by_descriptor).collect();
         let data = self.data.as_ref().map_or_else(String::new, |data| format!("::{}", by_descriptor(data)));
-        let mut options = format!("lowerdir={}{data},userxattr", lower.join(":"));
+        // One device number for several filesystems would cost the upper bits of inode numbers, which are the same number
+        // for programs that have 53 bits for them (JavaScript).
+        let mut options = format!("lowerdir={}{data},userxattr,xino=off", lower.join(":"));
         // A file's time of reading is the caller's: it goes along when the kernel copies it up.
         let mut flags = MsFlags::MS_NODEV | MsFlags::MS_NOATIME;
         match (&self.upper, step) {
