@@ -274,6 +274,50 @@ fn what_is_laid_out_is_kept_between_builds() {
     assert_eq!(build.digest("it"), project.usual("fuse"));
 }
 
+/// Says how large the attribute `user.big` of each of these is, and whether it is on the device of the root.
+const LOOK: &str = r#"
+#include <stdio.h>
+#include <sys/stat.h>
+#include <sys/xattr.h>
+int main(int count, char **paths) {
+    struct stat root, found;
+    stat("/", &root);
+    for (int at = 1; at < count; at++)
+        printf("%s %zd %d\n", paths[at], getxattr(paths[at], "user.big", 0, 0),
+               stat(paths[at], &found) == 0 && found.st_dev == root.st_dev);
+}
+"#;
+
+/// In memory and on the disk a base has its attributes, and one device number.
+#[test]
+fn steps_see_the_same_wherever_a_base_is_laid_out() {
+    needs!(fuse, busybox, gcc, "setfattr");
+    let project = busybox(
+        "[source.big]\narchive = 'big.tar'\n[source.look]\npath = 'look'\n\
+         [step.all]\nmerge = ['base', 'big']\ncopy = [{ from = 'look', dest = '/bin/' }]\n\
+         [step.it]\nfrom = 'all'\nrun = 'look /big/* /bin/busybox /big > /told'\n\
+         [image.it]\nfrom = 'it'\noutput = [{ oci = 'dist/it' }]\n",
+    );
+    project.write("look.c", LOOK);
+    run(Command::new("gcc")
+        .args(["-O1", "-static", "-o"])
+        .args([project.path("look"), project.path("look.c")]));
+    for number in 0..100 {
+        let folder = project.path(&format!("big/{number:03}"));
+        fs::create_dir_all(&folder).expect("a folder");
+        run(Command::new("setfattr").args(["-n", "user.big", "-v", &"x".repeat(3_000)]).arg(&folder));
+    }
+    let archive = ["--xattrs", "--xattrs-include=user.*", "--sort=name", "-cf", "big.tar", "big"];
+    run(Command::new("tar").args(archive).current_dir(project.path("")));
+    let usual = project.usual("fuse");
+    for place in ["memory", "disk"] {
+        let build = project.apply(["--tier", "overlay"]).success();
+        assert_eq!(build.digest("it"), usual, "{place}");
+        fs::remove_dir_all(project.store().join("records")).expect("what is known");
+    }
+    assert_eq!(project.kept().len(), 1);
+}
+
 /// More than a base may take of memory: it is on the disk at once.
 #[test]
 fn a_base_that_would_take_much_memory_is_laid_out_in_the_store() {

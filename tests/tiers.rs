@@ -1,7 +1,7 @@
 //! The same build on every tier, each from an empty store: the same images.
 
 use crate::support::{Build, Project, busybox, odd};
-use std::process::Command;
+use std::{fs, process::Command};
 
 /// On FUSE; then on other tiers, each in a store of its own.
 #[track_caller]
@@ -18,6 +18,13 @@ pub(crate) fn same_on(tiers: &[&str], project: &Project, image: &str, step: &str
         let other = on(tier);
         same_lines(tier, &fuse.1, &other.1);
         assert_eq!(other.0, fuse.0, "--tier {tier}");
+    }
+    if tiers.contains(&"overlay") {
+        // Its base was in memory, and is on the disk now.
+        fs::remove_dir_all(project.path("overlay/records")).expect("what is known");
+        let again = on("overlay");
+        same_lines("overlay, again", &fuse.1, &again.1);
+        assert_eq!(again.0, fuse.0);
     }
 }
 

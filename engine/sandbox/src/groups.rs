@@ -6,12 +6,17 @@
 //!
 //! Limits: a group of version 2 that holds processes hands nothing down, and its processes are not moved to change that.
 
+mod hierarchy;
+
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::Limits;
+
+pub use hierarchy::memory_limit;
+use hierarchy::{Hierarchy, hierarchies};
 
 /// How the names of our groups begin; then come the number of the engine's process and one of its own.
 const PREFIX: &str = "rbuild-";
@@ -173,70 +178,6 @@ fn remove_left(parent: &Path) {
             let _ = fs::remove_dir(entry.path());
         }
     }
-}
-
-/// A tree of control groups that is mounted.
-#[derive(Debug, PartialEq, Eq)]
-struct Hierarchy {
-    is_second: bool,
-    /// Those of version 1, which has a tree for each.
-    controllers: Vec<String>,
-    /// Where the tree is mounted.
-    point: PathBuf,
-    /// The group of this process.
-    own: PathBuf,
-}
-
-impl Hierarchy {
-    fn has(&self, controller: &str) -> bool {
-        self.is_second || self.controllers.iter().any(|known| known == controller)
-    }
-
-    /// Where a group for all of these can be tried, the nearest first.
-    fn parents(&self, wanted: &[Wanted]) -> Vec<PathBuf> {
-        if !self.is_second {
-            return vec![self.own.clone()];
-        }
-        let hands_down = |folder: &&Path| {
-            let text = fs::read_to_string(folder.join("cgroup.subtree_control")).unwrap_or_default();
-            wanted.iter().all(|wanted| text.split_whitespace().any(|known| known == wanted.controller()))
-        };
-        let within = self.own.ancestors().take_while(|folder| folder.starts_with(&self.point));
-        within.filter(hands_down).map(Path::to_owned).collect()
-    }
-}
-
-/// Those of a process, by its mountinfo and its cgroup file (proc(5)); version 2 first.
-fn hierarchies(mountinfo: &str, groups: &str) -> Vec<Hierarchy> {
-    let mut found: Vec<Hierarchy> = mountinfo.lines().filter_map(|line| hierarchy(line, groups)).collect();
-    found.sort_by_key(|hierarchy| !hierarchy.is_second);
-    found
-}
-
-fn hierarchy(line: &str, groups: &str) -> Option<Hierarchy> {
-    let (place, filesystem) = line.split_once(" - ")?;
-    let mut place = place.split(' ').skip(3);
-    let (root, point) = (place.next()?, place.next()?);
-    let mut filesystem = filesystem.split(' ');
-    let kind = filesystem.next()?;
-    let controllers: Vec<String> = match kind {
-        "cgroup2" => Vec::new(),
-        "cgroup" => filesystem.nth(1)?.split(',').map(str::to_owned).collect(),
-        _ => return None,
-    };
-    let own = groups.lines().find_map(|line| {
-        let mut fields = line.splitn(3, ':').skip(1);
-        let (of, path) = (fields.next()?, fields.next()?);
-        let is_it = match kind {
-            "cgroup2" => of.is_empty(),
-            _ => !of.is_empty() && of.split(',').all(|one| controllers.iter().any(|known| known == one)),
-        };
-        is_it.then_some(path)
-    })?;
-    // What is mounted may be a part of the tree.
-    let inside = Path::new(own).strip_prefix(root).ok()?;
-    let own = Path::new(point).join(inside);
-    Some(Hierarchy { is_second: kind == "cgroup2", controllers, point: point.into(), own })
 }
 
 #[cfg(test)]

@@ -30,6 +30,28 @@ fn hierarchies_are_those_of_the_process() {
     assert_eq!(hierarchies(BOTH, "4:memory:/elsewhere\n"), [], "not in what is mounted");
 }
 
+#[test]
+fn the_smallest_limit_of_memory_counts() {
+    let folder = tempfile::tempdir().unwrap();
+    let point = folder.path();
+    fs::create_dir_all(point.join("slice/scope")).unwrap();
+    let unified = second(point, "slice/scope");
+    assert_eq!(unified.memory_limit(), None);
+    for (file, content) in
+        [("slice/memory.max", "2048\n"), ("slice/scope/memory.max", "max\n"), ("memory.max", "4096\n")]
+    {
+        fs::write(point.join(file), content).unwrap();
+    }
+    assert_eq!(unified.memory_limit(), Some(2048));
+    fs::write(point.join("slice/memory.limit_in_bytes"), "77\n").unwrap();
+    let first = |controller: &str| Hierarchy {
+        is_second: false,
+        controllers: vec![controller.into()],
+        ..second(point, "slice")
+    };
+    assert_eq!((first("memory").memory_limit(), first("cpu").memory_limit()), (Some(77), None));
+}
+
 fn second(point: &Path, own: &str) -> Hierarchy {
     Hierarchy { is_second: true, controllers: Vec::new(), point: point.into(), own: point.join(own) }
 }

@@ -75,6 +75,7 @@ pub use environment::{
 };
 pub use error::{Error, Failure, Part, Result};
 pub use exit::{ExecFailure, Exit};
+pub use groups::memory_limit;
 pub use ids::{Extent, IdMap, MapMethod, OneId};
 pub use memory::Memory;
 pub use processes::Process;

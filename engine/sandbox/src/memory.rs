@@ -18,20 +18,17 @@ use rustix::mount::{
 pub struct Memory(Arc<OwnedFd>);
 
 impl Memory {
-    /// Makes one with room for `entries`, each with a KiB of names of attributes and their values, and for no more than
-    /// `bytes` of contents and targets of links. To be called by a worker.
+    /// Makes one with room for `kibibytes` of entries, of which each takes one and what it has of names of attributes and
+    /// their values, and for `bytes` of contents and targets of links. To be called by a worker.
     ///
     /// # Errors
     /// The kernel is too old, or a filter of system calls forbids it.
-    pub fn make(entries: u64, bytes: u64) -> io::Result<Self> {
+    pub fn make(kibibytes: u64, bytes: u64) -> io::Result<Self> {
         let context = fsopen("tmpfs", FsOpenFlags::FSOPEN_CLOEXEC)?;
         let context = context.as_fd();
-        // An inode is accounted for as a KiB, and attributes with it.
-        let options = [
-            ("mode", "755".to_owned()),
-            ("nr_inodes", (2 * entries).to_string()),
-            ("size", bytes.to_string()),
-        ];
+        // That is how inodes are accounted for, and attributes with them.
+        let options =
+            [("mode", "755".to_owned()), ("nr_inodes", kibibytes.to_string()), ("size", bytes.to_string())];
         for (name, value) in options {
             fsconfig_set_string(context, name, value)?;
         }

@@ -82,6 +82,7 @@ impl Sandbox {
     /// As [`Sandbox::spawn`].
     pub fn spawn_with(setup: &Setup, output: Output, memories: &[Memory]) -> Result<Started> {
         setup.check()?;
+        setup.check_memories(memories.len())?;
         let guarded = match setup.is_bare() {
             false => guarded_program(&setup.ids)?,
             // That takes a mount.

@@ -263,6 +263,17 @@ impl Setup {
         self.check_ids()
     }
 
+    /// Whether that many filesystems in memory are what its mounts ask for.
+    pub(crate) fn check_memories(&self, count: usize) -> Result<()> {
+        let asks = |mount: &&Mount| matches!(mount, Mount::Overlay { memory: true, .. });
+        match self.mounts.iter().filter(asks).count() {
+            asked if asked == count => Ok(()),
+            asked => {
+                Err(Error::Setup(format!("{asked} filesystems in memory are asked for, {count} came along")))
+            }
+        }
+    }
+
     /// Whether there is no namespace.
     pub(crate) fn is_bare(&self) -> bool {
         matches!(self.mounts.first(), Some(Mount::Chroot { .. } | Mount::InPlace(_)))

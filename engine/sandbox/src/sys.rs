@@ -69,8 +69,8 @@ pub(crate) fn replace_descriptor(source: &OwnedFd, target: RawFd) -> Result<()> 
 
 /// Closes a descriptor that this process was started with; one that is not open is ignored.
 pub(crate) fn close_inherited(descriptor: RawFd) {
-    // SAFETY: called before this process opens anything but the control socket, which the caller leaves out, so
-    // nobody owns the number.
+    // SAFETY: called before this process opens anything but the control socket and what came along over it, which the
+    // caller leaves out, so nobody owns the number.
     unsafe { libc::close(descriptor) };
 }
 

@@ -7,7 +7,8 @@
 //! checkouts/NAME/stamp     written last: the inode of the folder, when that was changed last, the size of `objects`
 //! ```
 //!
-//! An empty `NAME` says that a build did without: the next one that needs it makes it ([`in_memory`](super::in_memory)).
+//! An empty `NAME` is a note that a build did without ([`in_memory`](super::in_memory)): the next one that needs it makes it,
+//! if there is room on the disk.
 //! A copy of a store has other inodes: perhaps it lacks attributes, without which files would be empty. Who uses one holds a
 //! shared lock on `NAME`; its time is that of its last use. What a power cut may have taken is not used.
 
@@ -61,7 +62,27 @@ pub(super) fn is_there(store: &Store, name: &str) -> bool {
 /// Notes that this build does without it; gives whether that was noted before, and there is room for it.
 pub(super) fn is_missed_again(store: &Store, name: &str) -> bool {
     // An empty folder that one that is kept can replace.
-    fs::create_dir(store.checkouts_path().join(name)).is_err() && room(store) >= ROOM
+    match fs::create_dir(store.checkouts_path().join(name)) {
+        Ok(()) => forget_old_notes(store),
+        Err(error) => return error.kind() == io::ErrorKind::AlreadyExists && room(store) >= ROOM,
+    }
+    false
+}
+
+fn forget_old_notes(store: &Store) {
+    let notes = places(store).filter(|place| is_note(place)).collect();
+    for note in oldest(notes, MOST) {
+        // Not if another process has just put what was missed there.
+        let _ = fs::remove_dir(note);
+    }
+}
+
+fn places(store: &Store) -> impl Iterator<Item = PathBuf> {
+    fs::read_dir(store.checkouts_path()).into_iter().flatten().flatten().map(|entry| entry.path())
+}
+
+fn is_note(place: &Path) -> bool {
+    fs::read_dir(place).is_ok_and(|mut inside| inside.next().is_none())
 }
 
 /// Takes one into use; none if there is none that can be trusted.
@@ -100,13 +121,10 @@ pub(super) fn keep(store: &Store, scratch: &Path, name: &str, objects: &[ObjectI
 /// Makes room for one more: those that can't be trusted go, and then those used least recently, unless somebody uses them.
 pub(super) fn tidy(store: &Store, hand: &Hand) {
     let most = if room(store) < ROOM { 0 } else { MOST };
-    let places =
-        fs::read_dir(store.checkouts_path()).into_iter().flatten().flatten().map(|entry| entry.path());
-    let (missed, places): (Vec<_>, Vec<_>) =
-        places.partition(|place| fs::read_dir(place).is_ok_and(|mut inside| inside.next().is_none()));
-    let (sound, mut excess): (Vec<_>, Vec<_>) = places.into_iter().partition(|place| is_sound(store, place));
-    excess.extend(oldest(sound, most));
-    excess.extend(oldest(missed, MOST));
+    let places = places(store).filter(|place| !is_note(place));
+    let (sound, mut excess): (Vec<_>, Vec<_>) = places.partition(|place| is_sound(store, place));
+    // For one more.
+    excess.extend(oldest(sound, most.saturating_sub(1)));
     for place in excess {
         if let Err(error) = remove(store, hand, &place) {
             tracing::debug!(?place, %error, "a kept folder could not be removed");
@@ -114,27 +132,25 @@ pub(super) fn tidy(store: &Store, hand: &Hand) {
     }
 }
 
-/// Those that must go to make room for one more.
+/// Those that are too many.
 fn oldest(places: Vec<PathBuf>, most: usize) -> impl Iterator<Item = PathBuf> {
     let used = |place: &PathBuf| fs::metadata(place).and_then(|found| found.modified()).ok();
     let mut places: Vec<_> = places.into_iter().map(|place| (used(&place), place)).collect();
     places.sort();
-    let count = (places.len() + 1).saturating_sub(most);
+    let count = places.len().saturating_sub(most);
     places.into_iter().take(count).map(|(_, place)| place)
 }
 
 fn remove(store: &Store, hand: &Hand, place: &Path) -> io::Result<()> {
     let lock = File::open(place)?;
-    if lock.try_lock().is_err() {
+    // Perhaps it is another one by now.
+    if lock.try_lock().is_err() || fs::metadata(place)?.ino() != lock.metadata()?.ino() {
         return Ok(());
     }
     // From here on nobody finds it.
     let scratch = store.scratch().fresh();
     fs::rename(place, &scratch)?;
-    let folder = scratch.join(FOLDER);
-    if folder.exists() {
-        hand.empty(&folder).map_err(|error| io::Error::other(error.message().to_owned()))?;
-    }
+    hand.empty(&scratch.join(FOLDER)).map_err(|error| io::Error::other(error.message().to_owned()))?;
     crate::store::remove_all(&scratch)
 }
 

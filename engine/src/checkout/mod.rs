@@ -20,8 +20,7 @@
 //! there before is EXDEV, for which programs copy: as new files those get the epoch where the tree has a later time. What
 //! a folder can't hold of a file goes along when the file is moved, unless a program has set its time of reading too. A
 //! character device 0:0 of a tree is not there. The order of listings, inode numbers and the nanoseconds of times of reading
-//! are the filesystem's and rbuild's; files of a base in memory have another device number than directories and new files,
-//! as on any overlay of several filesystems. A program that goes on after "No space left on device" is not found out. Where
+//! are the filesystem's and rbuild's; inode numbers of a base in memory have the uppermost bit. A program that goes on after "No space left on device" is not found out. Where
 //! files of several names have more than 64 MiB (`layer.rs`), a write to one goes to that name alone; other changes reach
 //! all its names.
 //!
@@ -99,7 +98,7 @@ pub struct Checkouts {
     origins: Mutex<HashMap<SnapshotId, (SnapshotId, Snapshot)>>,
     /// All that were made and are not kept.
     folders: Mutex<Vec<PathBuf>>,
-    /// How many entries are laid out in memory.
+    /// How many bytes of entries are laid out in memory.
     in_memory: Mutex<u64>,
     /// In use.
     kept: Mutex<Vec<kept::Kept>>,

@@ -4,7 +4,7 @@ use super::{
     Checkouts, checks,
     fill::Bytes,
     hand::Hand,
-    kept,
+    in_memory, kept,
     layer::{self, Trees},
     locked, open_folder,
 };
@@ -81,11 +81,11 @@ impl Checkouts {
             self.checks.begin(&self.store, &kept.objects);
             return Ok(Stack::from(self.hold(kept)));
         }
-        let Contents { entries, objects } = match self.bytes() {
+        let Contents { memory, objects } = match self.bytes() {
             Bytes::Shared(_) => contents(&trees, snapshot)?,
             Bytes::Copied => Contents::default(),
         };
-        if let Some(memory) = self.lay_in_memory(hand, &trees, snapshot, entries, &name)? {
+        if let Some(memory) = self.lay_in_memory(hand, &trees, snapshot, memory, &name)? {
             self.checks.begin_with(&self.store, objects);
             return Ok(Stack { folders: Vec::new(), memory: Some(memory) });
         }
@@ -155,7 +155,7 @@ pub struct Shown {
 }
 
 /// What shows a snapshot together.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub(super) struct Stack {
     /// The uppermost first.
     pub(super) folders: Vec<PathBuf>,
@@ -184,21 +184,22 @@ impl From<PathBuf> for Stack {
 /// What a tree has.
 #[derive(Default)]
 struct Contents {
-    entries: u64,
+    /// The bytes that its entries would take in memory.
+    memory: u64,
     /// What its files are made of, each once.
     objects: Vec<ObjectId>,
 }
 
 fn contents(trees: &Trees<'_>, snapshot: &Snapshot) -> rbuild_tree::Result<Contents> {
-    let (mut entries, mut objects) = (1, HashSet::new());
+    let (mut memory, mut objects) = (in_memory::weight(&snapshot.root), HashSet::new());
     walk(trees, &snapshot.tree, &mut |_, entry| {
-        entries += 1;
+        memory += in_memory::weight(&entry.metadata);
         if let Kind::File { object, size: 1.. } = entry.kind {
             objects.insert(object);
         }
         Ok(())
     })?;
-    Ok(Contents { entries, objects: objects.into_iter().collect() })
+    Ok(Contents { memory, objects: objects.into_iter().collect() })
 }
 
 fn is_worth_keeping(trees: &Trees<'_>, layer: &Snapshot) -> rbuild_tree::Result<bool> {

@@ -82,12 +82,12 @@ impl Worker {
                 let found = self.upper.as_ref().ok_or("nothing was begun")?.look_below(path)?;
                 return Ok((found, Vec::new()));
             }
-            // How many entries and bytes it is to have room for: 8 bytes each. It goes back.
-            [b"memory", entries, bytes] => {
+            // What it is to have room for: two numbers of 8 bytes. It goes back.
+            [b"memory", entries, contents] => {
                 let number = |bytes: &[u8]| {
                     bytes.try_into().map(u64::from_le_bytes).map_err(|_| "the question is malformed")
                 };
-                let memory = Memory::make(number(entries)?, number(bytes)?);
+                let memory = Memory::make(number(entries)?, number(contents)?);
                 let memory = memory.and_then(|memory| memory.as_fd().try_clone_to_owned());
                 return Ok((Vec::new(), vec![memory.doing("make in memory", Path::new(""))?]));
             }

@@ -121,7 +121,11 @@ mod tests {
             assert_eq!(own.path(nowhere), Err(Errno::FAULT));
             assert_eq!(peek_path(std::process::id(), nowhere), None);
         }
-        assert_eq!(peek_path(std::process::id(), c"short".as_ptr() as u64).unwrap(), b"short");
+        // In one page.
+        #[repr(align(8))]
+        struct Short([u8; 6]);
+        let short = Short(*b"short\0");
+        assert_eq!(peek_path(std::process::id(), short.0.as_ptr() as u64).unwrap(), b"short");
     }
 
     #[test]

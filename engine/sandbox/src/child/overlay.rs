@@ -55,9 +55,11 @@ impl Directories {
         make_directory(place, step)?;
         let lower: Vec<String> = self.lower.iter().map(by_descriptor).collect();
         let data = self.data.as_ref().map_or_else(String::new, |data| format!("::{}", by_descriptor(data)));
-        // One device number for several filesystems would cost the upper bits of inode numbers, which are the same number
-        // for programs that have 53 bits for them (JavaScript).
-        let mut options = format!("lowerdir={}{data},userxattr,xino=off", lower.join(":"));
+        let mut options = format!("lowerdir={}{data},userxattr", lower.join(":"));
+        if matches!(step, Mount::Overlay { memory: true, .. }) {
+            // Else its files would seem to be of another filesystem than their directories, which `du -x` leaves out.
+            options += ",xino=on";
+        }
         // A file's time of reading is the caller's: it goes along when the kernel copies it up.
         let mut flags = MsFlags::MS_NODEV | MsFlags::MS_NOATIME;
         match (&self.upper, step) {
