@@ -5,6 +5,7 @@ use super::{
     folder::Folder,
     report::{Check, Name, State, thousands},
 };
+use crate::{spec::without_errno, store};
 use rbuild_sandbox::{Error, Examination, Facts, MapMethod, Place, one_id_cure, proc_cure};
 
 const WITHOUT_RUN: &str = "no command can run: no step or test with `run`, no `rbuild mount TREE -- COMMAND`";
@@ -41,10 +42,11 @@ pub(super) fn all(found: &Examination, around: &Surroundings) -> Vec<Check> {
         cgroup(found),
         seccomp(facts),
         kernel(facts),
-        store(around.folder.as_ref()),
+        own_store(around.folder.as_ref()),
         read_only_stores(around),
         home(around.has_home),
     ]);
+    checks.iter_mut().for_each(|check| check.found = without_errno(&check.found));
     checks
 }
 
@@ -209,7 +211,7 @@ fn kernel(facts: &Facts) -> Check {
     Check { state: State::Limited, costs, ..ok(Name::Kernel, found) }
 }
 
-fn store(folder: Option<&Folder>) -> Check {
+fn own_store(folder: Option<&Folder>) -> Check {
     let no_build = |found: String, remedy: &str| Check {
         name: Name::Store,
         state: State::Missing,
@@ -220,13 +222,10 @@ fn store(folder: Option<&Folder>) -> Check {
     match folder {
         None => no_build(
             "nothing says where it is: RBUILD_STORE, XDG_DATA_HOME and HOME are not set".to_owned(),
-            "say --store DIR, or set RBUILD_STORE",
+            store::SAY_WHERE,
         ),
         Some(folder) => match &folder.refused {
-            Some(reason) => no_build(
-                format!("{reason}, on {}", folder.filesystem),
-                "put it elsewhere with --store DIR or RBUILD_STORE",
-            ),
+            Some(reason) => no_build(format!("{reason}, on {}", folder.filesystem), store::PUT_ELSEWHERE),
             None => ok(Name::Store, folder.describe()),
         },
     }
