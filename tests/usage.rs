@@ -173,6 +173,28 @@ fn a_place_for_the_store_is_needed() {
 }
 
 #[test]
+fn a_file_in_which_nothing_is_asked_for_says_so() {
+    let dirs = "dirs = [{ path = '/a' }]";
+    let project = Project::new(&format!(
+        "version = 1\nepoch = 1\n[step.first]\n{dirs}\n[step.last]\nfrom = 'first'\nlinks = [{{ path = '/b', target = 'a' }}]\n"
+    ));
+    let told = |project: &Project| {
+        let output = project.rbuild(["apply"]);
+        assert_eq!(output.code, Some(0), "{output}");
+        output.stderr
+    };
+    let said = "warning: nothing was asked for: build.toml has no image, artifact or test; a step is built by its name: \
+                rbuild apply build.toml step.last\n";
+    let steps = told(&project);
+    assert!(steps.contains(said), "{steps}");
+    let asked = project.rbuild(["apply", "build.toml", "step.last"]);
+    assert!(asked.code == Some(0) && !asked.stderr.contains("nothing was asked for"), "{asked}");
+    project.write("build.toml", "version = 1\nepoch = 1\n");
+    let empty = told(&project);
+    assert!(empty.contains("nothing was asked for: build.toml has no image, artifact or test\n"), "{empty}");
+}
+
+#[test]
 fn nothing_was_built_yet() {
     let project = Project::new("version = 1\n");
     snapshot!(project.rbuild(["inspect", "image.shop"]), @r"
