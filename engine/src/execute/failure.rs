@@ -1,6 +1,11 @@
 //! What is told of a command that did not end as it should.
 
-use super::{Engine, run::Ran, task::Failure};
+use super::{
+    Engine,
+    limits::{Ended, memory_hint},
+    run::Ran,
+    task::Failure,
+};
 use crate::{
     error::{Error, Kind},
     spec::{Span, types::Body},
@@ -26,11 +31,12 @@ pub(super) fn failure(
     ran: Ran,
 ) -> Failure {
     let error = Error::step(code, message).placed(&engine.session.loaded.warnings.files, span);
-    let hint = match &ran.exit {
+    let hint = match &ran.ended.exit {
         Exit::ExecFailed { what } => exec_hint(what),
         _ => network_hint(body, &ran.last_lines).or_else(|| lent_hint(&ran.last_lines)),
     };
-    let error = hint.into_iter().fold(error, Error::hint);
+    let memory = ran.ended.memory_each.filter(|_| ran.ended.beyond.is_none()).map(memory_hint);
+    let error = hint.map(str::to_owned).into_iter().chain(memory).fold(error, Error::hint);
     Failure { error: Box::new(error), last_lines: ran.last_lines, log: Some(ran.log) }
 }
 
@@ -44,8 +50,8 @@ pub(super) fn refused(engine: &Engine, span: Span, failure: Failure) -> Failure 
 }
 
 /// How a command ended, in words.
-pub(super) fn end_text(ran: &Ran) -> String {
-    ran.beyond.map_or_else(|| exit_text(&ran.exit), |limit| limit.to_string())
+pub(super) fn end_text(ended: &Ended) -> String {
+    ended.beyond.map_or_else(|| exit_text(&ended.exit), |limit| limit.to_string())
 }
 
 fn exit_text(exit: &Exit) -> String {
