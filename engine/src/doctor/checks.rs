@@ -6,7 +6,9 @@ use super::{
     report::{Check, Name, State, thousands},
 };
 use crate::{spec::without_errno, store};
-use rbuild_sandbox::{Error, Examination, Facts, MapMethod, Place, one_id_cure, proc_cure};
+use rbuild_sandbox::{
+    Error, Examination, Facts, MapMethod, Place, capabilities_cure, one_id_cure, proc_cure,
+};
 
 const WITHOUT_RUN: &str = "no command can run: no step or test with `run`, no `rbuild mount TREE -- COMMAND`";
 
@@ -111,9 +113,10 @@ fn fuse(found: &Examination) -> Check {
 fn overlay(found: &Examination) -> Check {
     match &found.overlay {
         Some(Ok(())) => ok(Name::Overlay, "mounted in a user namespace, over the store's filesystem"),
-        Some(Err(error)) => {
+        Some(Err(error)) if matches!(found.fuse, Some(Ok(()))) => {
             missing(Name::Overlay, error, "nothing while FUSE works, whose place it could take")
         }
+        Some(Err(error)) => missing(Name::Overlay, error, without(found)),
         None if found.namespaces.is_err() => {
             untried(Name::Overlay, "without user namespaces nothing was mounted")
         }
@@ -123,7 +126,21 @@ fn overlay(found: &Examination) -> Check {
 
 fn chroot(found: &Examination) -> Check {
     match &found.chroot {
-        Ok(()) => ok(Name::Chroot, "entered without namespaces, and a call was answered"),
+        Ok(()) => {
+            let entered = ok(Name::Chroot, "entered without namespaces, and a call was answered");
+            match capabilities_cure(&found.facts).filter(|_| found.namespaces.is_err()) {
+                None => entered,
+                remedy => Check {
+                    state: State::Limited,
+                    costs: Some(
+                        "trees with several owners can't be laid out, and steps can't change users"
+                            .to_owned(),
+                    ),
+                    remedy,
+                    ..entered
+                },
+            }
+        }
         Err(error) if found.namespaces.is_err() => missing(Name::Chroot, error, WITHOUT_RUN),
         Err(error) => missing(Name::Chroot, error, "nothing while there are user namespaces"),
     }
