@@ -60,6 +60,15 @@ fn every_mistake_at_its_place() {
 }
 
 #[test]
+fn what_the_machine_refuses_is_said_in_words() {
+    let project = project("version = 1\n[source.code]\npath = \"src/run/x\"\n[step.root]\nfrom = \"code\"\n");
+    let told = project.rbuild(["check"]).failure(3);
+    assert!(told.contains("source `code`: src/run/x can't be read: Not a directory\n"), "{told}");
+    let told = project.rbuild(["check", "--file", "build.toml/x.toml"]).failure(2);
+    assert!(told.contains("cannot read build.toml/x.toml: Not a directory\n"), "{told}");
+}
+
+#[test]
 fn warnings_end_nothing_unless_denied() {
     let project = project(&format!("{SHOP}[source.spare]\npath = \"spare\"\n"));
     snapshot!(project.rbuild(["check"]), @r"

@@ -400,6 +400,25 @@ fn sandbox_docker_with_and_without_the_flags_that_help() {
     assert!(told.contains("--security-opt seccomp=unconfined"), "{told}");
     let found = report(&inside(&restricted, &["doctor", "--json"]));
     assert_eq!((found.tier, state(&found, Name::Chroot)), (Tier::None, State::Missing));
+    // What a root without the usual capabilities can do is done; of what it lacks the flags are named.
+    let cut = ["--cap-drop=ALL", "--cap-add=SYS_CHROOT", "--env=RBUILD_STORE=/data/cut"];
+    let build = Build::read(inside(&cut, &[&APPLY[..], &["one"]].concat())).success();
+    assert!(build.ran().contains(&"step.one"), "{}", build.output);
+    let found = report(&inside(&cut, &["doctor", "--json"]));
+    assert_eq!((found.tier, state(&found, Name::Chroot)), (Tier::Chroot, State::Limited));
+    assert!(found.better.last().is_some_and(|cure| cure.contains("--cap-add CHOWN ")), "{:?}", found.better);
+    let found = report(&inside(&["--cap-drop=SETPCAP", "--cap-add=SYS_PTRACE"], &["doctor", "--json"]));
+    assert_eq!((found.tier, state(&found, Name::Chroot)), (Tier::None, State::Missing));
+    assert!(
+        found.better.last().is_some_and(|cure| cure.ends_with("--cap-add SETPCAP")),
+        "{:?}",
+        found.better
+    );
+    let told = inside(&["--cap-drop=ALL", "--cap-add=SETUID"], &["apply", "one"]).failure(3);
+    assert!(
+        told.contains("nor can a chroot: ") && told.contains("--cap-add SYS_CHROOT --cap-add CHOWN"),
+        "{told}"
+    );
     // Most managed CI: namespaces, and no device.
     let no_device = [flags[0], "--env=RBUILD_STORE=/data/third"];
     let build = Build::read(inside(&no_device, &APPLY)).success();

@@ -31,7 +31,7 @@ fn sandbox_memory_that_is_used_up_is_told() {
             let failed = build.failed("step.it");
             assert_eq!(failed.code, "step-failed", "{failed:?}");
             let end = "step `it` failed: a process of it was killed, since all of them may have 64M of memory (`limits`)";
-            assert!(failed.message.ends_with(end), "{failed:?}");
+            assert!(failed.message.ends_with(end) && failed.hints.is_empty(), "{failed:?}");
             let with = |memory: &str| {
                 let spec = project.read("build.toml");
                 project.write("build.toml", spec.replace("64M", memory).replace("512M", memory));
@@ -53,8 +53,10 @@ fn sandbox_limits_without_control_groups() {
         Build::read(project.as_user(&["apply", "--progress", "json", "--deny-warnings", "it"]))
     };
     let beyond = build(GREEDY).failure(1);
-    let lines = beyond.failed("step.it").last_lines.join("\n");
-    assert!(lines.contains("memory"), "{}", beyond.output);
+    let failed = beyond.failed("step.it");
+    assert!(failed.last_lines.join("\n").contains("memory"), "{}", beyond.output);
+    let hint = "each of its processes had 64M of memory by itself (`limits`)";
+    assert!(failed.hints.iter().any(|told| told.contains(hint)), "{failed:?}");
     let within = build("grep Cpus_allowed_list: /proc/self/status").success();
     let [line] = within.lines("step.it")[..] else { panic!("{}", within.output) };
     let processors = line.trim_start_matches("Cpus_allowed_list:").trim();

@@ -303,6 +303,36 @@ run = "true"
     assert_eq!(build.failed("step.file").message, "build.toml:89:7: workdir /etc/passwd is not a directory");
 }
 
+/// A path of a tree begins at its root, in every field.
+#[test]
+fn sandbox_the_first_slash_of_a_path_may_be_left_out() {
+    needs!(fuse, busybox);
+    let step = |name: &str, first: &str| {
+        format!(
+            "[step.{name}]
+from = 'base'
+dirs = [{{ path = '{first}d/e' }}]
+copy = [{{ from = 'base', src = '{first}etc/passwd', dest = '{first}d/' }}]
+files = [{{ path = '{first}d/f', content = 'x' }}]
+links = [{{ path = '{first}d/l', target = 'f' }}, {{ path = '{first}d/h', target = '{first}d/f', hard = true }}]
+attrs = [{{ path = '{first}d/f', mode = '0600' }}]
+mounts = [{{ tmpfs = '1M', target = '{first}d/m' }}]
+workdir = '{first}d/e'
+run = 'test $(pwd) = /d/e; grep \" /d/m \" /proc/self/mounts; touch here'
+remove = ['{first}d/passwd']
+"
+        )
+    };
+    let project = busybox(&(step("short", "") + &step("long", "/")));
+    project.apply(["short", "long"]).success();
+    assert_eq!(project.tree("short"), project.tree("long"));
+    let paths = project.paths("short");
+    for path in ["/d/e/here", "/d/f", "/d/h", "/d/l -> f"] {
+        assert!(paths.iter().any(|known| known.starts_with(path)), "{path}: {paths:?}");
+    }
+    assert!(!paths.iter().any(|path| path.starts_with("/d/passwd")), "{paths:?}");
+}
+
 #[test]
 fn sandbox_a_workdir_in_a_mount_leaves_nothing() {
     needs!(fuse, busybox);

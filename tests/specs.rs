@@ -72,11 +72,16 @@ fn sandbox_hello_as_an_ordinary_user() {
 #[test]
 fn sandbox_a_command_that_has_one_id_is_told_how_to_have_more() {
     needs!(fuse, busybox, root, setpriv, unshare);
-    let project = crate::support::busybox("[step.it]\nfrom = 'base'\nrun = 'false'\n");
-    let told = project.as_user(&["apply", "it"]).failure(1);
+    let project = crate::support::busybox(
+        "[step.refused]\nfrom = 'base'\nrun = 'mount -t tmpfs none /tmp'\n[step.it]\nfrom = 'base'\nrun = 'false'\n",
+    );
+    let told = project.as_user(&["apply", "refused"]).failure(1);
+    assert!(told.contains("| mount: permission denied"), "{told}");
     assert!(told.contains("one id only") && told.contains(":100000:65536` in /etc/subuid"), "{told}");
-    let told = project.rbuild(["apply", "it"]).failure(1);
-    assert!(!told.contains("one id only"), "{told}");
+    for told in [project.as_user(&["apply", "it"]), project.rbuild(["apply", "refused"])] {
+        let told = told.failure(1);
+        assert!(!told.contains("one id only"), "{told}");
+    }
 }
 
 #[test]

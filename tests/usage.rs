@@ -157,14 +157,41 @@ fn the_log_goes_to_the_standard_error() {
 #[test]
 fn a_place_for_the_store_is_needed() {
     let project = Project::new("version = 1\n");
-    let output = project.command().env_remove("HOME").env_remove("RBUILD_STORE").arg("apply").output();
-    let output = output.expect("rbuild can be started");
-    let told = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(3), "{told}");
-    assert!(
-        told.contains("nothing says where the store is") && told.contains("hint: say --store DIR"),
-        "{told}"
-    );
+    let apply = |home: Option<&str>| {
+        let mut command = project.command();
+        command.env_remove("HOME").env_remove("RBUILD_STORE").envs(home.map(|home| ("HOME", home)));
+        let output = command.arg("apply").output().expect("rbuild can be started");
+        project.output("rbuild apply".to_owned(), &output).failure(3)
+    };
+    let told = apply(None);
+    assert!(told.contains("nothing says where the store is"), "{told}");
+    assert!(told.ends_with("\nhint: say --store DIR, or set RBUILD_STORE\n"), "{told}");
+    // Nobody makes a folder there, not even root.
+    let told = apply(Some("/proc/self"));
+    assert!(told.starts_with("error: can't make the store /proc/self/.local/share/rbuild\n"), "{told}");
+    assert!(told.ends_with("\nhint: put it elsewhere with --store DIR or RBUILD_STORE\n"), "{told}");
+}
+
+#[test]
+fn a_file_in_which_nothing_is_asked_for_says_so() {
+    let dirs = "dirs = [{ path = '/a' }]";
+    let project = Project::new(&format!(
+        "version = 1\nepoch = 1\n[step.first]\n{dirs}\n[step.last]\nfrom = 'first'\nlinks = [{{ path = '/b', target = 'a' }}]\n"
+    ));
+    let told = |project: &Project| {
+        let output = project.rbuild(["apply"]);
+        assert_eq!(output.code, Some(0), "{output}");
+        output.stderr
+    };
+    let said = "warning: nothing was asked for: build.toml has no image, artifact or test; a step is built by its name: \
+                rbuild apply build.toml step.last\n";
+    let steps = told(&project);
+    assert!(steps.contains(said), "{steps}");
+    let asked = project.rbuild(["apply", "build.toml", "step.last"]);
+    assert!(asked.code == Some(0) && !asked.stderr.contains("nothing was asked for"), "{asked}");
+    project.write("build.toml", "version = 1\nepoch = 1\n");
+    let empty = told(&project);
+    assert!(empty.contains("nothing was asked for: build.toml has no image, artifact or test\n"), "{empty}");
 }
 
 #[test]

@@ -10,7 +10,7 @@
 //!
 //! Messages are lower case, without a full stop, and name the path or operation. Rendering is the reporter's.
 
-use crate::spec::{Diagnostic, Diagnostics, Files, Span, codes, words::Refusal};
+use crate::spec::{Diagnostic, Diagnostics, Files, Span, codes, without_errno, words::Refusal};
 use std::fmt;
 
 /// The result of what can fail before the user.
@@ -133,7 +133,7 @@ impl Error {
     /// One more thing to try; said twice it stands once.
     #[must_use]
     pub fn hint(mut self, text: impl Into<String>) -> Self {
-        let text = text.into();
+        let text = without_errno(&text.into());
         if !self.hints.contains(&text) {
             self.hints.push(text);
         }
@@ -236,16 +236,6 @@ fn is_disk_full(text: &str) -> bool {
     DISK_FULL.iter().any(|words| text.contains(words))
 }
 
-/// The number says nothing that the words before it don't.
-fn without_errno(text: &str) -> String {
-    let mut parts = text.split(" (os error ");
-    let first = parts.next().unwrap_or_default().to_owned();
-    parts.fold(first, |told, part| match part.split_once(')') {
-        Some((number, rest)) if number.bytes().all(|byte| byte.is_ascii_digit()) => told + rest,
-        _ => told + " (os error " + part,
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -281,6 +271,16 @@ mod tests {
     fn hints_stand_once() {
         let error = Error::environment("no /dev/fuse").hint("load the module").hint("load the module");
         assert_eq!(error.hints(), ["load the module"]);
+    }
+
+    #[test]
+    fn numbers_of_system_errors_are_left_out() {
+        let missing = || std::io::Error::from_raw_os_error(2);
+        let told = format!("/a: {}; /b: {}", missing(), missing());
+        let error = Error::environment(&told).caused_by(missing()).hint(&told);
+        let words = "/a: No such file or directory; /b: No such file or directory";
+        assert_eq!((error.message(), &error.hints()[0][..]), (words, words));
+        assert_eq!(error.causes(), ["No such file or directory"]);
     }
 
     #[test]

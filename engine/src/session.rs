@@ -79,8 +79,7 @@ impl Session {
     fn tell(&self, code: Option<&str>, node: Option<&str>, message: String, is_denied: bool) {
         let mut warned = self.warned.lock().unwrap_or_else(PoisonError::into_inner);
         if warned.insert(message.clone(), is_denied).is_none() {
-            let (code, node) = (code.map(str::to_owned), node.map(str::to_owned));
-            self.reporter.report(&Event::Warning { code, node, message });
+            self.reporter.report(&Event::warning(code, node, &message));
         }
     }
 

@@ -91,6 +91,8 @@ pub enum Part {
     Namespace,
     /// Writing the id maps or taking the ids.
     Ids,
+    /// Giving up capabilities.
+    Capabilities,
     /// Opening /dev/fuse.
     FuseDevice,
     /// Mounting a FUSE filesystem.

@@ -70,8 +70,8 @@ mod worker;
 
 pub use child::{enter_if_child, enter_if_child_with};
 pub use environment::{
-    Capabilities, Cgroups, EnvironmentError, Examination, Facts, Place, cure, examine, mount_points,
-    one_id_cure, overlay_trial, probe, probe_chroot, probe_with, proc_cure,
+    Capabilities, Cgroups, EnvironmentError, Examination, Facts, Place, capabilities_cure, cure, examine,
+    mount_points, one_id_cure, overlay_trial, probe, probe_chroot, probe_with, proc_cure,
 };
 pub use error::{Error, Failure, Part, Result};
 pub use exit::{ExecFailure, Exit};

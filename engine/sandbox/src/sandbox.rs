@@ -52,6 +52,7 @@ pub struct Running {
     process: Process,
     warnings: Vec<String>,
     devices: Vec<u64>,
+    left: Limits,
     /// What was told of its end before anybody waited for it.
     told: Option<FromChild>,
     exit: Option<Exit>,
@@ -123,7 +124,8 @@ impl Started {
         match self.process.next(doing)?.0 {
             FromChild::Ready { mut warnings, devices } => {
                 warnings.extend(without_groups(&self.left));
-                Ok(Running { process: self.process, warnings, devices, told: None, exit: None })
+                let Self { process, left, .. } = self;
+                Ok(Running { process, warnings, devices, left, told: None, exit: None })
             }
             _ => Err(Error::Lost(doing)),
         }
@@ -190,6 +192,11 @@ impl Running {
     /// group could be made they have a limit each, and are refused what is beyond it.
     pub fn is_out_of_memory(&self) -> bool {
         self.process.groups.is_out_of_memory()
+    }
+
+    /// The limits that no control group could be made for: each process is held to them by itself.
+    pub fn left(&self) -> &Limits {
+        &self.left
     }
 
     /// Kills the sandbox's init, and with it every process inside. [`Running::wait`] is still needed.

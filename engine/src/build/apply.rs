@@ -42,12 +42,8 @@ pub fn apply(request: &Request, reporter: Arc<dyn Reporter>) -> Result<Outcome> 
     let damaged = summary.error.as_ref().is_some_and(|error| error.code() == Some(STORE_DAMAGED));
     if damaged && !cancel.is_interrupted() {
         // Something the store should hold is not whole. It was dropped; what named it is found by looking at all.
-        reporter.report(&Event::Warning {
-            code: None,
-            node: None,
-            message: "something in the store is missing or damaged: what depends on it is built again"
-                .to_owned(),
-        });
+        let message = "something in the store is missing or damaged: what depends on it is built again";
+        reporter.report(&Event::warning(None, None, message));
         let again = Arc::new(Cancel::default());
         *current.lock().unwrap_or_else(PoisonError::into_inner) = again.clone();
         drop(engine);

@@ -166,6 +166,9 @@ pub(super) fn engine(
         engine.session.warn(Some("no-lock"), None, warning);
     }
     tell_warnings(&engine, &wanted);
+    if engine.session.targets.is_empty() {
+        engine.session.note(None, nothing_wanted(&engine.session, &request.file));
+    }
     Ok(engine)
 }
 
@@ -222,6 +225,22 @@ fn tell_warnings(engine: &Engine, wanted: &BTreeSet<NodeId>) {
         let place = place.map_or(String::new(), |place| format!("{place}: "));
         engine.session.warn(Some(warning.code), None, format!("{place}{}", warning.message));
     }
+}
+
+/// Why nothing is built, and what to say instead.
+fn nothing_wanted(session: &Session, file: &Path) -> String {
+    let (spec, graph, file) = (&session.loaded.spec, &session.graph, file.display());
+    let why = match &spec.default {
+        Some(_) => format!("`default` of {file} is empty"),
+        None => format!("{file} has no image, artifact or test"),
+    };
+    // One that nothing is made from has the most in it.
+    let is_last = |name: &&String| {
+        graph.find(Kind::Step, name).is_some_and(|id| graph.dependents(id).into_iter().next().is_none())
+    };
+    let step = spec.steps.keys().find(is_last);
+    let instead = step.map(|name| format!("; a step is built by its name: rbuild apply {file} step.{name}"));
+    format!("nothing was asked for: {why}{}", instead.unwrap_or_default())
 }
 
 /// What the last build of a file left, and the store it is in.

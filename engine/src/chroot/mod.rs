@@ -32,6 +32,7 @@ use crate::{
     store::{Scratch, Store, remove_all},
 };
 use in_place::InPlace;
+use rbuild_sandbox::{Facts, capabilities_cure};
 use rbuild_tree::{Change, Delta, Snapshot, diff};
 use std::{
     path::PathBuf,
@@ -141,5 +142,8 @@ fn distance(delta: &Delta) -> usize {
 
 /// What the operating system says of a path in a step's directory.
 fn failed(operation: &'static str, path: &std::path::Path, error: impl Into<std::io::Error>) -> Error {
-    Error::io(operation, path, error.into())
+    let error = error.into();
+    let is_refused = error.kind() == std::io::ErrorKind::PermissionDenied;
+    let cure = is_refused.then(|| capabilities_cure(&Facts::load())).flatten();
+    cure.into_iter().fold(Error::io(operation, path, error), Error::hint)
 }

@@ -165,7 +165,7 @@ impl StoreArgument {
             Error::environment(
                 "nothing says where the store is: RBUILD_STORE, XDG_DATA_HOME and HOME are not set",
             )
-            .hint("say --store DIR")
+            .hint(store::SAY_WHERE)
         })?;
         let read_only = std::env::var_os("RBUILD_STORES_RO")
             .map(|list| store::read_only_roots(&list))

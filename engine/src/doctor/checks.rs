@@ -5,7 +5,10 @@ use super::{
     folder::Folder,
     report::{Check, Name, State, thousands},
 };
-use rbuild_sandbox::{Error, Examination, Facts, MapMethod, Place, one_id_cure, proc_cure};
+use crate::{spec::without_errno, store};
+use rbuild_sandbox::{
+    Error, Examination, Facts, MapMethod, Place, capabilities_cure, one_id_cure, proc_cure,
+};
 
 const WITHOUT_RUN: &str = "no command can run: no step or test with `run`, no `rbuild mount TREE -- COMMAND`";
 
@@ -41,10 +44,11 @@ pub(super) fn all(found: &Examination, around: &Surroundings) -> Vec<Check> {
         cgroup(found),
         seccomp(facts),
         kernel(facts),
-        store(around.folder.as_ref()),
+        own_store(around.folder.as_ref()),
         read_only_stores(around),
         home(around.has_home),
     ]);
+    checks.iter_mut().for_each(|check| check.found = without_errno(&check.found));
     checks
 }
 
@@ -109,9 +113,10 @@ fn fuse(found: &Examination) -> Check {
 fn overlay(found: &Examination) -> Check {
     match &found.overlay {
         Some(Ok(())) => ok(Name::Overlay, "mounted in a user namespace, over the store's filesystem"),
-        Some(Err(error)) => {
+        Some(Err(error)) if matches!(found.fuse, Some(Ok(()))) => {
             missing(Name::Overlay, error, "nothing while FUSE works, whose place it could take")
         }
+        Some(Err(error)) => missing(Name::Overlay, error, without(found)),
         None if found.namespaces.is_err() => {
             untried(Name::Overlay, "without user namespaces nothing was mounted")
         }
@@ -121,7 +126,21 @@ fn overlay(found: &Examination) -> Check {
 
 fn chroot(found: &Examination) -> Check {
     match &found.chroot {
-        Ok(()) => ok(Name::Chroot, "entered without namespaces, and a call was answered"),
+        Ok(()) => {
+            let entered = ok(Name::Chroot, "entered without namespaces, and a call was answered");
+            match capabilities_cure(&found.facts).filter(|_| found.namespaces.is_err()) {
+                None => entered,
+                remedy => Check {
+                    state: State::Limited,
+                    costs: Some(
+                        "trees with several owners can't be laid out, and steps can't change users"
+                            .to_owned(),
+                    ),
+                    remedy,
+                    ..entered
+                },
+            }
+        }
         Err(error) if found.namespaces.is_err() => missing(Name::Chroot, error, WITHOUT_RUN),
         Err(error) => missing(Name::Chroot, error, "nothing while there are user namespaces"),
     }
@@ -209,7 +228,7 @@ fn kernel(facts: &Facts) -> Check {
     Check { state: State::Limited, costs, ..ok(Name::Kernel, found) }
 }
 
-fn store(folder: Option<&Folder>) -> Check {
+fn own_store(folder: Option<&Folder>) -> Check {
     let no_build = |found: String, remedy: &str| Check {
         name: Name::Store,
         state: State::Missing,
@@ -220,13 +239,10 @@ fn store(folder: Option<&Folder>) -> Check {
     match folder {
         None => no_build(
             "nothing says where it is: RBUILD_STORE, XDG_DATA_HOME and HOME are not set".to_owned(),
-            "say --store DIR, or set RBUILD_STORE",
+            store::SAY_WHERE,
         ),
         Some(folder) => match &folder.refused {
-            Some(reason) => no_build(
-                format!("{reason}, on {}", folder.filesystem),
-                "put it elsewhere with --store DIR or RBUILD_STORE",
-            ),
+            Some(reason) => no_build(format!("{reason}, on {}", folder.filesystem), store::PUT_ELSEWHERE),
             None => ok(Name::Store, folder.describe()),
         },
     }

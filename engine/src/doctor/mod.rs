@@ -71,20 +71,19 @@ fn report(found: &Examination, around: &Surroundings) -> Report {
             (Tier::Chroot, _) => IdMap::count(&IdMap::of_machine()),
             _ => 0,
         },
-        better: better(&checks, tier == Tier::None && facts.root),
+        better: better(&checks, matches!(tier, Tier::Chroot | Tier::None) && facts.root),
         checks,
     }
 }
 
-/// What helps to a better tier or to more ids, or a store; first what is missing. The last tier is better than none.
-fn better(checks: &[Check], has_none: bool) -> Vec<String> {
+/// What helps to a store, to a better tier or to more ids; first what is missing. Without a store nothing can be built,
+/// and another tier may only be untried. The last tier is better than none, and is what root has then.
+fn better(checks: &[Check], needs_chroot: bool) -> Vec<String> {
     let names = [Name::UserNamespaces, Name::Ids, Name::Fuse, Name::Network, Name::Store];
-    let matters = move |name| names.contains(&name) || (has_none && name == Name::Chroot);
-    let remedies = |state| {
-        let matter = move |check: &&Check| check.state == state && matters(check.name);
-        checks.iter().filter(matter).filter_map(|check| check.remedy.clone())
-    };
-    let mut better: Vec<String> = remedies(State::Missing).chain(remedies(State::Limited)).collect();
+    let matters = move |name| names.contains(&name) || (needs_chroot && name == Name::Chroot);
+    let mut matter: Vec<&Check> = checks.iter().filter(|check| matters(check.name)).collect();
+    matter.sort_by_key(|check| (check.state != State::Missing, check.name != Name::Store));
+    let mut better: Vec<String> = matter.into_iter().filter_map(|check| check.remedy.clone()).collect();
     better.dedup();
     better
 }

@@ -96,6 +96,22 @@ fn a_plain_container() {
     assert!(report.checks.iter().all(|check| check.name != Name::Ids), "of no namespace");
 }
 
+/// `docker run --cap-drop ALL --cap-add SYS_CHROOT`.
+#[test]
+fn a_container_without_the_usual_capabilities() {
+    let facts =
+        Facts { filtered: true, root: true, lacking: vec!["CHOWN", "SETUID"], ..facts(Place::Docker) };
+    let found = Examination {
+        namespaces: refused(Part::Namespace, "unshare the namespaces", 1, &facts),
+        overlay: None,
+        ..healthy(facts)
+    };
+    let report = report(&found, &around(Some(folder()), true));
+    assert_eq!((report.tier, check(&report, Name::Chroot).state), (Tier::Chroot, State::Limited));
+    let lacking = report.better.last().unwrap();
+    assert!(lacking.contains("--cap-add CHOWN --cap-add SETUID"), "{report:?}");
+}
+
 /// Such a container on a kernel that has no supervisors.
 #[test]
 fn a_plain_container_of_long_ago() {
@@ -139,6 +155,33 @@ fn a_container_without_the_device() {
     let fuse = check(&report, Name::Fuse);
     assert!(fuse.costs.as_ref().unwrap().contains("source.host"), "{fuse:?}");
     assert_eq!(report.better, [fuse.remedy.clone().unwrap()]);
+}
+
+/// Nowhere to write and no device: a folder for the store is enough.
+#[test]
+fn no_device_and_no_store() {
+    let facts = Facts { root: true, ..facts(Place::Podman) };
+    let fuse = Some(refused(Part::FuseDevice, "open /dev/fuse", 2, &facts));
+    let report = report(&Examination { fuse, overlay: None, ..healthy(facts) }, &around(None, true));
+    assert_eq!(report.verdict(), "tier: chroot, steps are not isolated from what is around them");
+    let fuse = check(&report, Name::Fuse).remedy.clone().unwrap();
+    assert_eq!(report.better, ["say --store DIR, or set RBUILD_STORE", &fuse]);
+}
+
+/// A device that can't be had, and a store that can't hold an upper layer.
+#[test]
+fn neither_fuse_nor_the_overlay() {
+    let facts = facts(Place::Docker);
+    let found = Examination {
+        fuse: Some(refused(Part::FuseDevice, "open /dev/fuse", 2, &facts)),
+        overlay: Some(refused(Part::OverlayMount, "mount overlay in /store", 22, &facts)),
+        chroot: refused(Part::Chroot, "chroot to /", 1, &facts),
+        ..healthy(facts)
+    };
+    let report = report(&found, &around(Some(folder()), true));
+    let costs = |name| check(&report, name).costs.as_deref().unwrap();
+    assert_eq!(costs(Name::Overlay), costs(Name::Fuse));
+    assert!(costs(Name::Overlay).starts_with("no command can run"), "{report:?}");
 }
 
 /// As in a pod of a restricted namespace that has the device, but no privileges.
@@ -236,8 +279,9 @@ fn stores_that_are_only_read() {
     let healthy = healthy(facts(Place::Host));
     let good = report(&healthy, &around(&[]));
     assert_eq!(check(&good, Name::ReadOnlyStores).found, "/a, /b");
-    let bad = report(&healthy, &around(&["the read-only store /b is not used: it is no store"]));
+    let bad =
+        report(&healthy, &around(&["the read-only store /b is not used: Not a directory (os error 20)"]));
     let check = check(&bad, Name::ReadOnlyStores);
     assert_eq!((check.state, bad.better.len()), (State::Limited, 0));
-    assert!(check.found.contains("/b is not used") && check.remedy.is_some(), "{check:?}");
+    assert!(check.found.ends_with("/b is not used: Not a directory") && check.remedy.is_some(), "{check:?}");
 }

@@ -1,6 +1,11 @@
 //! What is told of a command that did not end as it should.
 
-use super::{Engine, run::Ran, task::Failure};
+use super::{
+    Engine,
+    limits::{Ended, memory_hint},
+    run::Ran,
+    task::Failure,
+};
 use crate::{
     error::{Error, Kind},
     spec::{Span, types::Body},
@@ -16,6 +21,19 @@ const UNRESOLVED: [&str; 5] = [
     "EAI_AGAIN",
 ];
 
+/// What programs print when they were refused something, or miss a right, in lower case.
+const ABOUT_IDS: [&str; 9] = [
+    "permission",
+    "not permitted",
+    "denied",
+    "privilege",
+    "owner",
+    "setuid",
+    "setgid",
+    "setgroups",
+    "as root",
+];
+
 /// The failure of a command; `message` says of what and how, `span` is where the file says what is run.
 pub(super) fn failure(
     engine: &Engine,
@@ -26,11 +44,13 @@ pub(super) fn failure(
     ran: Ran,
 ) -> Failure {
     let error = Error::step(code, message).placed(&engine.session.loaded.warnings.files, span);
-    let hint = match &ran.exit {
+    let hint = match &ran.ended.exit {
         Exit::ExecFailed { what } => exec_hint(what),
         _ => network_hint(body, &ran.last_lines).or_else(|| lent_hint(&ran.last_lines)),
     };
-    let error = hint.into_iter().fold(error, Error::hint);
+    let memory = ran.ended.memory_each.filter(|_| ran.ended.beyond.is_none()).map(memory_hint);
+    let ids = engine.ids_hint().filter(|_| is_about_ids(&ran.last_lines));
+    let error = hint.map(str::to_owned).into_iter().chain(memory).chain(ids).fold(error, Error::hint);
     Failure { error: Box::new(error), last_lines: ran.last_lines, log: Some(ran.log) }
 }
 
@@ -44,8 +64,8 @@ pub(super) fn refused(engine: &Engine, span: Span, failure: Failure) -> Failure 
 }
 
 /// How a command ended, in words.
-pub(super) fn end_text(ran: &Ran) -> String {
-    ran.beyond.map_or_else(|| exit_text(&ran.exit), |limit| limit.to_string())
+pub(super) fn end_text(ended: &Ended) -> String {
+    ended.beyond.map_or_else(|| exit_text(&ended.exit), |limit| limit.to_string())
 }
 
 fn exit_text(exit: &Exit) -> String {
@@ -74,6 +94,15 @@ fn network_hint(body: &Body, lines: &[String]) -> Option<&'static str> {
     let unresolved = |line: &String| UNRESOLVED.iter().any(|words| line.contains(words));
     (!body.network.is_open() && lines.iter().any(unresolved))
         .then_some("steps have no network unless they say so: network = \"private\" or \"host\"")
+}
+
+/// Whether a command's last words are about users and what they may. One that has one id and is not granted something
+/// says so; where it is granted too much there is nothing to tell.
+fn is_about_ids(lines: &[String]) -> bool {
+    lines.iter().any(|line| {
+        let line = line.to_lowercase();
+        ABOUT_IDS.iter().any(|words| line.contains(words))
+    })
 }
 
 /// A file of the machine in place of the tree's is read-only, and can't be removed.
@@ -110,6 +139,10 @@ mod tests {
         assert!(lent_hint(&lines("sh: can't create /etc/hosts: Read-only file system")).is_some());
         assert!(lent_hint(&lines("tar: ./etc/hosts: Cannot open: Device or resource busy")).is_some());
         assert!(lent_hint(&lines("touch: /srv: Read-only file system")).is_none());
+        for line in ["mount: permission denied (are you root?)", "chown: /x: Operation not permitted"] {
+            assert!(is_about_ids(&lines(line)), "{line}");
+        }
+        assert!(!is_about_ids(&lines("make: *** [all] Error 2")) && !is_about_ids(&[]));
         let failed = |what: &str| exec_hint(&ExecFailure::Other(what.to_owned()));
         assert!(failed("change directory to /x: ENOENT").is_some_and(|hint| hint.contains("workdir")));
         assert!(failed("execute /bin/x: EIO").is_none());

@@ -27,11 +27,20 @@ pub(super) fn of_sandbox(limits: &types::Limits) -> Limits {
     Limits { memory: limits.memory, cpus: limits.cpus, ..Limits::default() }
 }
 
-/// Waits for the end of a command, which is ended when its time is over; says what it was beyond.
+/// How a command ended.
+pub(super) struct Ended {
+    pub(super) exit: Exit,
+    /// The limit that it, or a process of it, was beyond.
+    pub(super) beyond: Option<Beyond>,
+    /// Bytes of memory that each process was held to by itself, so that nobody knows who was beyond.
+    pub(super) memory_each: Option<u64>,
+}
+
+/// Waits for the end of a command, which is ended when its time is over.
 ///
 /// # Errors
 /// Those of the sandbox.
-pub(super) fn wait(running: &mut Running, limits: &types::Limits) -> Result<(Exit, Option<Beyond>)> {
+pub(super) fn wait(running: &mut Running, limits: &types::Limits) -> Result<Ended> {
     let (ended, is_late) = match limits.time {
         None => (running.wait(), false),
         Some(time) => wait_in_time(running, time),
@@ -44,7 +53,7 @@ pub(super) fn wait(running: &mut Running, limits: &types::Limits) -> Result<(Exi
         ended => ended?,
     };
     let time = limits.time.filter(|_| is_late && exit == killed).map(Beyond::Time);
-    Ok((exit, time.or(memory)))
+    Ok(Ended { exit, beyond: time.or(memory), memory_each: running.left().memory })
 }
 
 fn wait_in_time(running: &mut Running, time: Duration) -> (Result<Exit>, bool) {
@@ -62,6 +71,15 @@ fn wait_in_time(running: &mut Running, time: Duration) -> (Result<Exit>, bool) {
         drop(ended);
         (exit, alarm.join().unwrap_or(false))
     })
+}
+
+/// What is said where a command failed whose processes had so much memory each.
+pub(super) fn memory_hint(each: u64) -> String {
+    let size = words::spelled_size(each);
+    format!(
+        "no control group can be made here, so each of its processes had {size} of memory by itself (`limits`) and was \
+         refused what is beyond: if it ran out of memory, raise `memory`"
+    )
 }
 
 impl fmt::Display for Beyond {

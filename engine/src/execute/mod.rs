@@ -33,7 +33,7 @@ use crate::{
     session::Session,
     value::Lineage,
 };
-use rbuild_sandbox::IdMap;
+use rbuild_sandbox::{Facts, IdMap, capabilities_cure};
 use rbuild_tree::Snapshot;
 use std::sync::{Arc, OnceLock};
 
@@ -93,11 +93,13 @@ impl Engine {
         }
     }
 
-    /// What to try after a command failed that had one id only: not all that a range of them does is imitated.
-    fn one_id_hint(&self, error: &Error) -> Option<String> {
-        let is_single = self.machine.get()?.as_ref().is_ok_and(|found| found.ids.is_single());
-        let is_command = matches!(error.code(), Some("step-failed" | "test-failed"));
-        (is_single && is_command).then(|| {
+    /// What to try where commands may less than root: not all that a range of ids does is imitated for one.
+    fn ids_hint(&self) -> Option<String> {
+        let machine = self.machine.get()?.as_ref().ok()?;
+        if machine.is_unfenced() {
+            return capabilities_cure(&Facts::load());
+        }
+        machine.ids.is_single().then(|| {
             let cure = IdMap::one_id_cure();
             format!(
                 "steps have one id only here: they see others, but permissions between users are not checked and set-id \

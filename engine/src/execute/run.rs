@@ -2,7 +2,7 @@
 
 use super::{
     Engine, cache_mount,
-    limits::{self, Beyond},
+    limits::{self, Ended},
     look,
     mounts::{Builder, Mounts, Root},
     output,
@@ -62,9 +62,7 @@ pub(super) enum Over<'a> {
 
 /// How a command ended, and what it left.
 pub(super) struct Ran {
-    pub(super) exit: Exit,
-    /// The limit that it, or a process of it, was beyond.
-    pub(super) beyond: Option<Beyond>,
+    pub(super) ended: Ended,
     /// The object of the log, in hex.
     pub(super) log: String,
     pub(super) last_lines: Vec<String>,
@@ -77,7 +75,7 @@ pub(super) struct Ran {
 impl Ran {
     /// Whether it ended by itself, with this status.
     pub(super) fn ended_with(&self, code: u8) -> bool {
-        self.beyond.is_none() && self.exit == Exit::Code(code.into())
+        self.ended.beyond.is_none() && self.ended.exit == Exit::Code(code.into())
     }
 
     /// The snapshot that the command left, if it ran over `tree`.
@@ -144,7 +142,7 @@ pub(super) fn run(
     };
     // Caches are where they live again.
     let settled = times.settle(store);
-    let ((exit, beyond), last_lines) = match ended {
+    let (ended, last_lines) = match ended {
         Ok(ended) => ended,
         Err(error) => return Err(Failure { log: kept(engine, &log), ..Failure::from(error) }),
     };
@@ -156,7 +154,7 @@ pub(super) fn run(
     };
     let (log, _) = store.put_object_file(&log)?;
     drop(caches);
-    Ok(Ran { exit, beyond, log: log.to_string(), last_lines, changes, seen, times })
+    Ok(Ran { ended, log: log.to_string(), last_lines, changes, seen, times })
 }
 
 /// The log of a command that did not end by itself; none if there was none yet.
@@ -275,9 +273,6 @@ fn carry_out(
     let lines = lines.map_err(|error| Error::io("write the log", log, error))?;
     Ok((ended?, lines))
 }
-
-/// How a command ended, and the limit that it was beyond.
-type Ended = (Exit, Option<Beyond>);
 
 fn wait(
     engine: &Engine,

@@ -265,7 +265,7 @@ impl Scheduler {
             code: error.code().map(str::to_owned),
             message: error.message().to_owned(),
             causes: error.causes(),
-            hints: error.hints().iter().cloned().chain(self.engine.one_id_hint(error)).collect(),
+            hints: error.hints().to_vec(),
             last_lines: failure.last_lines,
             duration: u64::try_from(duration.as_millis()).unwrap_or(u64::MAX),
         });

@@ -227,7 +227,7 @@ fn passed(engine: &Engine, step: &Step, ran: Ran) -> std::result::Result<Ran, Fa
     if ran.ended_with(0) {
         return Ok(ran);
     }
-    let message = format!("step `{}` failed: {}", step.name.value, end_text(&ran));
+    let message = format!("step `{}` failed: {}", step.name.value, end_text(&ran.ended));
     let span = step.body.run.as_ref().map_or(step.name.span, |run| run.span);
     Err(failure(engine, "step-failed", &message, span, &step.body, ran))
 }

@@ -51,7 +51,7 @@ pub(super) fn make(
             0 => String::new(),
             code => format!(", {code} was expected"),
         };
-        let message = format!("test `{}` failed: {}{wanted}", test.name.value, end_text(&ran));
+        let message = format!("test `{}` failed: {}{wanted}", test.name.value, end_text(&ran.ended));
         return Err(failure(engine, "test-failed", &message, span_of(test), &test.body, ran));
     }
     let finished = jiff::Timestamp::now().as_second();

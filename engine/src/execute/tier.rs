@@ -238,7 +238,10 @@ fn find_any(session: &Session) -> Result<Machine, String> {
     let sentence = both(&no_fuse, &no_overlay);
     in_directories(session, Some(why)).map_err(|error| match &error.source {
         rbuild_sandbox::Error::Failed { failure, cure: Some(cure) }
-            if failure.part == Part::Listener && cure.contains("--in-place") =>
+            if match failure.part {
+                Part::Listener => cure.contains("--in-place"),
+                _ => rustix::process::geteuid().is_root(),
+            } =>
         {
             format!("{sentence}; nor can a chroot: {cure}")
         }

@@ -95,7 +95,7 @@ impl Registries {
 
     /// Tells something to be looked at.
     pub(crate) fn warn(&self, code: &str, message: String) {
-        self.reporter.report(&Event::Warning { code: Some(code.to_owned()), node: None, message });
+        self.reporter.report(&Event::warning(Some(code), None, &message));
     }
 
     /// Blobs of these sizes are to come or go, for a node or an image's reference.
@@ -244,7 +244,6 @@ impl Observer for Told {
             Happening::NextPlace { what, reason } => format!("{what}: {reason}; trying the next place"),
             _ => return,
         };
-        let code = Some("registry-retry".to_owned());
-        self.reporter.report(&Event::Warning { code, node: None, message });
+        self.reporter.report(&Event::warning(Some("registry-retry"), None, &message));
     }
 }

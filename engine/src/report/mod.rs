@@ -2,6 +2,7 @@
 //!
 //! The JSON reporter writes one event a line; `schemas/events.schema.json` is generated from these types.
 
+use crate::spec::without_errno;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -155,6 +156,14 @@ pub enum Event {
         /// Milliseconds.
         duration: u64,
     },
+}
+
+impl Event {
+    /// A warning, in words.
+    pub fn warning(code: Option<&str>, node: Option<&str>, message: &str) -> Self {
+        let (code, node) = (code.map(str::to_owned), node.map(str::to_owned));
+        Self::Warning { code, node, message: without_errno(message) }
+    }
 }
 
 /// Which way blobs go.

@@ -55,7 +55,7 @@ impl Diagnostic {
     pub fn error(code: &'static str, message: impl Into<String>) -> Self {
         debug_assert!(super::codes::find(code).is_some(), "`{code}` has no explanation");
         let severity = Severity::Error;
-        Self { code, severity, message: message.into(), labels: Vec::new(), help: Vec::new() }
+        Self { code, severity, message: without_errno(&message.into()), labels: Vec::new(), help: Vec::new() }
     }
 
     /// A warning with no place yet.
@@ -178,6 +178,17 @@ impl fmt::Display for Diagnostics {
 }
 
 impl std::error::Error for Diagnostics {}
+
+/// A text without what Rust adds to the words of the system, as "(os error 2)": the number says nothing that they don't.
+/// All that a user is told goes through this.
+pub fn without_errno(text: &str) -> String {
+    let mut parts = text.split(" (os error ");
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |told, part| match part.split_once(')') {
+        Some((number, rest)) if number.bytes().all(|byte| byte.is_ascii_digit()) => told + rest,
+        _ => told + " (os error " + part,
+    })
+}
 
 /// One diagnostic as text. Labels of one file share a snippet.
 fn render_one(renderer: &Renderer, diagnostic: &Diagnostic, files: &Files) -> String {

@@ -38,7 +38,7 @@ mod variables;
 pub mod words;
 
 pub use check::missing_sources;
-pub use diagnostic::{Diagnostic, Diagnostics, Severity};
+pub use diagnostic::{Diagnostic, Diagnostics, Severity, without_errno};
 pub use load::{EpochSource, FALLBACK_EPOCH, Inputs, Loaded, Parsed, find, load, parse};
 pub use rbuild_oci::Platform;
 pub use span::{Files, Span, Spanned};

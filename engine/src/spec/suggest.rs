@@ -8,7 +8,8 @@ pub fn nearest<'a>(text: &str, candidates: impl IntoIterator<Item = &'a str>) ->
         .into_iter()
         .filter(|candidate| *candidate != text)
         .map(|candidate| (distance(text, candidate), candidate))
-        .filter(|(distance, _)| *distance <= limit)
+        // Of one letter nothing is left.
+        .filter(|(distance, candidate)| *distance <= limit && *distance < text.len().max(candidate.len()))
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, candidate)| candidate)
 }
@@ -70,6 +71,8 @@ mod tests {
         ] {
             assert_eq!(nearest(text, words), expected, "{text}");
         }
+        assert_eq!(nearest("x", ["a", "x1", "b"]), Some("x1"));
+        assert_eq!(nearest("x", ["a", "b"]), None);
     }
 
     #[test]

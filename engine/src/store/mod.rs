@@ -51,6 +51,11 @@ use std::{
 };
 use trees::TreeCache;
 
+/// What helps where nothing says where the store is.
+pub const SAY_WHERE: &str = "say --store DIR, or set RBUILD_STORE";
+/// What helps where it can't be.
+pub const PUT_ELSEWHERE: &str = "put it elsewhere with --store DIR or RBUILD_STORE";
+
 /// The format of the folder; another number is refused.
 const VERSION: &str = "1\n";
 
@@ -108,9 +113,10 @@ impl Folders {
     /// [`Store::left_out`] says why.
     ///
     /// # Errors
-    /// As [`Store::open`].
-    pub fn open(&self) -> Result<Arc<Store>> {
-        Store::open_with(&self.own, &self.read_only)
+    /// As [`Store::open`], with [`PUT_ELSEWHERE`].
+    pub fn open(&self) -> crate::error::Result<Arc<Store>> {
+        let opened = Store::open_with(&self.own, &self.read_only);
+        opened.map_err(|error| crate::error::Error::from(error).hint(PUT_ELSEWHERE))
     }
 
     /// The read-only stores that would not be used, as [`Store::left_out`] tells them; nothing is made.

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! error[source-failed]: source `os` can't be read
-//!   caused by: cannot open base.tar: No such file or directory (os error 2)
+//!   caused by: cannot open base.tar: No such file or directory
 //!
 //! hint: make it by specs/ci-java/base.sh
 //! hint: `rbuild explain source-failed` tells more

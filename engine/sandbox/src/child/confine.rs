@@ -9,9 +9,9 @@ use nix::sys::stat::{Mode, umask};
 use nix::unistd::{Gid, Uid, setgroups, setresgid, setresuid};
 use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 use rustix::thread::{
-    CapabilitySet, CapabilitySets, CpuSet, capabilities, clear_ambient_capability_set,
-    remove_capability_from_bounding_set, sched_getaffinity, sched_setaffinity, set_capabilities,
-    set_no_new_privs,
+    CapabilitySet, CapabilitySets, CpuSet, capabilities, capability_is_in_bounding_set,
+    clear_ambient_capability_set, remove_capability_from_bounding_set, sched_getaffinity, sched_setaffinity,
+    set_capabilities, set_no_new_privs,
 };
 
 use crate::control::{FromChild, send};
@@ -137,11 +137,7 @@ fn listen(setup: &Setup, control: &UnixStream) -> Outcome<bool> {
             tell(&FromChild::Alone, &[])?;
             Ok(false)
         }
-        Err(failure) => {
-            // Before the report that nothing was executed: of a failure the engine tells the cure.
-            tell(&FromChild::Failed(failure.clone()), &[])?;
-            Err(failure)
-        }
+        Err(failure) => Err(failure),
     }
 }
 
@@ -157,12 +153,14 @@ fn topic(setup: &Setup) -> notify::Topic {
 fn cut_capabilities() -> Outcome<()> {
     for bit in 0..u64::BITS {
         let capability = CapabilitySet::from_bits_retain(1 << bit);
-        if !KEPT.contains(capability) {
-            match remove_capability_from_bounding_set(capability) {
-                // The kernel's last capability is behind us.
-                Err(rustix::io::Errno::INVAL) => break,
-                other => other.named(Part::Other, || format!("drop capability {bit}"))?,
-            }
+        match capability_is_in_bounding_set(capability) {
+            // The kernel's last capability is behind us.
+            Err(rustix::io::Errno::INVAL) => break,
+            // That takes a capability, too, which a container without the others may lack.
+            Ok(false) => {}
+            _ if KEPT.contains(capability) => {}
+            _ => remove_capability_from_bounding_set(capability)
+                .named(Part::Capabilities, || format!("drop capability {bit}"))?,
         }
     }
     // Kernels before 4.3 have no ambient set.

@@ -47,7 +47,11 @@ fn start(control: &UnixStream, setup: &Setup, pipes: Pipes) -> Result<std::conve
     // Root may enter a directory that the user may not, and the user one that root may not (a network filesystem).
     let directory = setup.command.directory.as_os_str();
     let entered = chdir(directory);
-    confine::confine(setup, control).map_err(other)?;
+    confine::confine(setup, control).map_err(|failure| {
+        // Before the report that nothing was executed: of a failure the engine tells the cure. It may be gone.
+        let _ = send(control, &FromChild::Failed(failure.clone()), &[]);
+        other(failure)
+    })?;
     if entered.is_err() {
         let operation = format!("change directory to {}", directory.display());
         chdir(directory).map_err(|error| errno(&operation, error))?;

@@ -40,8 +40,10 @@ pub(super) enum Cause {
     ForeignFolder,
     /// `fs.mount-max`
     MountsUsedUp,
-    /// Only root may change its root, with the capability for it.
-    NoChroot { root: bool },
+    /// Only root may change its root.
+    NoChroot,
+    /// Capabilities that root has elsewhere.
+    Lacking(Vec<&'static str>),
     /// A process has one supervisor of its system calls.
     Nested,
     /// A kernel without system calls that somebody else answers; whether `apply --in-place` does without.
@@ -62,7 +64,16 @@ impl Cause {
     pub(super) fn of(failure: &Failure, facts: &Facts) -> Option<Self> {
         match (failure.part, failure.errno) {
             (Part::Namespace, errno) => namespace(errno, facts),
-            (Part::Chroot, libc::EPERM) => Some(Self::NoChroot { root: facts.root }),
+            (Part::Chroot, libc::EPERM) if facts.root => {
+                Some(Self::Lacking([&["SYS_CHROOT"][..], &facts.lacking].concat()))
+            }
+            (Part::Chroot, libc::EPERM) => Some(Self::NoChroot),
+            (Part::Capabilities, libc::EPERM) => {
+                Some(Self::Lacking([&["SETPCAP"][..], &facts.lacking].concat()))
+            }
+            (Part::Ids, libc::EPERM) if facts.lacking.iter().any(|name| name.starts_with("SET")) => {
+                Some(Self::Lacking(facts.lacking.clone()))
+            }
             (Part::FuseDevice, errno) => Some(device(errno)),
             (Part::FuseMount, libc::ENODEV) => Some(Self::NoModule("fuse")),
             (Part::FuseMount, libc::EPERM | libc::EACCES) => filesystem(facts, (4, 18), "4.18"),

@@ -75,14 +75,12 @@ fn sentence(cause: &Cause, place: Place) -> String {
             let sysctl = on_the_machine(place, "sysctl fs.mount-max=100000 raises it");
             format!("the limit of mounts is reached: {sysctl}")
         }
-        Cause::NoChroot { root: false } => {
+        Cause::NoChroot => {
             "without namespaces only root may change its root: run rbuild as root of the container, such as with \
              docker run --user 0"
                 .to_owned()
         }
-        Cause::NoChroot { root: true } => {
-            "this takes the capability SYS_CHROOT: start the container with --cap-add SYS_CHROOT".to_owned()
-        }
+        Cause::Lacking(names) => with_capabilities(names, place),
         Cause::Nested => "rbuild runs in a step of another rbuild, or under another supervisor of system calls, and \
                           there can be one only: run it outside, or with a range of ids (package uidmap, /etc/subuid \
                           and /etc/subgid)"
@@ -139,23 +137,16 @@ pub fn one_id_cure(why: OneId, facts: &Facts) -> String {
                   NoNewPrivileges=no"
                 .to_owned(),
         },
-        OneId::NoCapabilities => match place {
-            Place::Kubernetes => {
-                "securityContext.capabilities.add: [SETUID, SETGID] for the container".to_owned()
-            }
-            Place::GitlabKubernetes => build_container("securityContext.capabilities.add: [SETUID, SETGID]"),
-            Place::GitlabDocker => {
-                "cap_add = [\"SETUID\", \"SETGID\"] in [runners.docker] of the runner's config.toml"
-                    .to_owned()
-            }
-            _ => "root needs the capabilities SETUID and SETGID: start the container with --cap-add SETUID \
-                  --cap-add SETGID"
-                .to_owned(),
-        },
+        OneId::NoCapabilities => with_capabilities(&["SETUID", "SETGID"], place),
         OneId::OuterNamespace => {
             "rbuild is in a namespace that was made with one id: run it outside".to_owned()
         }
     }
+}
+
+/// What helps a root that lacks capabilities which steps use, if it does.
+pub fn capabilities_cure(facts: &Facts) -> Option<String> {
+    (!facts.lacking.is_empty()).then(|| with_capabilities(&facts.lacking, facts.place))
 }
 
 /// What gives a fresh /proc, where there is something.
@@ -204,6 +195,23 @@ fn without_filter(place: Place) -> String {
             "start the container without it, which docker calls --security-opt seccomp=unconfined".to_owned()
         }
     }
+}
+
+fn with_capabilities(names: &[&str], place: Place) -> String {
+    let all = names.join(", ");
+    let how = match place {
+        Place::Kubernetes => format!("securityContext.capabilities.add: [{all}] for the container"),
+        Place::GitlabKubernetes => build_container(&format!("securityContext.capabilities.add: [{all}]")),
+        Place::GitlabDocker => {
+            let quoted: Vec<String> = names.iter().map(|name| format!("\"{name}\"")).collect();
+            runner(&format!("cap_add = [{}]", quoted.join(", ")))
+        }
+        _ => {
+            let flags: Vec<String> = names.iter().map(|name| format!("--cap-add {name}")).collect();
+            format!("start the container with {}", flags.join(" "))
+        }
+    };
+    format!("root lacks capabilities here ({all}): {how}")
 }
 
 fn without_profile(place: Place) -> String {

@@ -21,6 +21,7 @@ fn every_known_cause_has_its_cure() {
     let fedora = Facts { selinux: true, place: Place::Podman, ..plain.clone() };
     let root = Facts { root: true, ..debian.clone() };
     let old = Facts { kernel: "4.15.0-20-generic".into(), ..docker.clone() };
+    let cut = Facts { lacking: vec!["CHOWN", "SETUID"], ..docker.clone() };
     let older = Facts { kernel: "5.10.0-33-amd64".into(), ..plain.clone() };
     for (part, errno, facts, expected) in [
         (Part::Namespace, libc::ENOSPC, &none, "user.max_user_namespaces=28633"),
@@ -57,6 +58,9 @@ fn every_known_cause_has_its_cure() {
         (Part::Mount, libc::ENOENT, &docker, ""),
         (Part::Chroot, libc::EPERM, &plain, "run rbuild as root"),
         (Part::Chroot, libc::EPERM, &root, "--cap-add SYS_CHROOT"),
+        (Part::Chroot, libc::EPERM, &cut, "--cap-add SYS_CHROOT --cap-add CHOWN --cap-add SETUID"),
+        (Part::Capabilities, libc::EPERM, &docker, "--cap-add SETPCAP"),
+        (Part::Ids, libc::EPERM, &cut, "(CHOWN, SETUID): start the container"),
         (Part::Listener, libc::EBUSY, &plain, "there can be one only"),
         (Part::Listener, libc::EPERM, &plain, ""),
         (Part::Listener, libc::ENOSYS, &plain, "that needs Linux 5.9"),

@@ -37,6 +37,8 @@ pub struct Facts {
     pub in_step: bool,
     /// The kernel can ask a supervisor about a system call.
     pub notification: bool,
+    /// Capabilities that steps use and root lacks here; empty for others.
+    pub lacking: Vec<&'static str>,
     /// Why this process can't have a range of ids, if it can't.
     pub one_id: Option<OneId>,
     /// The control groups of this process.
@@ -61,11 +63,12 @@ impl Facts {
         let profile = profile.trim_end_matches(['\n', '\0']);
         let (place, sign) = Signs::load().place();
         let machine = Machine::load().unwrap_or_default();
+        let root = rustix::process::geteuid().is_root();
         Self {
             place,
             sign,
             kernel: text("/proc/sys/kernel/osrelease").trim().to_owned(),
-            root: rustix::process::geteuid().is_root(),
+            root,
             user: machine.user(),
             max_user_namespaces: number("/proc/sys/user/max_user_namespaces"),
             max_net_namespaces: number("/proc/sys/user/max_net_namespaces"),
@@ -76,6 +79,7 @@ impl Facts {
             filtered: status.lines().any(|line| line.starts_with("Seccomp:") && line.ends_with('2')),
             in_step: text("/proc/1/comm").trim_end() == NAME,
             notification: text("/proc/sys/kernel/seccomp/actions_avail").contains("user_notif"),
+            lacking: if root { lacking(&status) } else { Vec::new() },
             one_id: machine.one_id(),
             cgroups: Cgroups::load(),
         }
@@ -89,6 +93,18 @@ impl Facts {
             _ => true,
         }
     }
+}
+
+/// Those that installing packages takes, by their numbers.
+const USED: [(u32, &str); 5] =
+    [(0, "CHOWN"), (1, "DAC_OVERRIDE"), (3, "FOWNER"), (6, "SETGID"), (7, "SETUID")];
+
+/// Those that a process lacks, by its status; none if that can't be read.
+fn lacking(status: &str) -> Vec<&'static str> {
+    let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
+    let effective = effective.and_then(|number| u64::from_str_radix(number.trim(), 16).ok());
+    let effective = effective.unwrap_or(u64::MAX);
+    USED.iter().filter(|(bit, _)| effective & (1 << bit) == 0).map(|(_, name)| *name).collect()
 }
 
 impl Cgroups {
@@ -111,6 +127,13 @@ mod tests {
         let facts = Facts::load();
         assert_eq!(facts.root, rustix::process::geteuid().is_root());
         assert!(facts.kernel.contains('.') && !facts.user.is_empty());
+    }
+
+    #[test]
+    fn capabilities_that_root_lacks() {
+        assert_eq!(lacking("CapPrm:\t0\nCapEff:\t00000000a80425fb\n"), [""; 0], "docker's usual ones");
+        assert_eq!(lacking("CapEff:\t0000000000040001\n"), ["DAC_OVERRIDE", "FOWNER", "SETGID", "SETUID"]);
+        assert_eq!(lacking(""), [""; 0]);
     }
 
     #[test]

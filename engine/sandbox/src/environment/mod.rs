@@ -18,7 +18,7 @@ mod facts;
 mod place;
 mod probe;
 
-pub use cure::{cure, one_id_cure, proc_cure};
+pub use cure::{capabilities_cure, cure, one_id_cure, proc_cure};
 pub use examine::{Examination, examine};
 pub use facts::{Cgroups, Facts};
 pub use place::{Place, mount_points};

@@ -65,8 +65,15 @@ pub(super) fn answer_one(ids: &IdMap) -> Result<()> {
     let root = Mount::Chroot { path: "/".into() };
     let setup = Setup { supervised: true, ..over(&[root], ids, Network::Host) };
     let mut running = Sandbox::spawn(&setup, Output::Joined)?.proceed()?;
-    let listener = running.listener()?.ok_or_else(no_listener)?;
-    let call = listener.receive().map_err(control_error)?.ok_or(Error::Lost("made a call"))?;
+    let Some(listener) = running.listener()? else {
+        // Why it came to its end is told only then.
+        running.wait()?;
+        return Err(no_listener().into());
+    };
+    let Some(call) = listener.receive().map_err(control_error)? else {
+        running.wait()?;
+        return Err(Error::Lost("made a call"));
+    };
     let opened = OpenOptions::new().read(true).write(true).open(format!("/proc/{}/mem", call.pid));
     opened.named(Part::Listener, || "look into a command that makes a call").map(drop).map_err(explain)
 }

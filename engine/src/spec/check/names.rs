@@ -14,8 +14,9 @@ use std::collections::BTreeSet;
 /// Tells references to what is not there. They are taken from `root`, what `spec` was read from: a table that is
 /// wrong otherwise is not in `spec`, and its references are told all the same.
 pub fn check(root: &Node, spec: &Spec, declared: &Declared, sink: &mut Sink) {
-    let mut names = Names { spec, declared, sink };
-    for (kind, table) in tables(root) {
+    let mut names = Names { spec, declared, sink, step: None };
+    for (kind, name, table) in tables(root) {
+        names.step = (kind == Kind::Step).then_some(name);
         table.get("from").into_iter().for_each(|from| names.tree_at(from));
         match kind {
             Kind::Step | Kind::Test => {
@@ -34,6 +35,7 @@ pub fn check(root: &Node, spec: &Spec, declared: &Declared, sink: &mut Sink) {
             Kind::Source | Kind::Artifact => {}
         }
     }
+    names.step = None;
     for image in spec.images.values() {
         names.layers(image.from.name.as_str(), &image.layers);
         names.outputs(&image.outputs, image.tags.is_empty());
@@ -41,11 +43,11 @@ pub fn check(root: &Node, spec: &Spec, declared: &Declared, sink: &mut Sink) {
     spec.default.iter().flatten().for_each(|target| names.target(target));
 }
 
-/// Every table that refers to others, with its kind.
-fn tables(root: &Node) -> impl Iterator<Item = (Kind, &Node)> {
+/// Every table that refers to others, with its kind and name.
+fn tables(root: &Node) -> impl Iterator<Item = (Kind, &str, &Node)> {
     Kind::ALL.into_iter().filter(|kind| *kind != Kind::Source).flat_map(move |kind| {
         let named = root.get(kind.word()).map_or(&[][..], Node::entries);
-        named.iter().map(move |(_, table)| (kind, table))
+        named.iter().map(move |(key, table)| (kind, key.text.as_str(), table))
     })
 }
 
@@ -60,6 +62,8 @@ struct Names<'a> {
     spec: &'a Spec,
     declared: &'a Declared,
     sink: &'a mut Sink,
+    /// The step whose references are looked at: it can't be what was meant.
+    step: Option<&'a str>,
 }
 
 impl Names<'_> {
@@ -85,7 +89,8 @@ impl Names<'_> {
         let diagnostic = Diagnostic::error("unknown-name", format!("no source or step is named `{name}`"));
         let candidates =
             self.declared.names(Kind::Source).chain(self.declared.names(Kind::Step)).chain([SCRATCH]);
-        let near = nearest(name, candidates).map(|near| format!("did you mean `{near}`?"));
+        let others = candidates.filter(|candidate| Some(*candidate) != self.step);
+        let near = nearest(name, others).map(|near| format!("did you mean `{near}`?"));
         let help = self.elsewhere(name).or(near);
         self.sink.push(with_help(diagnostic.at(reference.span, ""), help));
     }
@@ -96,8 +101,10 @@ impl Names<'_> {
         let article = if matches!(kind, Kind::Image | Kind::Artifact) { "an" } else { "a" };
         let is = format!("`{name}` is {article} {kind}");
         Some(match self.spec.images.get(name).filter(|_| kind == Kind::Image) {
-            Some(image) => format!("{is}: name the tree it is made from, `{}`", image.from.value),
-            None => is,
+            Some(image) if self.step != Some(image.from.name.as_str()) => {
+                format!("{is}: name the tree it is made from, `{}`", image.from.value)
+            }
+            _ => is,
         })
     }
 

@@ -15,8 +15,9 @@ Generated from the schema (`rbuild schema reference`); a test keeps it true. `bu
 
 `description` (for people, in no key) may stand in every table. A step applies its parts in this order, whatever the
 order of its keys: `from` or `merge`, `groups`, `users`, `dirs`, `copy`, `files`, `links`, `attrs`, `run`, `remove`.
-A path in a tree is absolute; a path of the workspace is relative to the folder of the build file. A pattern is over
-whole paths: `*`, `?`, `[a-z]`, `{a,b}`, `**`. `host` leaves out /proc, /sys, /dev, /run, /tmp and the store.
+A path in a tree begins at its root, whether its first `/` is written or not (`workdir = \"src\"` is /src); a path of the
+workspace is relative to the folder of the build file. A pattern is over whole paths: `*`, `?`, `[a-z]`, `{a,b}`, `**`.
+`host` leaves out /proc, /sys, /dev, /run, /tmp and the store.
 ";
 
 /// Where each table of the schema stands in a build file.

@@ -243,7 +243,7 @@ fn entries() -> Vec<(&'static str, Value)> {
 }
 
 fn mounts() -> Vec<(&'static str, Value)> {
-    let target = || ("target", "Where; absolute.", word("^/+(?!(proc|sys|dev)?/*$)"));
+    let target = || ("target", "A path of the tree.", word("^(?!/*(proc|sys|dev)?/*$)"));
     let tree = vec![
         ("from", "A tree or one file of it.", word(REFERENCE)),
         target(),

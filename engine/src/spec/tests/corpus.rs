@@ -5,7 +5,9 @@
 
 use super::{LOCK_EPOCH, codes, render};
 use crate::spec::{
-    Diagnostics, Files, Inputs, load,
+    Diagnostics, Files, Inputs,
+    diagnostic::Label,
+    load,
     schema::build_schema,
     value::{self, Format, Node, Value},
 };
@@ -103,6 +105,56 @@ fn what_is_said_of_bad_files() {
             insta::assert_snapshot!(name, render(&refused(&path), &path));
         }
     });
+}
+
+/// What is suggested is put in the place of the mistake: then nothing is wrong there any more.
+#[test]
+fn suggestions_are_right() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut tried = 0;
+    for path in files("bad").iter().filter(|path| path.extension().unwrap() == "toml") {
+        let text = std::fs::read_to_string(path).unwrap();
+        for one in refused(path).list {
+            let Some(span) = one.labels.first().map(|label| label.span) else { continue };
+            let written = &text[span.start..span.end];
+            for fresh in one.help.iter().flat_map(|help| suggested(help, written)) {
+                let again = folder.path().join("build.toml");
+                let changed = format!("{}{fresh}{}", &text[..span.start], &text[span.end..]);
+                std::fs::write(&again, changed).unwrap();
+                let told = load(&again, &Inputs::default(), LOCK_EPOCH).err().unwrap_or_default();
+                let here = |label: &Label| (span.start..span.start + fresh.len()).contains(&label.span.start);
+                let mut wrong = told.errors().filter(|error| error.labels.first().is_some_and(here));
+                let wrong = wrong.next().map(|error| &error.message);
+                assert_eq!(wrong, None, "{}: `{fresh}` instead of `{written}`", path.display());
+                tried += 1;
+            }
+        }
+    }
+    assert!(tried >= 20, "{tried}");
+}
+
+/// The texts that a help says to write instead of `written`.
+fn suggested(help: &str, written: &str) -> Vec<String> {
+    let quoted = |text: &str| text.split('"').skip(1).step_by(2).map(|word| format!("\"{word}\"")).collect();
+    if help == "remove the quotes" {
+        return vec![written.trim_matches('"').to_owned()];
+    }
+    if let Some(text) = help.strip_prefix("put it in brackets: ") {
+        return vec![text.to_owned()];
+    }
+    let meant = help.strip_prefix("did you mean `").and_then(|rest| rest.strip_suffix("`?"));
+    // What is meant instead of a word elsewhere is not tried.
+    if let Some(name) = meant.filter(|name| !name.contains('`')) {
+        let quote = if written.starts_with('"') { "\"" } else { "" };
+        return vec![format!("{quote}{name}{quote}")];
+    }
+    match help.strip_prefix("write ") {
+        Some(text) if !text.contains('"') => text.split(" or ").map(str::to_owned).collect(),
+        _ if ["write ", "quote it: ", "did you mean \""].iter().any(|start| help.starts_with(start)) => {
+            quoted(help)
+        }
+        _ => Vec::new(),
+    }
 }
 
 /// The same mistake in TOML and YAML gives the same words.

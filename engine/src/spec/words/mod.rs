@@ -176,6 +176,9 @@ pub fn duration(text: &str) -> Word<Duration> {
     let refuse = || Refusal::bad("a duration is a number with s, m, h or d, as in \"20m\"");
     let (number, unit) = split_number(text);
     let factor: u64 = match unit {
+        "" if number.is_some() => {
+            return Err(refuse().help(format!("write \"{text}s\" for seconds, \"{text}m\" for minutes")));
+        }
         "s" => 1,
         "m" => 60,
         "h" => 3600,

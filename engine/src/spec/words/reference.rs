@@ -46,11 +46,12 @@ impl Reference {
         }
         name(node)
             .map_err(|_| Refusal::bad("a reference is a `name`, or `name:/sub` for a part of its tree"))?;
-        if path.is_some_and(|path| !path.starts_with('/')) {
-            let help = format!("write \"{node}:/{}\"", path.unwrap_or_default());
+        let (text, path) =
+            (path.unwrap_or("/"), tree_path(path.filter(|path| !path.is_empty()).unwrap_or("/"))?);
+        if !text.starts_with('/') {
+            let help = format!("write \"{node}:{path}\"");
             return Err(Refusal::bad("the part after `:` is a path that starts with `/`").help(help));
         }
-        let path = path.map_or(Ok(TreePath::root()), tree_path)?;
         Ok(Self { name: node.to_owned(), path })
     }
 }
@@ -82,7 +83,9 @@ impl Tag {
         }
         let split = text.rsplit_once(':').filter(|(_, tag)| !tag.contains('/'));
         let Some((name, tag)) = split else {
-            return Err(Refusal::bad("a tag is `name:tag`").help(format!("write \"{text}:latest\"")));
+            let latest = format!("{text}:latest");
+            Self::parse(&latest)?;
+            return Err(Refusal::bad("a tag is `name:tag`").help(format!("write \"{latest}\"")));
         };
         let (registry, repository) = match name.split_once('/') {
             Some((first, rest)) if first.contains(['.', ':']) || first == "localhost" => (Some(first), rest),
@@ -90,11 +93,12 @@ impl Tag {
         };
         if registry.is_some_and(|registry| !is_registry(registry)) || !repository.split('/').all(is_component)
         {
-            let mut refusal = Refusal::bad(format!("`{name}` is not the name of an image"));
-            if name.bytes().any(|byte| byte.is_ascii_uppercase()) {
-                refusal = refusal.help("names of images are in lower case");
-            }
-            return Err(refusal);
+            let help = if name.bytes().any(|byte| byte.is_ascii_uppercase()) {
+                "names of images are in lower case"
+            } else {
+                "it is of lower-case letters and digits, with `.`, `_` or `-` between them; `/` after a registry or folder"
+            };
+            return Err(Refusal::bad(format!("`{name}` is not the name of an image")).help(help));
         }
         if !is_tag(tag) {
             return Err(Refusal::bad(format!(
