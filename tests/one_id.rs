@@ -204,7 +204,8 @@ for user in root joe; do
 done
 /usr/sbin/sshd -p 2222
 for user in root joe; do
-    ssh -p 2222 -o StrictHostKeyChecking=no -i /tmp/key $user@127.0.0.1 'echo logged in as $(id -un)'
+    # It goes into the background before it listens.
+    ssh -p 2222 -o ConnectionAttempts=30 -o StrictHostKeyChecking=no -i /tmp/key $user@127.0.0.1 'echo logged in as $(id -un)'
 done
 "#;
     let keys = "network = 'host'\nenv = { DEBIAN_FRONTEND = 'noninteractive' }";
