@@ -404,9 +404,24 @@ fn sandbox_docker_with_and_without_the_flags_that_help() {
     let cut = ["--cap-drop=ALL", "--cap-add=SYS_CHROOT", "--env=RBUILD_STORE=/data/cut"];
     let build = Build::read(inside(&cut, &[&APPLY[..], &["one"]].concat())).success();
     assert!(build.ran().contains(&"step.one"), "{}", build.output);
+    let told = build.warnings().join("\n");
+    assert!(
+        told.contains("images may be others than elsewhere") && told.contains("--cap-add FSETID"),
+        "{told}"
+    );
     let found = report(&inside(&cut, &["doctor", "--json"]));
     assert_eq!((found.tier, state(&found, Name::Chroot)), (Tier::Chroot, State::Limited));
     assert!(found.better.last().is_some_and(|cure| cure.contains("--cap-add CHOWN ")), "{:?}", found.better);
+    let cure = found.better.last().cloned().unwrap_or_default();
+    let advised = cure.split_whitespace().skip_while(|word| !word.starts_with("--"));
+    let advised: Vec<&str> = cut.into_iter().chain(advised).collect();
+    let build = Build::read(inside(&advised, &APPLY)).success();
+    assert_eq!(
+        (build.digest("it"), build.warnings().len()),
+        (usual_digest().as_str(), 1),
+        "{}",
+        build.output
+    );
     let found = report(&inside(&["--cap-drop=SETPCAP", "--cap-add=SYS_PTRACE"], &["doctor", "--json"]));
     assert_eq!((found.tier, state(&found, Name::Chroot)), (Tier::None, State::Missing));
     assert!(

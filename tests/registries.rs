@@ -167,7 +167,7 @@ fn sandbox_an_image_is_pushed_by_its_tags_or_elsewhere() {
     ));
     let told = project.rbuild(["push", "app"]).failure(2);
     assert!(
-        told.contains("was not made by the last build") && told.contains("rbuild apply image.app"),
+        told.contains("was not made by the last build") && told.contains("rbuild apply build.toml image.app"),
         "{told}"
     );
     let digest = project.build().digest("app").to_owned();

@@ -39,6 +39,7 @@ mod staging;
 mod work;
 
 use outward::Outward;
+pub(crate) use procfs::SHARED;
 use staging::Staging;
 
 /// How a child knows that it is one, and what `ps` shows.

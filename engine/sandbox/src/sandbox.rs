@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use crate::child::SHARED;
 use crate::control::{FromChild, ToChild, receive};
 use crate::environment::explain;
 use crate::exit::Exit;
@@ -13,7 +14,7 @@ use crate::groups::{Groups, without_groups};
 use crate::guard::guarded_program;
 use crate::notify::Listener;
 use crate::process::{self, Life, Process, control_error};
-use crate::{Error, Limits, Memory, Result, Setup};
+use crate::{Error, Facts, Limits, Memory, Result, Setup, proc_cure};
 
 /// What a command can't do that should have been supervised.
 const ALONE: &str = "this kernel does not let rbuild answer for ids that there are not (that needs Linux 5.9): chown to \
@@ -123,6 +124,10 @@ impl Started {
         self.process.send(&ToChild::Proceed)?;
         match self.process.next(doing)?.0 {
             FromChild::Ready { mut warnings, devices } => {
+                let shared = warnings.iter_mut().find(|warning| *warning == SHARED);
+                if let (Some(warning), Some(cure)) = (shared, proc_cure(Facts::load().place)) {
+                    *warning += &format!("; {cure}");
+                }
                 warnings.extend(without_groups(&self.left));
                 let Self { process, left, .. } = self;
                 Ok(Running { process, warnings, devices, left, told: None, exit: None })

@@ -36,7 +36,10 @@ pub fn push(
     let node = build.nodes.get(&format!("image.{name}")).and_then(|node| node.image.clone());
     let node = node.ok_or_else(|| {
         Error::usage(format!("image `{name}` was not made by the last build of {}", request.file.display()))
-            .hint(format!("`rbuild apply image.{name}` makes it"))
+            .hint(format!(
+                "`rbuild apply {} image.{name}` makes it, if the file has it",
+                request.file.display()
+            ))
     })?;
     let references = match references {
         [] => tags(request, name, &node)?,

@@ -12,13 +12,17 @@ use std::{
     sync::Arc,
 };
 
+fn one_at_least(text: &str) -> Result<NonZeroUsize, String> {
+    text.parse().map_err(|_| "a whole number, 1 or more, is wanted".to_owned())
+}
+
 /// Builds what the build file declares
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
     #[command(flatten)]
     build: BuildArguments,
     /// How many steps run at once [default: as many as there are processors for this process]
-    #[arg(short, long, value_name = "N")]
+    #[arg(short, long, value_name = "N", value_parser = one_at_least)]
     jobs: Option<NonZeroUsize>,
     /// How steps get their root [default: the first that this machine has]
     #[arg(long, value_enum, value_name = "TIER")]

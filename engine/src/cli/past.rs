@@ -32,7 +32,7 @@ impl Past {
         if build.nodes.is_empty() {
             let message =
                 format!("{} was not built yet with the store {}", file.display(), root.own.display());
-            return Err(Error::usage(message).hint("`rbuild apply` builds it"));
+            return Err(Error::usage(message).hint(format!("`rbuild apply {}` builds it", file.display())));
         }
         Ok(Self { store, file, build })
     }
@@ -56,7 +56,7 @@ impl Past {
         let file = self.file.display();
         if let Some(target) = self.declared(name, kinds) {
             let message = format!("{target} did not run in the last build of {file}");
-            return Error::usage(message).hint(format!("rbuild apply {target} builds it"));
+            return Error::usage(message).hint(format!("`rbuild apply {file} {target}` builds it"));
         }
         let of_kind = |known: &&String| known.split_once('.').is_some_and(|(kind, _)| kinds.contains(&kind));
         let known: Vec<&str> = self.build.nodes.keys().filter(of_kind).map(String::as_str).collect();

@@ -133,7 +133,8 @@ fn chroot(found: &Examination) -> Check {
                 remedy => Check {
                     state: State::Limited,
                     costs: Some(
-                        "trees with several owners can't be laid out, and steps can't change users"
+                        "images may be others than elsewhere, steps can't change users, and what other users run \
+                         outlives its step"
                             .to_owned(),
                     ),
                     remedy,
@@ -171,7 +172,9 @@ fn proc(found: &Examination) -> Check {
             state: State::Limited,
             found: "parts of it are hidden here, so a fresh one is refused and the outer one shared"
                 .to_owned(),
-            costs: Some("steps see the process numbers outside".to_owned()),
+            costs: Some(
+                "steps see the process numbers outside: what uses pid files, ps or pkill fails".to_owned(),
+            ),
             remedy: proc_cure(found.facts.place).map(str::to_owned),
         },
         Some(Err(error)) => missing(Name::Proc, error, WITHOUT_RUN),

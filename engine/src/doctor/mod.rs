@@ -71,16 +71,21 @@ fn report(found: &Examination, around: &Surroundings) -> Report {
             (Tier::Chroot, _) => IdMap::count(&IdMap::of_machine()),
             _ => 0,
         },
-        better: better(&checks, matches!(tier, Tier::Chroot | Tier::None) && facts.root),
+        better: better(&checks, tier, facts.root),
         checks,
     }
 }
 
 /// What helps to a store, to a better tier or to more ids; first what is missing. Without a store nothing can be built,
 /// and another tier may only be untried. The last tier is better than none, and is what root has then.
-fn better(checks: &[Check], needs_chroot: bool) -> Vec<String> {
+fn better(checks: &[Check], tier: Tier, root: bool) -> Vec<String> {
     let names = [Name::UserNamespaces, Name::Ids, Name::Fuse, Name::Network, Name::Store];
-    let matters = move |name| names.contains(&name) || (needs_chroot && name == Name::Chroot);
+    let is_isolated = matches!(tier, Tier::Fuse | Tier::Overlay);
+    let matters = move |name| match name {
+        Name::Chroot => root && !is_isolated,
+        Name::Proc => is_isolated,
+        _ => names.contains(&name),
+    };
     let mut matter: Vec<&Check> = checks.iter().filter(|check| matters(check.name)).collect();
     matter.sort_by_key(|check| (check.state != State::Missing, check.name != Name::Store));
     let mut better: Vec<String> = matter.into_iter().filter_map(|check| check.remedy.clone()).collect();

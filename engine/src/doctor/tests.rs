@@ -1,6 +1,7 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
+use crate::store;
 use rbuild_sandbox::{Capabilities, Cgroups, Error, Facts, Failure, Limits, OneId, Part, Place, cure};
 
 /// A refusal, with what the facts make of it.
@@ -197,14 +198,15 @@ fn one_id_and_a_hidden_proc() {
     let report = report(&found, &around(Some(folder()), false));
     assert_eq!(report.verdict(), "tier: fuse, one id");
     let one_id = "securityContext.allowPrivilegeEscalation: true for the container";
-    assert_eq!(report.better, [one_id]);
+    let unmasked = "securityContext.procMount: Unmasked for the container, with hostUsers: false for the pod";
+    assert_eq!(report.better, [one_id, unmasked]);
     assert_eq!(check(&report, Name::Ids).state, State::Limited);
     assert!(check(&report, Name::Proc).remedy.as_ref().unwrap().contains("procMount: Unmasked"));
     assert!(check(&report, Name::Home).remedy.as_ref().unwrap().contains("RBUILD_STORE"));
     let report = super::report(&found, &around(None, true));
     assert_eq!(
         report.better,
-        ["say --store DIR, or set RBUILD_STORE", one_id],
+        ["say --store DIR, or set RBUILD_STORE", one_id, unmasked],
         "what is missing comes first"
     );
 }
@@ -226,7 +228,7 @@ fn an_old_kernel_and_a_store_that_can_not_be_written() {
         check(&report, Name::Store).found,
         "cannot write to /store: Read-only file system, on overlayfs"
     );
-    assert_eq!(report.better, ["put it elsewhere with --store DIR or RBUILD_STORE"]);
+    assert_eq!(report.better, [store::PUT_ELSEWHERE]);
 }
 
 #[test]

@@ -10,16 +10,20 @@ use crate::{
     error::{Error, Kind},
     spec::{Span, types::Body},
 };
-use rbuild_sandbox::{ExecFailure, Exit};
+use rbuild_sandbox::{ExecFailure, Exit, memory_limit};
 
 /// What programs print when a name can't be resolved: apt, glibc, curl, busybox, Node.js.
-const UNRESOLVED: [&str; 5] = [
+const UNREACHED: [&str; 6] = [
     "Temporary failure resolving",
     "Temporary failure in name resolution",
     "Could not resolve",
     "bad address",
     "EAI_AGAIN",
+    "Network is unreachable",
 ];
+
+/// A limit of the first version of control groups that is none.
+const UNLIMITED: u64 = 1 << 50;
 
 /// What programs print when they were refused something, or miss a right, in lower case.
 const ABOUT_IDS: [&str; 9] = [
@@ -46,11 +50,17 @@ pub(super) fn failure(
     let error = Error::step(code, message).placed(&engine.session.loaded.warnings.files, span);
     let hint = match &ran.ended.exit {
         Exit::ExecFailed { what } => exec_hint(what),
-        _ => network_hint(body, &ran.last_lines).or_else(|| lent_hint(&ran.last_lines)),
+        _ => network_hint(body, &ran.last_lines)
+            .or_else(|| lent_hint(&ran.last_lines))
+            .or_else(|| range_hint(&ran.last_lines)),
     };
     let memory = ran.ended.memory_each.filter(|_| ran.ended.beyond.is_none()).map(memory_hint);
     let ids = engine.ids_hint().filter(|_| is_about_ids(&ran.last_lines));
-    let error = hint.map(str::to_owned).into_iter().chain(memory).chain(ids).fold(error, Error::hint);
+    let is_short = ran.ended.beyond.is_none() && is_killed(&ran.ended.exit, &ran.last_lines);
+    let short =
+        if is_short { memory_limit().filter(|bytes| *bytes < UNLIMITED).map(short_of_memory) } else { None };
+    let hints = hint.map(str::to_owned).into_iter().chain(memory).chain(short).chain(ids);
+    let error = hints.fold(error, Error::hint);
     Failure { error: Box::new(error), last_lines: ran.last_lines, log: Some(ran.log) }
 }
 
@@ -91,8 +101,8 @@ fn exec_hint(what: &ExecFailure) -> Option<&'static str> {
 }
 
 fn network_hint(body: &Body, lines: &[String]) -> Option<&'static str> {
-    let unresolved = |line: &String| UNRESOLVED.iter().any(|words| line.contains(words));
-    (!body.network.is_open() && lines.iter().any(unresolved))
+    let unreached = |line: &String| UNREACHED.iter().any(|words| line.contains(words));
+    (!body.network.is_open() && lines.iter().any(unreached))
         .then_some("steps have no network unless they say so: network = \"private\" or \"host\"")
 }
 
@@ -103,6 +113,31 @@ fn is_about_ids(lines: &[String]) -> bool {
         let line = line.to_lowercase();
         ABOUT_IDS.iter().any(|words| line.contains(words))
     })
+}
+
+/// What a range of ids does not give.
+fn range_hint(lines: &[String]) -> Option<&'static str> {
+    let is_beyond = |line: &String| {
+        let has = |words: &[&str]| words.iter().any(|word| line.contains(word));
+        (has(&["chown", "chgrp"]) && line.contains("Invalid argument"))
+            || (line.contains("mknod") && line.contains("not permitted"))
+    };
+    lines.iter().any(is_beyond).then_some(
+        "ids in steps are below 65,536 here, and nobody makes a device: owners of `files`, `copy` and `attrs` may be any",
+    )
+}
+
+/// Whether a process was killed, as far as a command tells: a shell gives 128 and the signal for its last one.
+fn is_killed(exit: &Exit, lines: &[String]) -> bool {
+    matches!(exit, Exit::Signal(9) | Exit::Code(137)) || lines.iter().any(|line| line.ends_with("Killed"))
+}
+
+fn short_of_memory(bytes: u64) -> String {
+    let size = bytes >> 20;
+    format!(
+        "all that runs here may have {size} MiB of memory together: if it ran out of that, raise the container's limit, or \
+         build with --jobs 1"
+    )
 }
 
 /// A file of the machine in place of the tree's is read-only, and can't be removed.
@@ -142,6 +177,10 @@ mod tests {
         for line in ["mount: permission denied (are you root?)", "chown: /x: Operation not permitted"] {
             assert!(is_about_ids(&lines(line)), "{line}");
         }
+        assert!(
+            is_killed(&Exit::Code(137), &[]) && is_killed(&Exit::Code(2), &lines("sh: line 1: 7 Killed"))
+        );
+        assert!(!is_killed(&Exit::Code(2), &lines("Killed it")));
         assert!(!is_about_ids(&lines("make: *** [all] Error 2")) && !is_about_ids(&[]));
         let failed = |what: &str| exec_hint(&ExecFailure::Other(what.to_owned()));
         assert!(failed("change directory to /x: ENOENT").is_some_and(|hint| hint.contains("workdir")));

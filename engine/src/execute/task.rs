@@ -263,6 +263,7 @@ fn make_step(
     made.record.unfenced = step.body.run.is_some() && is_unfenced(engine, &step.body);
     let (records, key) = (engine.session.store.records(), job.ingredients.key());
     match &made.content {
+        Content::Snapshot(..) if step.body.run.is_some() && lacks_capabilities(engine) => {}
         Content::Snapshot(..) => records.put(&key, &made.record)?,
         // One without a trace is never used: it tells why.
         Content::Host(_) => records.add_traced(&key, made.record.clone())?,
@@ -295,6 +296,10 @@ fn make_test(
 fn is_unfenced(engine: &Engine, body: &Body) -> bool {
     body.network != Network::Host
         && matches!(engine.machine.get(), Some(Ok(machine)) if machine.is_unfenced())
+}
+
+fn lacks_capabilities(engine: &Engine) -> bool {
+    matches!(engine.machine.get(), Some(Ok(machine)) if machine.lacks_capabilities())
 }
 
 fn make_artifact(engine: &Engine, name: &str, inputs: &Inputs<'_>) -> Result<Done> {

@@ -10,8 +10,8 @@ use crate::{
 };
 use rbuild_overlay::Changes;
 use rbuild_sandbox::{
-    Capabilities, EnvironmentError, IdMap, Memory, Mount, Part, Setup, overlay_trial, probe, probe_chroot,
-    probe_with,
+    Capabilities, EnvironmentError, Facts, IdMap, Memory, Mount, Part, Setup, capabilities_cure,
+    overlay_trial, probe, probe_chroot, probe_with,
 };
 use rbuild_supervisor::OwnerTable;
 use rbuild_tree::{Snapshot, Timestamp};
@@ -40,6 +40,8 @@ pub struct Machine {
     pub(super) roots: Roots,
     /// Why it is not the first tier, if that was tried.
     why: Option<String>,
+    /// What steps make may be something else elsewhere: root lacks capabilities.
+    lacks_capabilities: bool,
 }
 
 /// What steps run over.
@@ -98,6 +100,11 @@ impl Machine {
             Network::Private if self.is_unfenced() => Network::Host,
             wanted => wanted,
         }
+    }
+
+    /// Whether what steps make should not be used again.
+    pub(super) fn lacks_capabilities(&self) -> bool {
+        self.lacks_capabilities
     }
 
     /// Whether a cache is one step's at a time, since it is moved there.
@@ -267,8 +274,18 @@ fn in_directories(session: &Session, why: Option<String>) -> Result<Machine, Env
     let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
     let cure = why.as_ref().map(|why| format!("; isolated steps need more: {why}")).unwrap_or_default();
     session.note(None, format!("{NOT_ISOLATED}{cure}"));
+    let lacks_capabilities = lacks_capabilities(session);
     let roots = chroot::Roots::new(session.store.clone(), session.stopped.clone());
-    Ok(machine(session, found, Roots::Directories(roots), why))
+    Ok(Machine { lacks_capabilities, ..machine(session, found, Roots::Directories(roots), why) })
+}
+
+/// Whether capabilities are missing: then the kernel drops set-id bits and the like, and leaves what other users run.
+fn lacks_capabilities(session: &Session) -> bool {
+    let Some(cure) = capabilities_cure(&Facts::load()) else { return false };
+    let cost = "images may be others than elsewhere, so their steps run each time, and what other users run outlives its \
+                step and `limits`";
+    session.note(None, format!("{cost}: {cure}"));
+    true
 }
 
 fn in_place(session: &Session) -> Result<Machine, String> {
@@ -279,13 +296,14 @@ fn in_place(session: &Session) -> Result<Machine, String> {
         None,
         format!("{NOT_ISOLATED}. Its own files are aside while a step runs, which may find them below {FOLDER}, but for {volumes}"),
     );
+    let lacks_capabilities = lacks_capabilities(session);
     let found = Capabilities { ids: IdMap::of_machine(), warnings: Vec::new() };
-    Ok(machine(session, found, Roots::Directories(roots), None))
+    Ok(Machine { lacks_capabilities, ..machine(session, found, Roots::Directories(roots), None) })
 }
 
 fn machine(session: &Session, found: Capabilities, roots: Roots, why: Option<String>) -> Machine {
     found.warnings.iter().for_each(|warning| session.note(None, warning.clone()));
-    Machine { ids: found.ids, roots, why }
+    Machine { ids: found.ids, roots, why, lacks_capabilities: false }
 }
 
 /// In the store, whose filesystem decides; says too whether files can name objects.

@@ -71,9 +71,10 @@ pub fn decide_test(store: &Store, question: &Question<'_>) -> Decision {
 
 fn exact(store: &Store, question: &Question<'_>) -> Decision {
     let compare = || Why::compare(store, question.ingredients, question.last);
-    let record =
-        store.records().get(&question.key).filter(|record| !record.unfenced || (question.unfenced)());
-    let Some(record) = record else { return Decision::Run(compare()) };
+    let Some(record) = store.records().get(&question.key) else { return Decision::Run(compare()) };
+    if record.unfenced && !(question.unfenced)() {
+        return Decision::Run(Why::Unfenced);
+    }
     if let Some(age) = too_old(&record, question) {
         return Decision::Run(Why::TooOld(age));
     }

@@ -31,6 +31,8 @@ pub enum Why {
     TooOld(Duration),
     /// Nothing differs, but the store does not have its result any more.
     Lost,
+    /// Its result was made where nothing kept it from the network.
+    Unfenced,
     /// What it reads can't be recorded here, so it always runs.
     Untraced,
 }
@@ -139,6 +141,9 @@ impl fmt::Display for Why {
                 write!(f, "rerun-after: its result is {} old", crate::report::duration(*age))
             }
             Self::Lost => f.write_str("its result is no longer in the store"),
+            Self::Unfenced => {
+                f.write_str("its result was made without isolation, where the network was open to it")
+            }
             Self::Untraced => f.write_str("what it reads of this machine could not be recorded"),
         }
     }

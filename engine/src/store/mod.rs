@@ -54,7 +54,8 @@ use trees::TreeCache;
 /// What helps where nothing says where the store is.
 pub const SAY_WHERE: &str = "say --store DIR, or set RBUILD_STORE";
 /// What helps where it can't be.
-pub const PUT_ELSEWHERE: &str = "put it elsewhere with --store DIR or RBUILD_STORE";
+pub const PUT_ELSEWHERE: &str = "put it elsewhere with --store DIR or RBUILD_STORE: in a container on a volume that this \
+                                 user may write to (a new one is root's: chown it once)";
 
 /// The format of the folder; another number is refused.
 const VERSION: &str = "1\n";

@@ -31,16 +31,17 @@ const HIDDEN: [&str; 11] = [
 /// Shown, but not to be written.
 const READ_ONLY: [&str; 5] = ["bus", "fs", "irq", "sys", "sysrq-trigger"];
 
+/// Told where the outer one is shown; the engine knows what helps.
+pub(crate) const SHARED: &str = "the machine's own /proc is shown inside, with the process numbers outside, so that what \
+                                 uses pid files, ps or pkill fails: parts of it are hidden here, and the kernel refuses a \
+                                 fresh one";
+
 pub(crate) fn make(maker: &mut Maker<'_>, place: &str) -> Outcome<()> {
     let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
     if let Err(errno) = mount_new(place, "proc", flags, "") {
         // Refused where the outer one has hidden parts, as in most containers.
         bind_path("/proc", place, true).map_err(|_| errno).named(Part::Mount, || "mount proc on /proc")?;
-        maker.warnings.push(
-            "the machine's own /proc is shown inside, with the process numbers outside: parts of it are hidden here, \
-             so the kernel refuses a fresh one"
-                .to_owned(),
-        );
+        maker.warnings.push(SHARED.to_owned());
     }
     for name in HIDDEN {
         hide(&format!("{place}/{name}")).named(Part::Mount, || format!("hide /proc/{name}"))?;

@@ -71,7 +71,9 @@ impl Cause {
             (Part::Capabilities, libc::EPERM) => {
                 Some(Self::Lacking([&["SETPCAP"][..], &facts.lacking].concat()))
             }
-            (Part::Ids, libc::EPERM) if facts.lacking.iter().any(|name| name.starts_with("SET")) => {
+            (Part::Ids, libc::EPERM)
+                if facts.lacking.iter().any(|name| ["SETGID", "SETUID"].contains(name)) =>
+            {
                 Some(Self::Lacking(facts.lacking.clone()))
             }
             (Part::FuseDevice, errno) => Some(device(errno)),

@@ -95,9 +95,17 @@ impl Facts {
     }
 }
 
-/// Those that installing packages takes, by their numbers.
-const USED: [(u32, &str); 5] =
-    [(0, "CHOWN"), (1, "DAC_OVERRIDE"), (3, "FOWNER"), (6, "SETGID"), (7, "SETUID")];
+/// Those that installing packages takes, and ending processes of others, by their numbers.
+const USED: [(u32, &str); 8] = [
+    (0, "CHOWN"),
+    (1, "DAC_OVERRIDE"),
+    (3, "FOWNER"),
+    (4, "FSETID"),
+    (5, "KILL"),
+    (6, "SETGID"),
+    (7, "SETUID"),
+    (31, "SETFCAP"),
+];
 
 /// Those that a process lacks, by its status; none if that can't be read.
 fn lacking(status: &str) -> Vec<&'static str> {
@@ -132,7 +140,10 @@ mod tests {
     #[test]
     fn capabilities_that_root_lacks() {
         assert_eq!(lacking("CapPrm:\t0\nCapEff:\t00000000a80425fb\n"), [""; 0], "docker's usual ones");
-        assert_eq!(lacking("CapEff:\t0000000000040001\n"), ["DAC_OVERRIDE", "FOWNER", "SETGID", "SETUID"]);
+        assert_eq!(
+            lacking("CapEff:\t0000000000040001\n"),
+            ["DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "SETGID", "SETUID", "SETFCAP"]
+        );
         assert_eq!(lacking(""), [""; 0]);
     }
 
