@@ -16,7 +16,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-const ROOM: &str = "free some space, or put the store elsewhere with RBUILD_STORE";
+const ROOM: &str = "free some space, or put the store (RBUILD_STORE) or the outputs (--out) elsewhere";
 
 /// A store in memory of so many MiB, in a mount namespace of this thread and of what it starts.
 struct SmallStore(PathBuf);

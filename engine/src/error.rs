@@ -230,7 +230,7 @@ impl From<Refusal> for Error {
 
 /// What the C library says of ENOSPC and of EDQUOT.
 const DISK_FULL: [&str; 2] = ["No space left on device", "Disk quota exceeded"];
-const MAKE_SPACE: &str = "free some space, or put the store elsewhere with RBUILD_STORE";
+const MAKE_SPACE: &str = "free some space, or put the store (RBUILD_STORE) or the outputs (--out) elsewhere";
 
 fn is_disk_full(text: &str) -> bool {
     DISK_FULL.iter().any(|words| text.contains(words))
