@@ -44,12 +44,15 @@ fn the_smallest_limit_of_memory_counts() {
     }
     assert_eq!(unified.memory_limit(), Some(2048));
     fs::write(point.join("slice/memory.limit_in_bytes"), "77\n").unwrap();
+    fs::write(point.join("memory.limit_in_bytes"), "9223372036854771712\n").unwrap();
     let first = |controller: &str| Hierarchy {
         is_second: false,
         controllers: vec![controller.into()],
         ..second(point, "slice")
     };
     assert_eq!((first("memory").memory_limit(), first("cpu").memory_limit()), (Some(77), None));
+    let top = Hierarchy { own: point.into(), ..first("memory") };
+    assert_eq!(top.memory_limit(), None, "that is no limit");
 }
 
 fn second(point: &Path, own: &str) -> Hierarchy {

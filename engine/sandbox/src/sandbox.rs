@@ -3,8 +3,8 @@
 use std::fmt;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, OnceLock};
 
 use crate::child::SHARED;
 use crate::control::{FromChild, ToChild, receive};
@@ -19,6 +19,9 @@ use crate::{Error, Facts, Limits, Memory, Result, Setup, proc_cure};
 /// What a command can't do that should have been supervised.
 const ALONE: &str = "this kernel does not let rbuild answer for ids that there are not (that needs Linux 5.9): chown to \
                      others, su, useradd and apt-get fail";
+
+/// What helps where /proc is shared. Looking for it takes a while, and each step asks.
+static CURE: OnceLock<Option<&'static str>> = OnceLock::new();
 
 /// Starts sandboxes.
 #[derive(Debug)]
@@ -125,7 +128,9 @@ impl Started {
         match self.process.next(doing)?.0 {
             FromChild::Ready { mut warnings, devices } => {
                 let shared = warnings.iter_mut().find(|warning| *warning == SHARED);
-                if let (Some(warning), Some(cure)) = (shared, proc_cure(Facts::load().place)) {
+                if let Some(warning) = shared
+                    && let Some(cure) = CURE.get_or_init(|| proc_cure(Facts::load().place))
+                {
                     *warning += &format!("; {cure}");
                 }
                 warnings.extend(without_groups(&self.left));

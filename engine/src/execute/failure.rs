@@ -22,9 +22,6 @@ const UNREACHED: [&str; 6] = [
     "Network is unreachable",
 ];
 
-/// A limit of the first version of control groups that is none.
-const UNLIMITED: u64 = 1 << 50;
-
 /// What programs print when they were refused something, or miss a right, in lower case.
 const ABOUT_IDS: [&str; 9] = [
     "permission",
@@ -52,13 +49,12 @@ pub(super) fn failure(
         Exit::ExecFailed { what } => exec_hint(what),
         _ => network_hint(body, &ran.last_lines)
             .or_else(|| lent_hint(&ran.last_lines))
-            .or_else(|| range_hint(&ran.last_lines)),
+            .or_else(|| range_hint(&ran.last_lines).filter(|_| engine.has_range())),
     };
     let memory = ran.ended.memory_each.filter(|_| ran.ended.beyond.is_none()).map(memory_hint);
     let ids = engine.ids_hint().filter(|_| is_about_ids(&ran.last_lines));
     let is_short = ran.ended.beyond.is_none() && is_killed(&ran.ended.exit, &ran.last_lines);
-    let short =
-        if is_short { memory_limit().filter(|bytes| *bytes < UNLIMITED).map(short_of_memory) } else { None };
+    let short = if is_short { memory_limit().map(short_of_memory) } else { None };
     let hints = hint.map(str::to_owned).into_iter().chain(memory).chain(short).chain(ids);
     let error = hints.fold(error, Error::hint);
     Failure { error: Box::new(error), last_lines: ran.last_lines, log: Some(ran.log) }

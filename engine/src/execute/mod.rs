@@ -93,6 +93,11 @@ impl Engine {
         }
     }
 
+    /// Whether steps have ids of a range, and no others.
+    fn has_range(&self) -> bool {
+        matches!(self.machine.get(), Some(Ok(machine)) if !machine.is_unfenced() && !machine.ids.is_single())
+    }
+
     /// What to try where commands may less than root: not all that a range of ids does is imitated for one.
     fn ids_hint(&self) -> Option<String> {
         let machine = self.machine.get()?.as_ref().ok()?;

@@ -5,6 +5,9 @@ use std::path::{Path, PathBuf};
 
 use super::Wanted;
 
+/// What a group of version 1 without a limit says is larger.
+const UNLIMITED: u64 = 1 << 62;
+
 /// The bytes of memory that the control groups of this process allow it and all others in them; none if they do not say.
 pub fn memory_limit() -> Option<u64> {
     let read = |path| fs::read_to_string(path).unwrap_or_default();
@@ -53,9 +56,9 @@ impl Hierarchy {
             false if self.has("memory") => "memory.limit_in_bytes",
             false => return None,
         };
-        // Some say `max`.
+        // Those of version 2 without one say `max`.
         let limit = |folder: &Path| fs::read_to_string(folder.join(file)).ok()?.trim().parse().ok();
-        self.groups().filter_map(limit).min()
+        self.groups().filter_map(limit).filter(|bytes| *bytes < UNLIMITED).min()
     }
 }
 
